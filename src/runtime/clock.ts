@@ -1,0 +1,48 @@
+/**
+ * Time as an argument. Everything that schedules or compares times takes a `Clock`, so that a test can move twelve hours
+ * in a millisecond; only this file touches the process's own clock.
+ */
+export interface Clock {
+  /** Wall-clock time in milliseconds since the epoch. */
+  now(): number;
+  /** Milliseconds that never run backwards, from an arbitrary start: for durations. */
+  monotonic(): number;
+  /** Runs `task` once after `delayMs`. The timer never keeps the process alive. */
+  schedule(delayMs: number, task: () => void): Scheduled;
+}
+
+export interface Scheduled {
+  cancel(): void;
+}
+
+/** setTimeout fires at once for longer delays (they overflow 32 bits), so longer ones are clamped. */
+const delayMsMax = 0x7fffffff;
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  schedule(delayMs, task) {
+    const timer = setTimeout(task, Math.min(Math.max(0, delayMs), delayMsMax));
+    timer.unref();
+    return { cancel: () => clearTimeout(timer) };
+  },
+};
+
+/** Resolves after `delayMs` of `clock`; rejects with the signal's reason when it is aborted first. */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const onAbort = () => {
+      scheduled.cancel();
+      reject(signal?.reason);
+    };
+    const scheduled = clock.schedule(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
