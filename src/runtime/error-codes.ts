@@ -19,6 +19,51 @@ export const errorCodes = {
   },
   port_taken: { meaning: 'Another program listens on the port.', action: 'Stop it, or set another port.' },
   start_failed: { meaning: 'A part of the process did not start.', action: 'The cause names the part and its reason.' },
+  // certs
+  spiffe_id_invalid: {
+    meaning: 'A text is not a SPIFFE ID or trust domain by the rules of the standard.',
+    action: 'Use `spiffe://<trust domain>/<path>`: lower-case domain; letters, digits, `.`, `-` and `_` in path segments.',
+  },
+  der_invalid: {
+    meaning: 'Bytes are not DER, or exceed 16 KiB or 16 levels.',
+    action: 'Look at what made them; `openssl asn1parse` shows where they break.',
+  },
+  certificate_invalid: {
+    meaning: 'Bytes are not a certificate that can be read.',
+    action: 'Check the file; `openssl x509 -text` shows what it holds.',
+  },
+  csr_invalid: {
+    meaning: 'A certification request is malformed, unsigned, or not for a P-256 key.',
+    action: 'Make the request with a P-256 key and sign it with that key.',
+  },
+  trust_bundle_invalid: {
+    meaning: 'A trust bundle is not the SPIFFE JWKS document of its trust domain.',
+    action: 'Fetch the bundle again from its authority.',
+  },
+  svid_rejected: {
+    meaning: 'A certificate chain is no valid X.509 SVID; `rule` names the rule that it breaks.',
+    action: 'Look the rule up, and issue the workload a new SVID.',
+  },
+  svid_not_issued: {
+    meaning: 'The authority does not sign: its own certificate, the key or the name do not allow it.',
+    action: 'Renew the root or intermediate that the message names.',
+  },
+  svid_unreadable: {
+    meaning: 'The SVID in a directory is missing, torn or does not fit its key.',
+    action: 'Join again with a new token.',
+  },
+  key_permissions: {
+    meaning: 'A private key can be read by others than its owner.',
+    action: 'Run `chmod 600` on the file, and replace the key if others may have read it.',
+  },
+  join_token_rejected: {
+    meaning: 'A join token is malformed, unknown, expired or was used before.',
+    action: 'Create a new join token; each works once, within ten minutes.',
+  },
+  join_token_refused: {
+    meaning: 'A join token cannot be created for this identity, or too many are outstanding.',
+    action: 'Name a workload identity, or wait until outstanding tokens expire.',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;
