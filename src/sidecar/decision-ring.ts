@@ -1,0 +1,174 @@
+import { type FileHandle, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { messageOf } from '#runtime/errors.ts';
+import type { Logger } from '#runtime/logger.ts';
+
+/** Two hundred decisions a second of 500 bytes fill a segment in about 40 seconds, and all of them in five minutes. */
+export const segmentBytesDefault = 4 * 1024 * 1024;
+export const segmentsDefault = 8;
+/** What waits for the disk. Beyond it lines are dropped and counted: a slow disk must not become a slow or a dead sidecar. */
+export const pendingBytesMax = 4 * 1024 * 1024;
+
+const segmentPattern = /^decisions-(\d{8})\.jsonl$/;
+
+export interface DecisionRingOptions {
+  readonly directory: string;
+  readonly logger: Logger;
+  readonly segmentBytes?: number;
+  readonly segments?: number;
+}
+
+/**
+ * The last decisions on disk, one JSON text a line, in files of bounded size of which the oldest goes first. Lines are written in
+ * batches right after the turn of the event loop that made them, so a killed process loses what it decided in its last turn at
+ * most. Every start opens a new file: a line that a crash tore is the last of its file and never runs into another.
+ */
+export class DecisionRing implements AsyncDisposable {
+  readonly #directory: string;
+  readonly #logger: Logger;
+  readonly #segmentBytes: number;
+  readonly #segments: number;
+  #pending: string[] = [];
+  #pendingBytes = 0;
+  #dropped = 0;
+  #file: FileHandle | undefined;
+  #fileBytes = 0;
+  #sequence: number;
+  #scheduled = false;
+  #writing: Promise<void> | undefined;
+  #failing = false;
+
+  private constructor(options: DecisionRingOptions, lastSequence: number) {
+    this.#directory = options.directory;
+    this.#logger = options.logger;
+    this.#segmentBytes = options.segmentBytes ?? segmentBytesDefault;
+    this.#segments = options.segments ?? segmentsDefault;
+    this.#sequence = lastSequence;
+  }
+
+  static async open(options: DecisionRingOptions): Promise<DecisionRing> {
+    await mkdir(options.directory, { recursive: true, mode: 0o700 });
+    const last = (await segmentsOf(options.directory)).at(-1);
+    return new DecisionRing(options, last?.sequence ?? 0);
+  }
+
+  /** Lines that never reached the disk. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Takes one line without its newline. Never waits, never throws. */
+  append(line: string): void {
+    if (this.#pendingBytes + line.length + 1 > pendingBytesMax) {
+      this.#dropped++;
+      return;
+    }
+    this.#pending.push(line);
+    this.#pendingBytes += line.length + 1;
+    this.#schedule();
+  }
+
+  /** Resolves when everything appended so far is written or counted as dropped. */
+  async flush(): Promise<void> {
+    while (this.#writing !== undefined || this.#pending.length > 0) {
+      this.#writing ??= this.#write();
+      await this.#writing;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.flush();
+    await this.#file?.close();
+    this.#file = undefined;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#writing !== undefined) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#writing ??= this.#write();
+    });
+  }
+
+  async #write(): Promise<void> {
+    const lines = this.#pending;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    try {
+      await this.#writeLines(lines);
+      this.#failing = false;
+    } catch (error) {
+      this.#dropped += lines.length;
+      if (!this.#failing) this.#logger.error('decisions cannot be written to disk', { reason: messageOf(error) });
+      this.#failing = true;
+      await this.#file?.close().catch(() => {});
+      this.#file = undefined;
+    }
+    this.#writing = undefined;
+    if (this.#pending.length > 0) this.#schedule();
+  }
+
+  async #writeLines(lines: readonly string[]): Promise<void> {
+    for (let start = 0; start < lines.length; ) {
+      if (this.#file === undefined || this.#fileBytes >= this.#segmentBytes) await this.#nextSegment();
+      let end = start;
+      let batch = '';
+      while (end < lines.length && (end === start || this.#fileBytes + batch.length < this.#segmentBytes)) {
+        batch += `${lines[end++]}\n`;
+      }
+      const bytes = Buffer.from(batch, 'utf8');
+      await this.#file!.appendFile(bytes);
+      this.#fileBytes += bytes.length;
+      start = end;
+    }
+  }
+
+  async #nextSegment(): Promise<void> {
+    await this.#file?.close();
+    this.#file = undefined;
+    this.#sequence++;
+    this.#file = await open(join(this.#directory, segmentName(this.#sequence)), 'ax', 0o600);
+    this.#fileBytes = 0;
+    const segments = await segmentsOf(this.#directory);
+    for (const { name } of segments.slice(0, -this.#segments)) await rm(join(this.#directory, name), { force: true });
+  }
+}
+
+/**
+ * All lines on disk that are whole JSON texts, oldest first. A torn or foreign line is skipped: the reader is for people who
+ * look for what happened, often after something went wrong.
+ */
+export async function readDecisionRing(directory: string): Promise<readonly unknown[]> {
+  const records: unknown[] = [];
+  for (const { name } of await segmentsOf(directory)) {
+    const text = await readFile(join(directory, name), 'utf8').catch(() => '');
+    for (const line of text.split('\n')) {
+      try {
+        if (line !== '') records.push(JSON.parse(line));
+      } catch {
+        // The tail of a process that was killed while it wrote.
+      }
+    }
+  }
+  return records;
+}
+
+interface Segment {
+  readonly name: string;
+  readonly sequence: number;
+}
+
+async function segmentsOf(directory: string): Promise<Segment[]> {
+  const names = await readdir(directory).catch(() => []);
+  return names
+    .flatMap((name) => {
+      const sequence = segmentPattern.exec(name)?.[1];
+      return sequence === undefined ? [] : [{ name, sequence: Number(sequence) }];
+    })
+    .sort((a, b) => a.sequence - b.sequence);
+}
+
+function segmentName(sequence: number): string {
+  return `decisions-${String(sequence).padStart(8, '0')}.jsonl`;
+}

@@ -1,0 +1,121 @@
+import type { Clock } from '#runtime/clock.ts';
+import type { Random } from '#runtime/random.ts';
+import type { ScopeSet } from '#tokens/scope.ts';
+import type { VerifiedToken } from '#tokens/verify.ts';
+
+/** What a request came with: a verified token, and what is left of its scopes at this hop. */
+export interface Credential {
+  readonly token: VerifiedToken;
+  readonly left: ScopeSet;
+}
+
+export type HandleLookup =
+  | { readonly tag: 'found'; readonly credential: Credential }
+  | { readonly tag: 'expired' }
+  | { readonly tag: 'unknown' };
+
+/** Five minutes of distinct credentials at 200 a second; an entry holds a few hundred bytes beside its token. */
+export const handlesMax = 65_536;
+/** How long an ended handle is still told apart from one that never was: enough for whoever asks "why did this stop working". */
+export const expiredKeptMs = 5 * 60_000;
+const sweepEveryMs = 10_000;
+const handlePattern = /^[0-9a-f]{32}$/;
+const handleBytes = 16;
+
+interface Entry {
+  readonly key: string;
+  readonly endsAt: number;
+  credential: Credential | undefined;
+}
+
+/**
+ * Names for credentials that an application can carry but not use elsewhere. One credential has one handle, so the table is bounded by
+ * live tokens and not by requests; a handle ends with its token. When the table is full the oldest entry goes: entries live
+ * about as long as each other, so the oldest is the one nearest its end.
+ */
+export class HandleTable implements Disposable {
+  readonly #byHandle = new Map<string, Entry>();
+  readonly #byCredential = new Map<string, string>();
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #limit: number;
+  #evicted = 0;
+  #sweepTimer: { cancel(): void } | undefined;
+
+  constructor({ clock, random, limit = handlesMax }: { clock: Clock; random: Random; limit?: number }) {
+    this.#clock = clock;
+    this.#random = random;
+    this.#limit = limit;
+    this.#scheduleSweep();
+  }
+
+  /** Handles in the table, ended ones included until they are swept. */
+  get size(): number {
+    return this.#byHandle.size;
+  }
+
+  /** Handles that had to go before their token ended. */
+  get evicted(): number {
+    return this.#evicted;
+  }
+
+  /** The handle of `credential`: always the same one for the same token text and the same scopes left. */
+  handleOf(credential: Credential): string {
+    const key = `${credential.left.text} ${credential.token.text.reveal()}`;
+    const known = this.#byCredential.get(key);
+    if (known !== undefined) return known;
+    const handle = this.#random.bytes(handleBytes).toString('hex');
+    if (this.#byHandle.size >= this.#limit) this.#evictOldest();
+    this.#byHandle.set(handle, { key, endsAt: credential.token.expiresAt, credential });
+    this.#byCredential.set(key, handle);
+    return handle;
+  }
+
+  find(handle: string): HandleLookup {
+    if (!handlePattern.test(handle)) return { tag: 'unknown' };
+    const entry = this.#byHandle.get(handle);
+    if (entry === undefined) return { tag: 'unknown' };
+    if (entry.credential === undefined || entry.endsAt <= this.#clock.now()) {
+      this.#end(entry);
+      return { tag: 'expired' };
+    }
+    return { tag: 'found', credential: entry.credential };
+  }
+
+  /** Forgets what has ended: credentials at once, the fact that the handle existed after `expiredKeptMs`. */
+  sweep(): void {
+    const now = this.#clock.now();
+    for (const [handle, entry] of this.#byHandle) {
+      if (entry.endsAt > now) continue;
+      this.#end(entry);
+      if (entry.endsAt + expiredKeptMs <= now) this.#byHandle.delete(handle);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#sweepTimer?.cancel();
+    this.#byHandle.clear();
+    this.#byCredential.clear();
+  }
+
+  #end(entry: Entry): void {
+    if (entry.credential === undefined) return;
+    entry.credential = undefined;
+    this.#byCredential.delete(entry.key);
+  }
+
+  #evictOldest(): void {
+    const [handle, entry] = this.#byHandle.entries().next().value ?? [];
+    if (handle === undefined || entry === undefined) return;
+    if (entry.credential !== undefined) this.#evicted++;
+    this.#end(entry);
+    this.#byHandle.delete(handle);
+  }
+
+  #scheduleSweep(): void {
+    this.#sweepTimer = this.#clock.schedule(sweepEveryMs, () => {
+      this.sweep();
+      this.#scheduleSweep();
+    });
+  }
+}

@@ -1,0 +1,106 @@
+import type { Random } from '#runtime/random.ts';
+
+/** W3C Trace Context 3.3.1.1: at most this many members; a longer list is discarded. */
+export const tracestateMembersMax = 32;
+/** W3C Trace Context 3.3.1.5: what is propagated at least, and what we never exceed. */
+export const tracestateBytesMax = 512;
+/** W3C Trace Context 3.3.1.5: members longer than this are the first to go when the list is too long. */
+const memberBytesLarge = 128;
+/** Longer input is not looked at. Several times what any vendor writes; the head's own limit is far above. */
+export const tracestateInputBytesMax = 4096;
+
+/** Our key in `tracestate`; its value is a handle. */
+export const tracestateKey = 'cellmesh';
+
+export interface TracestateMember {
+  readonly key: string;
+  readonly value: string;
+}
+
+// W3C Trace Context 3.3.1.3: simple-key, or tenant@system of the first level.
+const keyPattern = /^(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})$/;
+// nblk-chr at the end; no comma, no equals sign.
+const valuePattern = /^[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/;
+const traceparentPattern = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
+
+/**
+ * The members of all `tracestate` fields of one message, in order. Undefined when anything about them is not as the standard says:
+ * a broken list is dropped whole, since half of one would say something that nobody wrote (3.3.1.1: duplicates are invalid too).
+ */
+export function parseTracestate(values: readonly string[]): readonly TracestateMember[] | undefined {
+  const list = values.join(',');
+  if (list.length > tracestateInputBytesMax) return undefined;
+  const members: TracestateMember[] = [];
+  const keys = new Set<string>();
+  for (const part of list.split(',')) {
+    const text = part.replace(/^[ \t]+|[ \t]+$/g, '');
+    if (text === '') continue;
+    const equals = text.indexOf('=');
+    const key = text.slice(0, Math.max(0, equals));
+    const value = text.slice(equals + 1);
+    if (!keyPattern.test(key) || !valuePattern.test(value) || keys.has(key)) return undefined;
+    keys.add(key);
+    members.push({ key, value });
+  }
+  return members.length > tracestateMembersMax ? undefined : members;
+}
+
+export interface TakenHandle {
+  /** The value of our member, whatever it is; undefined when there is none. */
+  readonly handle: string | undefined;
+  readonly others: readonly TracestateMember[];
+}
+
+/** Splits our member, at any position, from the others, whose order stays. */
+export function takeHandle(members: readonly TracestateMember[]): TakenHandle {
+  const ours = members.findIndex((member) => member.key === tracestateKey);
+  if (ours === -1) return { handle: undefined, others: members };
+  return { handle: members[ours]?.value, others: members.toSpliced(ours, 1) };
+}
+
+/** Puts our member in front (3.3.1.4: what was changed last stands first) in place of any that was there. */
+export function putHandle(members: readonly TracestateMember[], handle: string): readonly TracestateMember[] {
+  return [{ key: tracestateKey, value: handle }, ...takeHandle(members).others];
+}
+
+/** One field value within both limits: large members go first, then those at the end. Undefined when nothing is left to write. */
+export function writeTracestate(members: readonly TracestateMember[]): string | undefined {
+  let kept = members.map(({ key, value }) => `${key}=${value}`).slice(0, tracestateMembersMax);
+  if (lengthOf(kept) > tracestateBytesMax) kept = kept.filter((member) => member.length <= memberBytesLarge);
+  while (lengthOf(kept) > tracestateBytesMax) kept.pop();
+  return kept.length === 0 ? undefined : kept.join(',');
+}
+
+export interface Traceparent {
+  readonly traceId: string;
+  readonly text: string;
+}
+
+/** W3C Trace Context 3.2; undefined for anything else, also for a field that comes twice. */
+export function parseTraceparent(values: readonly string[]): Traceparent | undefined {
+  const text = values.length === 1 ? values[0]! : '';
+  const [, version, traceId, parentId, , rest] = traceparentPattern.exec(text) ?? [];
+  if (version === undefined || traceId === undefined || parentId === undefined) return undefined;
+  // 3.2.2: version ff is invalid; version 00 has nothing after the flags; higher ones may (3.2.4).
+  if (version === 'ff' || (version === '00' && rest !== undefined)) return undefined;
+  if (/^0+$/.test(traceId) || /^0+$/.test(parentId)) return undefined;
+  return { traceId, text };
+}
+
+/** A new trace for a request that came without one; `ratio` of them carry the sampled flag. */
+export function makeTraceparent(random: Random, ratio: number): Traceparent {
+  const traceId = nonZeroHex(random, 16);
+  const flags = random.fraction() < ratio ? '01' : '00';
+  return { traceId, text: `00-${traceId}-${nonZeroHex(random, 8)}-${flags}` };
+}
+
+/** All zeros is the one value that an identifier may not have (3.2.2.3); a bit is set rather than the dice thrown again. */
+function nonZeroHex(random: Random, byteCount: number): string {
+  const bytes = Buffer.from(random.bytes(byteCount));
+  if (bytes.every((byte) => byte === 0)) bytes[0] = 1;
+  return bytes.toString('hex');
+}
+
+function lengthOf(members: readonly string[]): number {
+  return members.reduce((sum, member) => sum + member.length + 1, -1);
+}

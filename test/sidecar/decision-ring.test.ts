@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { appendFile, chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { silentLogger } from '#runtime/logger.ts';
+import { DecisionRing, pendingBytesMax, readDecisionRing } from '#sidecar/decision-ring.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+function numbers(records: readonly unknown[]): number[] {
+  return records.map((record) => (record as { n: number }).n);
+}
+
+describe('the decision ring', () => {
+  test('gives back what was appended, in order, across restarts', async () => {
+    await using directory = await temporaryDirectory();
+    const options = { directory: join(directory.path, 'ring'), logger: silentLogger };
+    for (const start of [0, 10]) {
+      await using ring = await DecisionRing.open(options);
+      for (let n = start; n < start + 10; n++) ring.append(JSON.stringify({ n }));
+      await ring.flush();
+    }
+    assert.deepEqual(
+      numbers(await readDecisionRing(options.directory)),
+      Array.from({ length: 20 }, (_, n) => n),
+    );
+  });
+
+  test('its size is bounded and the oldest go first', async () => {
+    await using directory = await temporaryDirectory();
+    await using ring = await DecisionRing.open({
+      directory: directory.path,
+      logger: silentLogger,
+      segmentBytes: 100,
+      segments: 3,
+    });
+    for (let n = 0; n < 1000; n++) ring.append(JSON.stringify({ n }));
+    await ring.flush();
+    const names = await readdir(directory.path);
+    assert.equal(names.length, 3);
+    for (const name of names) assert.ok((await stat(join(directory.path, name))).size <= 110);
+    const kept = numbers(await readDecisionRing(directory.path));
+    assert.equal(kept.at(-1), 999);
+    assert.ok(kept.length > 15 && kept.length < 40);
+  });
+
+  test('a line torn by a crash is skipped and harms no later line', async () => {
+    await using directory = await temporaryDirectory();
+    await writeFile(join(directory.path, 'decisions-00000007.jsonl'), '{"n":1}\n{"n":2}\n{"n":3,"reas');
+    await using ring = await DecisionRing.open({ directory: directory.path, logger: silentLogger });
+    ring.append('{"n":4}');
+    await ring.flush();
+    assert.deepEqual(numbers(await readDecisionRing(directory.path)), [1, 2, 4]);
+  });
+
+  test('foreign files and lines are left alone', async () => {
+    await using directory = await temporaryDirectory();
+    await writeFile(join(directory.path, 'notes.txt'), 'mine');
+    await using ring = await DecisionRing.open({ directory: directory.path, logger: silentLogger, segments: 1 });
+    ring.append('{"n":1}');
+    await ring.flush();
+    await appendFile(join(directory.path, 'decisions-00000001.jsonl'), '\u0000\u0001 not json\n');
+    assert.deepEqual(numbers(await readDecisionRing(directory.path)), [1]);
+    assert.ok((await readdir(directory.path)).includes('notes.txt'));
+  });
+
+  test('what cannot be written is counted, and writing goes on when the disk comes back', async () => {
+    await using directory = await temporaryDirectory();
+    const path = join(directory.path, 'ring');
+    await using ring = await DecisionRing.open({ directory: path, logger: silentLogger });
+    await rm(path, { recursive: true });
+    await writeFile(path, 'in the way');
+    ring.append('{"n":1}');
+    await ring.flush();
+    assert.equal(ring.dropped, 1);
+    await rm(path);
+    await mkdir(path);
+    await chmod(path, 0o700);
+    ring.append('{"n":2}');
+    await ring.flush();
+    assert.deepEqual(numbers(await readDecisionRing(path)), [2]);
+  });
+
+  test('what waits for the disk is bounded', async () => {
+    await using directory = await temporaryDirectory();
+    await using ring = await DecisionRing.open({ directory: directory.path, logger: silentLogger });
+    const line = JSON.stringify({ text: 'x'.repeat(1023 - '{"text":""}'.length) });
+    assert.equal(line.length, 1023);
+    for (let n = 0; n < pendingBytesMax / 1024; n++) ring.append(line);
+    assert.equal(ring.dropped, 0);
+    ring.append(line);
+    assert.equal(ring.dropped, 1);
+  });
+});
