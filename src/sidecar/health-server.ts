@@ -1,0 +1,31 @@
+import type { Metrics } from '#runtime/metrics.ts';
+import { json, type LocalServer, startLocalServer } from './local-server.ts';
+
+export interface HealthServerOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Why the process is not ready, a reason each; empty when it is. */
+  readonly notReady: () => readonly string[];
+  readonly metrics: Metrics;
+}
+
+/**
+ * `/healthz`: the process lives. `/readyz`: it may get traffic; 503 with the reasons when not. `/metrics`: Prometheus text. On a port of its own, so
+ * that probes and scrapes never meet the policy (PAINS.md P18).
+ */
+export function startHealthServer({ host, port, notReady, metrics }: HealthServerOptions): Promise<LocalServer> {
+  return startLocalServer({ host, port }, async (path) => {
+    switch (path) {
+      case '/healthz':
+        return json(200, { alive: true });
+      case '/readyz': {
+        const reasons = notReady();
+        return json(reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons });
+      }
+      case '/metrics':
+        return { status: 200, contentType: metrics.contentType, body: await metrics.render() };
+      default:
+        return undefined;
+    }
+  });
+}

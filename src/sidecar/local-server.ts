@@ -1,0 +1,84 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { ListenOptions } from 'node:net';
+import { CellmeshError, messageOf } from '#runtime/errors.ts';
+
+export interface LocalAnswer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+/** Answers one GET; undefined is a 404. */
+export type LocalRoutes = (path: string) => Promise<LocalAnswer | undefined> | LocalAnswer | undefined;
+
+export interface LocalServer extends AsyncDisposable {
+  /** 0 for a Unix socket. */
+  readonly port: number;
+}
+
+/** These servers answer kubelets, scrapers and operators, not customers. */
+const connectionsMax = 64;
+const requestTimeoutMs = 5_000;
+const headBytesMax = 8 * 1024;
+
+/**
+ * A small HTTP server for the pod's own surroundings: probes, metrics, the admin socket. Never the request path, so node:http is the
+ * plainest thing that works.
+ * @throws CellmeshError `port_taken`
+ */
+export async function startLocalServer(listen: ListenOptions, routes: LocalRoutes): Promise<LocalServer> {
+  const server = createServer(
+    { maxHeaderSize: headBytesMax, requestTimeout: requestTimeoutMs },
+    (request, response) => void answer(request, response, routes),
+  );
+  server.maxConnections = connectionsMax;
+  await listening(server, listen);
+  const address = server.address();
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    [Symbol.asyncDispose]: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+export function json(status: number, value: unknown): LocalAnswer {
+  return { status, contentType: 'application/json', body: `${JSON.stringify(value, undefined, 2)}\n` };
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, routes: LocalRoutes): Promise<void> {
+  request.resume();
+  const found = await resultOf(request, routes);
+  response.writeHead(found.status, {
+    'content-type': found.contentType,
+    'content-length': Buffer.byteLength(found.body),
+  });
+  response.end(request.method === 'HEAD' ? undefined : found.body);
+}
+
+async function resultOf({ method, url }: IncomingMessage, routes: LocalRoutes): Promise<LocalAnswer> {
+  if (method !== 'GET' && method !== 'HEAD') return json(405, { error: 'only GET and HEAD' });
+  try {
+    return (await routes((url ?? '/').split('?', 1)[0]!)) ?? json(404, { error: 'no such path' });
+  } catch {
+    return json(500, { error: 'internal' });
+  }
+}
+
+function listening(server: Server, listen: ListenOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const where = listen.path ?? `${listen.host}:${listen.port}`;
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      reject(
+        cause.code === 'EADDRINUSE'
+          ? new CellmeshError('port_taken', `${where} is in use by another program; stop it or set another one`, {
+              cause,
+            })
+          : new CellmeshError('start_failed', `cannot listen on ${where}: ${messageOf(cause)}`, { cause }),
+      );
+    });
+    server.listen(listen, resolve);
+  });
+}
