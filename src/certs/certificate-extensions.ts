@@ -128,12 +128,14 @@ function parseExtension(entry: Der): Extension & { id: string } {
   return { id: readOid(id), critical, value: contentOf(value, tags.octetString) };
 }
 
+/** Zeros after the last bit that is set are not DER (X.690 11.2.2), and other authorities write them; a set bit without a name is refused. */
 function parseKeyUsage({ critical, value }: Extension): KeyUsageExtension {
-  const { bits, unusedBits } = readBitString(decodeDer(value));
-  const count = bits.length * 8 - unusedBits;
-  if (count > keyUsages.length) throw derInvalid('the key usage has unknown bits');
-  const usages = keyUsages.filter((_, index) => index < count && (bits[index >> 3]! & (0x80 >> (index & 7))) !== 0);
-  return { critical, usages: new Set(usages) };
+  const { bits } = readBitString(decodeDer(value));
+  const isSet = (index: number) => ((bits[index >> 3] ?? 0) & (0x80 >> (index & 7))) !== 0;
+  for (let index = keyUsages.length; index < bits.length * 8; index++) {
+    if (isSet(index)) throw derInvalid('the key usage has unknown bits');
+  }
+  return { critical, usages: new Set(keyUsages.filter((_, index) => isSet(index))) };
 }
 
 function parseBasicConstraints({ critical, value }: Extension): BasicConstraintsExtension {

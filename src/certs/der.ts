@@ -139,10 +139,14 @@ export function contentOf(der: Der | undefined, tag: number): Buffer {
 export function readOid(der: Der | undefined): string {
   const content = contentOf(der, tags.oid);
   if (content.length < 2 || content.at(-1)! >= 0x80) throw derInvalid('an object identifier is cut short');
-  const dotted = forge.asn1.derToOid(content.toString('latin1'));
-  // forge counts in 32 bits and skips padding: without this, a second spelling of a known identifier would pass for it.
-  if (!oid(dotted).content.equals(content)) throw derInvalid('an object identifier is padded or out of range');
-  return dotted;
+  try {
+    const dotted = forge.asn1.derToOid(content.toString('latin1'));
+    // forge counts in 32 bits and skips padding: without this, a second spelling of a known identifier would pass for it.
+    if (oid(dotted).content.equals(content)) return dotted;
+  } catch {
+    // Beyond 32 bits forge decodes and does not encode: refused below like every other identifier that does not come back.
+  }
+  throw derInvalid('an object identifier is padded or out of range');
 }
 
 export function readBoolean(der: Der | undefined): boolean {

@@ -42,16 +42,22 @@ export function readAlgorithm(identifier: Der): SignatureAlgorithm | undefined {
   return byEncoding.get(encodeDer(identifier).toString('hex'));
 }
 
-/** Undefined for keys that are too weak, too long or of another kind (explicit curve parameters included). */
+/** Undefined for keys that are too weak, too long or of another kind. */
 export function keyAlgorithmOf(publicKey: KeyObject): KeyAlgorithm | undefined {
   const details = publicKey.asymmetricKeyDetails;
   if (publicKey.asymmetricKeyType === 'rsa') {
     const bits = details?.modulusLength ?? 0;
     return bits >= rsaBitsMin && bits <= rsaBitsMax ? 'rsa' : undefined;
   }
-  if (publicKey.asymmetricKeyType !== 'ec') return undefined;
+  if (publicKey.asymmetricKeyType !== 'ec' || !namesItsCurve(publicKey)) return undefined;
   if (details?.namedCurve === 'prime256v1') return 'p256';
   return details?.namedCurve === 'secp384r1' ? 'p384' : undefined;
+}
+
+/** RFC 5480 2.1.1: parameters of a curve that are spelled out are refused; OpenSSL names such a curve when it recognizes it. */
+function namesItsCurve(publicKey: KeyObject): boolean {
+  const [algorithm] = publicKeyInfo(publicKey).children;
+  return algorithm?.children[1]?.tag === tags.oid;
 }
 
 /** What a key signs certificates with. */
