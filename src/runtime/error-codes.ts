@@ -22,7 +22,8 @@ export const errorCodes = {
   // certs
   spiffe_id_invalid: {
     meaning: 'A text is not a SPIFFE ID or trust domain by the rules of the standard.',
-    action: 'Use `spiffe://<trust domain>/<path>`: lower-case domain; letters, digits, `.`, `-` and `_` in path segments.',
+    action:
+      'Use `spiffe://<trust domain>/<path>`: lower-case domain; letters, digits, `.`, `-` and `_` in path segments.',
   },
   der_invalid: {
     meaning: 'Bytes are not DER, or exceed 16 KiB or 16 levels.',
@@ -64,6 +65,16 @@ export const errorCodes = {
     meaning: 'A join token cannot be created for this identity, or too many are outstanding.',
     action: 'Name a workload identity, or wait until outstanding tokens expire.',
   },
+  // tokens
+  scope_invalid: {
+    meaning: 'A scope is not `resource:action`, or a list of scopes is malformed.',
+    action: 'Write scopes as the cell document lists them.',
+  },
+  account_id_invalid: {
+    meaning: 'An account id is not `AC` and 32 hexadecimal digits.',
+    action: '`cellmesh accounts list` shows the ids.',
+  },
+  cell_id_invalid: { meaning: 'A cell id is not a DNS label.', action: '`cellmesh cells list` shows the ids.' },
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;
