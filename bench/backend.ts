@@ -31,7 +31,7 @@ const server = createServer({ noDelay: true }, (socket) => {
       held = held.subarray(skipped);
       const end = held.indexOf(headEnd);
       if (bodyBytesLeft > 0 || end < 0) return;
-      const head = held.latin1Slice(0, end);
+      const head = held.toString('latin1', 0, end);
       held = held.subarray(end + headEnd.length);
       bodyBytesLeft = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
       socket.write(responseFor(head.slice(head.indexOf(' ') + 1, head.indexOf(' HTTP/'))));

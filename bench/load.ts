@@ -68,7 +68,7 @@ class Connection {
 
   #onData(chunk: Buffer): void {
     if (this.#bytesLeft < 0) {
-      this.#head += chunk.latin1Slice();
+      this.#head += chunk.toString('latin1');
       const end = this.#head.indexOf('\r\n\r\n');
       if (end < 0) return;
       const length = /\r\ncontent-length: ?(\d+)/i.exec(this.#head.slice(0, end + 2))?.[1];

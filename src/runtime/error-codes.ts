@@ -75,6 +75,60 @@ export const errorCodes = {
     action: '`cellmesh accounts list` shows the ids.',
   },
   cell_id_invalid: { meaning: 'A cell id is not a DNS label.', action: '`cellmesh cells list` shows the ids.' },
+  // wire
+  message_malformed: {
+    meaning: 'A request breaks a rule of HTTP/1.1; the rule is named in the message.',
+    action: 'Correct the client: nothing that two readers could understand differently is forwarded.',
+  },
+  message_too_large: {
+    meaning: 'A head, a line, the number of fields or a body is over its limit.',
+    action: 'Send less, or raise the limit that the message names.',
+  },
+  message_timeout: {
+    meaning: 'A request did not arrive in time.',
+    action: 'Send the whole request without long pauses.',
+  },
+  upstream_unreachable: {
+    meaning: 'No connection to the upstream could be opened.',
+    action: 'See whether it runs and listens; the cause names the reason.',
+  },
+  upstream_failed: {
+    meaning: 'The upstream closed the connection before its response was complete.',
+    action: 'Look at the upstream; a server whose keep-alive time is below the pool idle time also shows this.',
+  },
+  upstream_malformed: {
+    meaning: 'A response breaks a rule of HTTP/1.1; the rule is named in the message.',
+    action: 'Correct the upstream.',
+  },
+  upstream_timeout: {
+    meaning: 'The upstream did not connect or answer in time.',
+    action: 'Look at the upstream, or raise the time-out.',
+  },
+  upstream_overloaded: {
+    meaning: 'As many requests as allowed are in flight with the upstream, and as many wait.',
+    action: 'Retry later; add instances, or raise the limit.',
+  },
+  exchange_aborted: {
+    meaning: 'One side gave up before the end of the response.',
+    action: 'Nothing, if the client meant to.',
+  },
+  // net
+  peer_refused: {
+    meaning: 'The other end of a connection is not who it must be; `rule` names what it breaks.',
+    action: 'Look the rule up; compare identity, trust bundles and clocks of both ends.',
+  },
+  dial_failed: {
+    meaning: 'No mutual TLS connection came about: nobody listens, or the other end refused the handshake.',
+    action: 'Check that the other end runs; its log says whom it refused and why.',
+  },
+  dial_timeout: {
+    meaning: 'A connection or its handshake took too long.',
+    action: 'Check the network between the two, and the load of the other end.',
+  },
+  listen_failed: {
+    meaning: 'A listener cannot be opened on its address.',
+    action: 'Check that the address belongs to this machine and that the port may be used.',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;
