@@ -75,6 +75,15 @@ export const errorCodes = {
     action: '`cellmesh accounts list` shows the ids.',
   },
   cell_id_invalid: { meaning: 'A cell id is not a DNS label.', action: '`cellmesh cells list` shows the ids.' },
+  key_set_invalid: {
+    meaning: 'A set of token verification keys, or a signing key, cannot be used.',
+    action: 'The message names the key and what is wrong; publish public P-256 or RSA keys with `iss`, `kid` and `kind`.',
+  },
+  token_rejected: {
+    meaning: 'A token does not verify; the reason code says what is wrong.',
+    action: 'See the reason under "Requests".',
+  },
+  token_too_large: { meaning: 'A token would have more than 4 KiB.', action: 'Grant fewer scopes.' },
   // wire
   message_malformed: {
     meaning: 'A request breaks a rule of HTTP/1.1; the rule is named in the message.',
