@@ -1,0 +1,34 @@
+import net from 'node:net';
+
+/**
+ * Opens a TCP connection, for `Upstream.connect` to an application on loopback.
+ * @throws the socket's error, or the signal's reason
+ */
+export function connectPlain(host: string, port: number, signal: AbortSignal): Promise<net.Socket> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const socket = net.connect({ host, port, noDelay: true, autoSelectFamily: false });
+    const settle = () => {
+      signal.removeEventListener('abort', onAbort);
+      socket.off('error', onError).off('connect', onConnect);
+    };
+    const onAbort = () => {
+      settle();
+      socket.on('error', () => {}).destroy();
+      reject(signal.reason);
+    };
+    const onError = (error: Error) => {
+      settle();
+      reject(error);
+    };
+    const onConnect = () => {
+      settle();
+      resolve(socket);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    socket.on('error', onError).on('connect', onConnect);
+  });
+}

@@ -1,0 +1,132 @@
+import type {
+  Client,
+  ClientExchange,
+  ClientExchangeListener,
+  ServerExchange,
+  ServerExchangeListener,
+  Upstream,
+} from './exchange.ts';
+import { type FieldSet, fieldSet } from './field-names.ts';
+import type { ResponseHead } from './message.ts';
+import { respond } from './respond.ts';
+import type { WireError } from './wire-error.ts';
+
+/** What to leave out of a copied head and what to append: lines as `fieldLines` makes them. */
+export interface FieldEdit {
+  readonly drop: FieldSet;
+  readonly append: string;
+}
+
+/**
+ * Where a request goes and how its heads change. Hop-by-hop and framing fields, and what `Connection` nominates, never pass.
+ * `Host` passes unless dropped: who drops it appends another.
+ */
+export interface ForwardPlan {
+  readonly client: Client;
+  readonly upstream: Upstream;
+  /** The request target sent: the path that was decided on, never the one that came. */
+  readonly target: string;
+  readonly request: FieldEdit;
+  /** How the final head changes; interim heads lose their fields but `link`. Default: nothing more is dropped. */
+  editResponse?(head: ResponseHead): FieldEdit;
+  /** The upstream failed and nothing was sent to the client: answer the exchange. Default: the error's status and message. */
+  onUpstreamFailed?(error: WireError): void;
+}
+
+/** Sends the exchange's request to an upstream and answers with its response; both bodies flow with back-pressure. */
+export function forward<Context>(exchange: ServerExchange<Context>, plan: ForwardPlan): void {
+  if (exchange.ended || exchange.responded) return;
+  new Forwarding(exchange, plan).start();
+}
+
+const noEdit: FieldEdit = { drop: fieldSet(), append: '' };
+
+/** One object hears both sides, so that a forwarded request costs no closures. */
+class Forwarding implements ServerExchangeListener, ClientExchangeListener {
+  readonly #downstream: ServerExchange<unknown>;
+  readonly #plan: ForwardPlan;
+  #upstream: ClientExchange | undefined;
+  #isOver = false;
+
+  constructor(downstream: ServerExchange<unknown>, plan: ForwardPlan) {
+    this.#downstream = downstream;
+    this.#plan = plan;
+  }
+
+  start(): void {
+    const { request } = this.#downstream;
+    const { client, upstream, target, request: edit } = this.#plan;
+    this.#downstream.listen(this);
+    const outgoing = {
+      method: request.method,
+      target,
+      fields: request.linesExcept(edit.drop) + edit.append,
+      framing: request.framing,
+      contentLength: request.contentLength,
+      expectsContinue: request.expectsContinue,
+    };
+    const exchange = client.request(upstream, outgoing, this);
+    if (!this.#isOver) this.#upstream = exchange;
+  }
+
+  onRequestReady(exchange: ClientExchange): void {
+    this.#upstream = exchange;
+    this.#downstream.readBody({ relayContinue: true });
+  }
+
+  onRequestData(bytes: Buffer): boolean {
+    return this.#upstream?.write(bytes) ?? true;
+  }
+
+  onRequestEnd(trailers: string): void {
+    this.#upstream?.end(trailers);
+  }
+
+  onRequestWritable(): void {
+    this.#downstream.resumeBody();
+  }
+
+  onAborted(): void {
+    this.#isOver = true;
+    this.#upstream?.abort();
+  }
+
+  onInformed(head: ResponseHead): void {
+    const link = head.find('link');
+    this.#downstream.inform(head.status, link === undefined ? '' : `link: ${link}\r\n`);
+  }
+
+  onResponse(head: ResponseHead): void {
+    const { status, reason, framing, contentLength } = head;
+    const edit = this.#plan.editResponse?.(head) ?? noEdit;
+    const fields = head.linesExcept(edit.drop) + edit.append;
+    if (framing === 'none') {
+      const stated = contentLength >= 0 ? 'length' : 'none';
+      this.#downstream.respond({ status, reason, fields, framing: stated, contentLength });
+    } else {
+      const restated = framing === 'until-close' ? 'chunked' : framing;
+      this.#downstream.respond({ status, reason, fields, framing: restated, contentLength });
+    }
+  }
+
+  onResponseData(bytes: Buffer): boolean {
+    return this.#downstream.write(bytes);
+  }
+
+  onWritable(): void {
+    this.#upstream?.resume();
+  }
+
+  onResponseEnd(trailers: string): void {
+    this.#isOver = true;
+    this.#downstream.end(trailers);
+  }
+
+  onFailed(error: WireError): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    if (this.#downstream.responded) this.#downstream.abort(error);
+    else if (this.#plan.onUpstreamFailed !== undefined) this.#plan.onUpstreamFailed(error);
+    else respond(this.#downstream, { status: error.status, body: `${error.message}\n` });
+  }
+}

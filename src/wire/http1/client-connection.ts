@@ -1,0 +1,304 @@
+import type { Duplex } from 'node:stream';
+import type { Clock } from '#runtime/clock.ts';
+import { Deadline } from '../deadline.ts';
+import type { HttpLimits, PoolLimits } from '../limits.ts';
+import type { OutgoingRequest, ResponseHead } from '../message.ts';
+import { asUpstreamFault, ruleBroken, WireError } from '../wire-error.ts';
+import { BodyDecoder } from './body-decoder.ts';
+import { HeldBytes, readHeadOf } from './held-bytes.ts';
+import { MessageWriter } from './message-writer.ts';
+import { type Http1ResponseHead, readResponseHead } from './response-head.ts';
+import { WriteWatch } from './write-watch.ts';
+
+export interface ClientConnectionOptions {
+  readonly clock: Clock;
+  readonly limits: HttpLimits;
+  readonly pool: PoolLimits;
+  readonly writeStallMs: number;
+}
+
+/** The exchange that a connection carries. */
+export interface CarriedExchange {
+  readonly request: OutgoingRequest;
+  informed(head: ResponseHead): void;
+  responded(head: ResponseHead): void;
+  /** False asks for silence until `resume`. */
+  data(bytes: Buffer): boolean;
+  requestWritable(): void;
+  completed(trailers: string): void;
+  /** `isUnanswered`: not a byte of a response came, on a connection that had served before. */
+  connectionFailed(error: WireError, isUnanswered: boolean): void;
+}
+
+/** The pool's side of a connection. */
+export interface ConnectionOwner {
+  /** An exchange is over. A connection that cannot carry another one is destroyed already. */
+  released(connection: Http1ClientConnection, isReusable: boolean): void;
+  /** It is no longer open; said once, whether or not an exchange is on it. */
+  closed(connection: Http1ClientConnection): void;
+}
+
+type State = 'idle' | 'head' | 'body' | 'closed';
+
+const idleMarginMs = 1_000;
+
+/** One connection to an upstream: one exchange at a time, and none any more after the least doubt about where a message ended. */
+export class Http1ClientConnection {
+  readonly #socket: Duplex;
+  readonly #owner: ConnectionOwner;
+  readonly #options: ClientConnectionOptions;
+  readonly #held = new HeldBytes();
+  readonly #decoder: BodyDecoder;
+  readonly #writer: MessageWriter;
+  readonly #deadline: Deadline;
+  readonly #writeWatch: WriteWatch;
+  readonly #readHead: (length: number) => Http1ResponseHead | undefined;
+  #state: State = 'idle';
+  #exchange: CarriedExchange | undefined;
+  #method = '';
+  #head: Http1ResponseHead | undefined;
+  #interimCount = 0;
+  #hasServed = false;
+  #hasResponseBytes = false;
+  #isPaused = false;
+  #isAdvancing = false;
+  #cause: Error | undefined;
+  #idleSince = 0;
+  #idleMs: number;
+
+  constructor(socket: Duplex, owner: ConnectionOwner, options: ClientConnectionOptions, idleMs: number) {
+    this.#socket = socket;
+    this.#owner = owner;
+    this.#options = options;
+    this.#idleMs = idleMs;
+    this.#decoder = new BodyDecoder(options.limits);
+    this.#writer = new MessageWriter(socket);
+    this.#readHead = (length) => readResponseHead(length, options.limits, this.#method);
+    this.#deadline = new Deadline(options.clock, this.#onExpired);
+    this.#writeWatch = new WriteWatch(options.clock, socket, this.#writer, options.writeStallMs);
+    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    socket.on('error', this.#onError).on('close', this.#onClose);
+    if (socket.destroyed) process.nextTick(this.#onClose);
+    else socket.resume();
+  }
+
+  /** It may carry a request at this moment: alive, and well before its upstream would close it. */
+  isUsable(now: number): boolean {
+    return (
+      this.#state === 'idle' && !this.#socket.destroyed && this.#socket.writable && now - this.#idleSince < this.#idleMs
+    );
+  }
+
+  begin(exchange: CarriedExchange): void {
+    const { request } = exchange;
+    this.#exchange = exchange;
+    this.#method = request.method;
+    this.#state = 'head';
+    this.#interimCount = 0;
+    this.#hasResponseBytes = false;
+    this.#isPaused = false;
+    this.#writer.begin(headOf(request), request.framing, request.contentLength);
+    if (request.framing === 'none' || request.contentLength === 0) this.end('');
+  }
+
+  write(bytes: Buffer): boolean {
+    if (this.#writer.write(bytes)) return true;
+    this.#writeWatch.check();
+    return false;
+  }
+
+  end(trailers: string): void {
+    if (!this.#writer.isOpen) return;
+    this.#writer.end(trailers);
+    this.#writeWatch.check();
+    if (this.#state === 'head') this.#deadline.set(this.#options.pool.responseHeadMs);
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#advance();
+    if (!this.#isPaused && this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  /** Drops the exchange, if there is one, and the connection with it. */
+  destroy(): void {
+    const had = this.#exchange !== undefined;
+    this.#exchange = undefined;
+    this.#close();
+    if (had) this.#owner.released(this, false);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#state === 'idle') {
+      // Bytes that nobody asked for: the next request would take them for its response.
+      this.#close();
+      return;
+    }
+    this.#hasResponseBytes = true;
+    const wasWaiting = this.#state === 'head' && this.#held.length + chunk.length <= this.#options.limits.lineBytesMax;
+    this.#held.append(chunk);
+    if (!wasWaiting || chunk.includes(10)) this.#advance();
+  };
+
+  #advance(): void {
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    try {
+      while (this.#step()) {}
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.fail(asUpstreamFault(error));
+    } finally {
+      this.#isAdvancing = false;
+    }
+  }
+
+  #step(): boolean {
+    if (this.#state === 'head') return this.#held.length > 0 && this.#stepHead();
+    return this.#state === 'body' && this.#stepBody();
+  }
+
+  #stepHead(): boolean {
+    const head = readHeadOf(this.#held, this.#options.limits.headBytesMax, this.#readHead);
+    if (head === undefined) return false;
+    this.#held.consume(head.byteLength);
+    if (head.status < 200) {
+      this.#interim(head);
+      return true;
+    }
+    this.#head = head;
+    this.#learnIdleMs(head);
+    this.#decoder.start(head.framing, head.contentLength);
+    this.#state = 'body';
+    this.#deadline.set(this.#options.pool.responseIdleMs);
+    this.#exchange?.responded(head);
+    return true;
+  }
+
+  #interim(head: Http1ResponseHead): void {
+    if (head.status === 101) throw ruleBroken('unexpected_switch', 'the protocol was switched without being asked');
+    if (++this.#interimCount > this.#options.limits.interimResponsesMax) {
+      throw ruleBroken('interim_responses', 'too many interim responses');
+    }
+    this.#exchange?.informed(head);
+  }
+
+  #stepBody(): boolean {
+    const decoder = this.#decoder;
+    if (decoder.isDone) {
+      this.#complete();
+      return false;
+    }
+    const held = this.#held;
+    if (held.length === 0 || this.#isPaused) return false;
+    const { bytes, start } = held;
+    const next = decoder.next(bytes, start, held.end);
+    const { run } = decoder;
+    held.consume(next - start);
+    if (run > 0) {
+      this.#deadline.set(this.#options.pool.responseIdleMs);
+      if (this.#exchange?.data(bytes.subarray(next - run, next)) === false) this.#pause();
+    }
+    return true;
+  }
+
+  #pause(): void {
+    if (this.#exchange === undefined) return;
+    this.#isPaused = true;
+    this.#deadline.clear();
+    this.#socket.pause();
+  }
+
+  #complete(): void {
+    const exchange = this.#exchange;
+    const isReusable =
+      this.#head?.keepsConnection === true &&
+      !this.#writer.isOpen &&
+      this.#held.length === 0 &&
+      this.#idleMs > 0 &&
+      !this.#socket.destroyed;
+    this.#exchange = undefined;
+    this.#head = undefined;
+    this.#hasServed = true;
+    this.#idleSince = this.#options.clock.monotonic();
+    this.#deadline.clear();
+    this.#state = 'idle';
+    if (!isReusable) this.#close();
+    else if (this.#socket.isPaused()) this.#socket.resume();
+    if (exchange === undefined) return;
+    const { trailers } = this.#decoder;
+    this.#owner.released(this, isReusable);
+    exchange.completed(trailers);
+  }
+
+  /** `Keep-Alive: timeout=5` (seconds): the server's own limit, minus the time that a request needs to arrive. */
+  #learnIdleMs(head: Http1ResponseHead): void {
+    const seconds = /(?:^|[\s,;])timeout=([0-9]{1,6})/i.exec(head.field('keep-alive') ?? '')?.[1];
+    if (seconds !== undefined)
+      this.#idleMs = Math.min(this.#idleMs, Math.max(0, Number(seconds) * 1_000 - idleMarginMs));
+  }
+
+  fail(error: WireError): void {
+    const exchange = this.#exchange;
+    const isUnanswered = this.#hasServed && !this.#hasResponseBytes;
+    this.#exchange = undefined;
+    this.#close();
+    if (exchange === undefined) return;
+    exchange.connectionFailed(error, isUnanswered);
+  }
+
+  #close(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#held.clear();
+    this.#deadline.dispose();
+    this.#writeWatch.dispose();
+    this.#socket.destroy();
+    this.#owner.closed(this);
+  }
+
+  readonly #onEnd = (): void => {
+    if (this.#state === 'idle') this.#close();
+    else if (this.#state === 'body' && this.#decoder.endOfInput()) this.#complete();
+    else this.#onClose();
+  };
+
+  readonly #onClose = (): void => {
+    if (this.#state === 'idle') this.#close();
+    else if (this.#state !== 'closed') this.fail(this.#closedError());
+  };
+
+  #closedError(): WireError {
+    const cause = this.#cause;
+    if (this.#hasResponseBytes) {
+      return new WireError('upstream_failed', 'the upstream closed in the midst of its response', { cause });
+    }
+    const why = this.#hasServed ? `; its keep-alive time may be below the ${this.#idleMs} ms of the pool` : '';
+    return new WireError('upstream_failed', `the upstream closed the connection without a response${why}`, { cause });
+  }
+
+  readonly #onDrain = (): void => {
+    this.#writeWatch.check();
+    this.#exchange?.requestWritable();
+  };
+
+  readonly #onExpired = (): void => {
+    const part = this.#state === 'head' ? 'did not answer' : 'fell silent in the midst of its response';
+    this.fail(new WireError('upstream_timeout', `the upstream ${part} in time`));
+  };
+
+  /** `close` follows and does the work. */
+  readonly #onError = (error: Error): void => {
+    this.#cause = error;
+  };
+}
+
+function headOf(request: OutgoingRequest): string {
+  const { method, target, framing } = request;
+  let head = `${method} ${target} HTTP/1.1\r\n${request.fields}`;
+  if (framing === 'length') head += `content-length: ${request.contentLength}\r\n`;
+  else if (framing === 'chunked') head += 'transfer-encoding: chunked\r\n';
+  if (request.expectsContinue) head += 'expect: 100-continue\r\n';
+  return `${head}\r\n`;
+}

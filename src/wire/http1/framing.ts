@@ -1,0 +1,36 @@
+import type { Fields, Framing } from '../message.ts';
+import { ruleBroken } from '../wire-error.ts';
+
+/** 15 digits stay below 2^53: every count of bytes is exact. */
+const contentLengthPattern = /^[0-9]{1,15}$/;
+
+export interface FramingFields {
+  readonly framing: Exclude<Framing, 'until-close'>;
+  readonly contentLength: number;
+}
+
+const noFraming: FramingFields = { framing: 'none', contentLength: -1 };
+const chunkedFraming: FramingFields = { framing: 'chunked', contentLength: -1 };
+
+/**
+ * The one framing that the fields state. Whatever two readers could understand differently (RFC 9112 6.3, RFC 9110 8.6) is
+ * refused: both fields together, a repeated or listed length even with equal values, any coding but one `chunked`.
+ */
+export function framingOf(fields: Fields): FramingFields {
+  const lengths = fields.fieldCount('content-length');
+  const codings = fields.fieldCount('transfer-encoding');
+  if (lengths + codings === 0) return noFraming;
+  if (codings === 0) return { framing: 'length', contentLength: contentLengthOf(fields, lengths) };
+  if (lengths !== 0) throw ruleBroken('length_and_encoding', 'both Content-Length and Transfer-Encoding are given');
+  if (codings !== 1 || fields.field('transfer-encoding')!.toLowerCase() !== 'chunked') {
+    throw ruleBroken('transfer_encoding', 'the only transfer coding is one "chunked"');
+  }
+  return chunkedFraming;
+}
+
+export function contentLengthOf(fields: Fields, count: number): number {
+  if (count !== 1) throw ruleBroken('content_length_repeated', 'Content-Length is given more than once');
+  const text = fields.field('content-length')!;
+  if (!contentLengthPattern.test(text)) throw ruleBroken('content_length', 'Content-Length is not a plain number');
+  return Number(text);
+}

@@ -1,0 +1,112 @@
+import type { ClientExchange, ClientExchangeListener } from '../exchange.ts';
+import type { OutgoingRequest, ResponseHead } from '../message.ts';
+import type { WireError } from '../wire-error.ts';
+import type { CarriedExchange, Http1ClientConnection } from './client-connection.ts';
+
+/** RFC 9110 9.2.2: repeating these has the effect of sending them once. */
+const idempotentMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE']);
+
+/** The pool's side of an exchange. */
+export interface ExchangeOwner {
+  /** Its connection failed before anything came back: send it again on a new one. */
+  replay(exchange: PooledExchange): void;
+  /** Its connection failed for good: another exchange may take its place. */
+  failed(): void;
+  /** It was given up before it had a connection. */
+  abandoned(exchange: PooledExchange): void;
+}
+
+/** One request on its way through the pool: waiting, connecting, or on a connection. */
+export class PooledExchange implements ClientExchange, CarriedExchange {
+  readonly request: OutgoingRequest;
+  /** Clock.monotonic() when it began to wait in the queue. */
+  queuedAt = 0;
+  isOver = false;
+  readonly #listener: ClientExchangeListener;
+  readonly #owner: ExchangeOwner;
+  #connection: Http1ClientConnection | undefined;
+  #isReplayed = false;
+
+  constructor(request: OutgoingRequest, listener: ClientExchangeListener, owner: ExchangeOwner) {
+    this.request = request;
+    this.#listener = listener;
+    this.#owner = owner;
+  }
+
+  start(connection: Http1ClientConnection): void {
+    this.#connection = connection;
+    connection.begin(this);
+    if (!this.#isReplayed) this.#listener.onRequestReady(this);
+  }
+
+  write(bytes: Buffer): boolean {
+    return this.#connection?.write(bytes) ?? true;
+  }
+
+  end(trailers = ''): void {
+    this.#connection?.end(trailers);
+  }
+
+  resume(): void {
+    this.#connection?.resume();
+  }
+
+  abort(): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (connection === undefined) this.#owner.abandoned(this);
+    else connection.destroy();
+  }
+
+  fail(error: WireError): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.#connection = undefined;
+    this.#listener.onFailed(error);
+  }
+
+  informed(head: ResponseHead): void {
+    this.#listener.onInformed(head);
+  }
+
+  responded(head: ResponseHead): void {
+    this.#listener.onResponse(head);
+  }
+
+  data(bytes: Buffer): boolean {
+    return this.#listener.onResponseData(bytes);
+  }
+
+  requestWritable(): void {
+    this.#listener.onRequestWritable();
+  }
+
+  completed(trailers: string): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.#connection = undefined;
+    this.#listener.onResponseEnd(trailers);
+  }
+
+  /** One replay at most, of what changes nothing when it arrives twice and has no body that is gone. */
+  connectionFailed(error: WireError, isUnanswered: boolean): void {
+    this.#connection = undefined;
+    const { method, framing, contentLength } = this.request;
+    const hasBody = framing === 'chunked' || contentLength > 0;
+    if (
+      isUnanswered &&
+      !hasBody &&
+      !this.#isReplayed &&
+      error.code === 'upstream_failed' &&
+      idempotentMethods.has(method)
+    ) {
+      this.#isReplayed = true;
+      this.#owner.replay(this);
+      return;
+    }
+    this.fail(error);
+    this.#owner.failed();
+  }
+}

@@ -1,0 +1,373 @@
+import type { Duplex } from 'node:stream';
+import type { Clock } from '#runtime/clock.ts';
+import { Deadline } from '../deadline.ts';
+import type { ExchangeHandler } from '../exchange.ts';
+import type { HttpLimits, HttpTimeouts } from '../limits.ts';
+import { respond } from '../respond.ts';
+import type { ServeOptions, ServerConnection } from '../server-connection.ts';
+import { statusText } from '../status-text.ts';
+import { ruleBroken, WireError } from '../wire-error.ts';
+import { BodyDecoder } from './body-decoder.ts';
+import { HeldBytes, readHeadOf } from './held-bytes.ts';
+import { MessageWriter } from './message-writer.ts';
+import { type Http1RequestHead, readRequestHead } from './request-head.ts';
+import { type ExchangeHost, Http1ServerExchange } from './server-exchange.ts';
+import { WriteWatch } from './write-watch.ts';
+
+export interface ResolvedServeOptions<Context> extends ServeOptions<Context> {
+  readonly clock: Clock;
+  readonly limits: HttpLimits;
+  readonly timeouts: HttpTimeouts;
+}
+
+/**
+ * `head`: between requests, or in a head · `exchange`: a request is being answered · `discard`: answered, its body is read away ·
+ * `linger`: our side is closed, waiting for the peer to close · `given-up`: a tunnel, no longer ours · `closed`
+ */
+type State = 'head' | 'exchange' | 'discard' | 'linger' | 'given-up' | 'closed';
+
+/** One accepted connection: requests in order, one at a time; what is pipelined waits, within bounds. */
+export class Http1ServerConnection<Context> implements ServerConnection, ExchangeHost {
+  readonly writer: MessageWriter;
+  readonly closed: Promise<void>;
+  readonly #socket: Duplex;
+  readonly #context: Context;
+  readonly #handler: ExchangeHandler<Context>;
+  readonly #options: ResolvedServeOptions<Context>;
+  readonly #held = new HeldBytes();
+  readonly #decoder: BodyDecoder;
+  readonly #readDeadline: Deadline;
+  readonly #writeWatch: WriteWatch;
+  readonly #readHead: (length: number) => Http1RequestHead | undefined;
+  #state: State = 'head';
+  #exchange: Http1ServerExchange<Context> | undefined;
+  #isAdvancing = false;
+  #isInHead = false;
+  #isBroken = false;
+  #isDraining = false;
+  #discardedBytes = 0;
+  #hasSkippedLine = false;
+  #resolveClosed: () => void = () => {};
+
+  constructor(
+    socket: Duplex,
+    context: Context,
+    handler: ExchangeHandler<Context>,
+    options: ResolvedServeOptions<Context>,
+  ) {
+    this.#socket = socket;
+    this.#context = context;
+    this.#handler = handler;
+    this.#options = options;
+    this.#decoder = new BodyDecoder(options.limits);
+    this.writer = new MessageWriter(socket);
+    this.#readHead = (length) => readRequestHead(length, options.limits);
+    this.#readDeadline = new Deadline(options.clock, () => this.#readExpired());
+    this.#writeWatch = new WriteWatch(options.clock, socket, this.writer, options.timeouts.writeStallMs);
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#readDeadline.set(options.timeouts.idleMs);
+    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    socket.on('error', this.#onError).on('close', this.#onClose);
+    if (socket.destroyed) process.nextTick(this.#onClose);
+    else socket.resume();
+  }
+
+  get isClosed(): boolean {
+    return this.#state === 'closed' || this.#state === 'given-up';
+  }
+
+  get closesAfterResponse(): boolean {
+    return this.#isDraining || this.#isBroken || this.#exchange?.request.isClose === true;
+  }
+
+  drain(): void {
+    this.#isDraining = true;
+    if (this.#state === 'head' && this.#held.length === 0) this.#linger();
+  }
+
+  destroy(_error?: WireError): void {
+    if (!this.isClosed) this.#socket.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.destroy();
+    await this.closed;
+  }
+
+  monotonic(): number {
+    return this.#options.clock.monotonic();
+  }
+
+  /** Consumes what is held as far as the state allows. Handlers and listeners call back into it while it runs. */
+  advance(): void {
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    try {
+      while (this.#step()) {}
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#fail(error);
+    } finally {
+      this.#isAdvancing = false;
+    }
+    this.#regulate();
+  }
+
+  watchWrites(): void {
+    this.#writeWatch.check();
+  }
+
+  responseEnded(): void {
+    const exchange = this.#exchange!;
+    this.#exchange = undefined;
+    const mustClose = this.#isDraining || this.#isBroken || exchange.request.isClose || exchange.awaitsContinue;
+    if (mustClose) this.#linger();
+    else if (this.#decoder.isDone) this.#nextRequest();
+    else {
+      this.#state = 'discard';
+      this.#discardedBytes = 0;
+      this.#readDeadline.set(this.#options.timeouts.lingerMs);
+    }
+    this.advance();
+  }
+
+  giveUpSocket(): Duplex {
+    const socket = this.#socket;
+    this.#state = 'given-up';
+    this.#exchange = undefined;
+    this.#release();
+    const { bytes, start, end, length } = this.#held;
+    socket.pause();
+    if (length > 0) socket.unshift(bytes.subarray(start, end));
+    this.#held.clear();
+    return socket;
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#state === 'linger') this.#lingerOver(chunk.length);
+    else if (this.#mayComplete(chunk)) {
+      this.#held.append(chunk);
+      this.advance();
+    } else {
+      this.#held.append(chunk);
+      this.#awaitHead();
+    }
+  };
+
+  /** A head is scanned from its start again only when a line ended, or a limit is near: slow senders cost no more than others. */
+  #mayComplete(chunk: Buffer): boolean {
+    if (this.#state !== 'head') return true;
+    return chunk.includes(10) || this.#held.length + chunk.length > this.#options.limits.lineBytesMax;
+  }
+
+  #step(): boolean {
+    switch (this.#state) {
+      case 'head':
+        return this.#held.length > 0 && this.#stepHead();
+      case 'exchange':
+      case 'discard':
+        return this.#stepBody();
+      default:
+        this.#held.clear();
+        return false;
+    }
+  }
+
+  #stepHead(): boolean {
+    if (this.#held.bytes[this.#held.start] === 13 && !this.#hasSkippedLine) return this.#skipEmptyLine();
+    const request = readHeadOf(this.#held, this.#options.limits.headBytesMax, this.#readHead);
+    if (request === undefined) {
+      this.#awaitHead();
+      return false;
+    }
+    this.#held.consume(request.byteLength);
+    this.#isInHead = false;
+    this.#readDeadline.clear();
+    this.#decoder.start(request.framing, request.contentLength);
+    const exchange = new Http1ServerExchange<Context>(this, this.#context, request);
+    this.#exchange = exchange;
+    this.#state = 'exchange';
+    this.#handle(exchange);
+    return true;
+  }
+
+  /** One empty line before a request is forgiven (RFC 9112 2.2): old clients send it after a body. */
+  #skipEmptyLine(): boolean {
+    if (this.#held.length < 2) return false;
+    this.#hasSkippedLine = true;
+    if (this.#held.bytes[this.#held.start + 1] !== 10) throw ruleBroken('bare_cr', 'a CR stands without LF');
+    this.#held.consume(2);
+    return true;
+  }
+
+  #handle(exchange: Http1ServerExchange<Context>): void {
+    try {
+      const handled = this.#handler(exchange);
+      if (handled instanceof Promise) handled.catch((error: unknown) => this.#handlerFailed(exchange, error));
+    } catch (error) {
+      this.#handlerFailed(exchange, error);
+    }
+  }
+
+  #handlerFailed(exchange: Http1ServerExchange<Context>, error: unknown): void {
+    this.#options.onHandlerError?.(error, this.#context);
+    if (exchange.ended) return;
+    if (exchange.responded) exchange.abort(new WireError('exchange_aborted', 'the handler failed', { cause: error }));
+    else respond(exchange, { status: 500 });
+  }
+
+  #stepBody(): boolean {
+    const decoder = this.#decoder;
+    const exchange = this.#exchange;
+    if (this.#isBroken || (exchange !== undefined && (!exchange.wantsBody || exchange.isBodyPaused))) return false;
+    if (decoder.isDone) return this.#bodyEnded();
+    const held = this.#held;
+    if (held.length === 0) {
+      if (exchange !== undefined && !exchange.awaitsContinue) this.#readDeadline.set(this.#options.timeouts.bodyIdleMs);
+      return false;
+    }
+    const { bytes, start } = held;
+    const next = decoder.next(bytes, start, held.end);
+    const { run } = decoder;
+    held.consume(next - start);
+    if (exchange === undefined) this.#countDiscarded(next - start);
+    else if (run > 0) exchange.bodyData(bytes.subarray(next - run, next));
+    return true;
+  }
+
+  #bodyEnded(): boolean {
+    if (this.#exchange === undefined) {
+      this.#nextRequest();
+      return true;
+    }
+    if (this.#exchange.isBodyEndTold) return false;
+    this.#readDeadline.clear();
+    this.#exchange.bodyEnd(this.#decoder.trailers);
+    return true;
+  }
+
+  #countDiscarded(count: number): void {
+    this.#discardedBytes += count;
+    if (this.#discardedBytes > this.#options.limits.drainBytesMax) this.#linger();
+  }
+
+  #nextRequest(): void {
+    this.#state = 'head';
+    this.#hasSkippedLine = false;
+    this.#readDeadline.set(this.#options.timeouts.idleMs);
+  }
+
+  #awaitHead(): void {
+    if (this.#isInHead) return;
+    this.#isInHead = true;
+    this.#readDeadline.set(this.#options.timeouts.headMs);
+  }
+
+  /** The peer broke a rule or a limit. Whoever serves the exchange may answer; else the engine does. Nothing follows on the connection. */
+  #fail(error: WireError): void {
+    this.#isBroken = true;
+    this.#held.clear();
+    this.#readDeadline.clear();
+    const exchange = this.#exchange;
+    if (exchange === undefined) {
+      if (this.#state === 'head') this.#refuse(error);
+      else this.#linger();
+      return;
+    }
+    exchange.clientFailed(error);
+    if (exchange.ended) return;
+    if (exchange.responded) exchange.abort(error);
+    else respond(exchange, { status: error.status, body: `${error.message}\n` });
+  }
+
+  #refuse(error: WireError): void {
+    this.#options.onRefused?.(error, this.#context);
+    const body = `${error.message}\n`;
+    this.writer.writeInterim(
+      `HTTP/1.1 ${error.status} ${statusText(error.status)}\r\ncontent-type: text/plain; charset=utf-8\r\n` +
+        `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+    );
+    this.#linger();
+  }
+
+  /** Closing at once would reset the connection and could take the response away from the peer (RFC 9112 9.6). */
+  #linger(): void {
+    this.#state = 'linger';
+    this.#held.clear();
+    this.#readDeadline.set(this.#options.timeouts.lingerMs);
+    this.#socket.end();
+  }
+
+  #lingerOver(count: number): void {
+    this.#discardedBytes += count;
+    if (this.#discardedBytes > this.#options.limits.drainBytesMax) this.#socket.destroy();
+  }
+
+  #readExpired(): void {
+    if (this.#state === 'exchange') this.#fail(ruleBroken('body_timeout', 'the request body did not come in time'));
+    else if (this.#state === 'linger') this.#socket.destroy();
+    else if (this.#state === 'discard' || !this.#isInHead) this.#linger();
+    else this.#fail(ruleBroken('head_timeout', 'the request head did not come in time'));
+  }
+
+  /** Reading stops while the body's reader asks for it, or more is held than anybody wants yet. */
+  #regulate(): void {
+    if (this.isClosed) return;
+    const isFull = this.#held.length >= this.#options.limits.readAheadBytesMax;
+    const isPaused = this.#exchange?.isBodyPaused === true && !this.#decoder.isDone;
+    if (isFull || isPaused) {
+      if (isPaused) this.#readDeadline.clear();
+      this.#socket.pause();
+    } else if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  readonly #onEnd = (): void => {
+    if (this.#state === 'exchange') this.#clientGone();
+    else if (this.#state === 'linger') this.#socket.destroy();
+    else this.#linger();
+  };
+
+  /** A client that closes its side while it waits for a response has given up: there is no other sign of it in TCP. */
+  #clientGone(): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    this.#isBroken = true;
+    this.#held.clear();
+    if (exchange !== undefined && !exchange.ended) {
+      const error = new WireError(
+        'exchange_aborted',
+        'the client closed the connection before the end of the response',
+      );
+      exchange.finish(error);
+      exchange.clientFailed(error);
+    }
+    this.#socket.destroy();
+  }
+
+  readonly #onDrain = (): void => {
+    this.#writeWatch.check();
+    this.#exchange?.writable();
+  };
+
+  /** `close` follows and does the work. */
+  readonly #onError = (): void => {};
+
+  readonly #onClose = (): void => {
+    if (this.isClosed) return;
+    this.#clientGone();
+    this.#state = 'closed';
+    this.#release();
+  };
+
+  #release(): void {
+    const socket = this.#socket;
+    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain).off('close', this.#onClose);
+    if (this.#state === 'given-up') socket.off('error', this.#onError);
+    this.#readDeadline.dispose();
+    this.#writeWatch.dispose();
+    this.#resolveClosed();
+    this.#options.onClose?.();
+  }
+}

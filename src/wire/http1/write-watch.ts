@@ -1,0 +1,44 @@
+import type { Duplex } from 'node:stream';
+import type { Clock } from '#runtime/clock.ts';
+import { Deadline } from '../deadline.ts';
+import type { MessageWriter } from './message-writer.ts';
+
+/** Destroys a connection whose peer takes none of the bytes that wait for it during a whole period. */
+export class WriteWatch {
+  readonly #socket: Duplex;
+  readonly #writer: MessageWriter;
+  readonly #stallMs: number;
+  readonly #deadline: Deadline;
+  #takenBytes = 0;
+
+  constructor(clock: Clock, socket: Duplex, writer: MessageWriter, stallMs: number) {
+    this.#socket = socket;
+    this.#writer = writer;
+    this.#stallMs = stallMs;
+    this.#deadline = new Deadline(clock, () => this.#expired());
+  }
+
+  /** After writes: begins to watch when bytes stay in the socket. */
+  check(): void {
+    if (this.#socket.writableLength > 0 && !this.#deadline.isSet) this.#start();
+  }
+
+  dispose(): void {
+    this.#deadline.dispose();
+  }
+
+  #start(): void {
+    this.#takenBytes = this.#taken();
+    this.#deadline.set(this.#stallMs);
+  }
+
+  #expired(): void {
+    if (this.#socket.writableLength === 0) return;
+    if (this.#taken() === this.#takenBytes) this.#socket.destroy();
+    else this.#start();
+  }
+
+  #taken(): number {
+    return this.#writer.writtenBytes - this.#socket.writableLength;
+  }
+}

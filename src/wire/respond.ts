@@ -1,0 +1,22 @@
+import type { ServerExchange } from './exchange.ts';
+import { fieldLines } from './field-lines.ts';
+
+export interface GeneratedResponse {
+  readonly status: number;
+  /** Lower-case names. `content-type` is added for a text body when missing. */
+  readonly fields?: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly body?: string | Buffer;
+}
+
+/** Answers an exchange with a whole response. HEAD, 204 and 304 get the same head without the body. */
+export function respond(exchange: ServerExchange<unknown>, response: GeneratedResponse): void {
+  const { status, fields = {}, body = '' } = response;
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+  let lines = fieldLines(fields);
+  if (typeof body === 'string' && body !== '' && fields['content-type'] === undefined) {
+    lines += 'content-type: text/plain; charset=utf-8\r\n';
+  }
+  exchange.respond({ status, fields: lines, framing: 'length', contentLength: bytes.length });
+  exchange.write(bytes);
+  exchange.end();
+}

@@ -1,0 +1,57 @@
+import type { Duplex } from 'node:stream';
+import type { Clock } from '#runtime/clock.ts';
+import type { ExchangeHandler } from './exchange.ts';
+import { Http1ServerConnection } from './http1/server-connection.ts';
+import {
+  defaultHttpLimits,
+  defaultHttpTimeouts,
+  type HttpLimits,
+  type HttpTimeouts,
+  headBytesCeiling,
+} from './limits.ts';
+import type { WireError } from './wire-error.ts';
+
+export interface ServeOptions<Context> {
+  readonly clock: Clock;
+  readonly limits?: Partial<HttpLimits>;
+  readonly timeouts?: Partial<HttpTimeouts>;
+  /** A request that never became an exchange: its head broke a rule or came too slowly. It was answered already. */
+  onRefused?(error: WireError, context: Context): void;
+  /** The handler threw: a fault of ours. The client got 500, or a broken message. */
+  onHandlerError?(error: unknown, context: Context): void;
+  onClose?(): void;
+}
+
+export interface ServerConnection extends AsyncDisposable {
+  /** Ends after what is in flight: the next response says `Connection: close`, an idle connection closes now. */
+  drain(): void;
+  /** Ends now. */
+  destroy(): void;
+  readonly isClosed: boolean;
+  /** Resolves when the connection is gone, or was given up as a tunnel. */
+  readonly closed: Promise<void>;
+}
+
+/**
+ * Serves HTTP on a duplex that is ready for bytes: an accepted TCP or TLS socket, or the inside of a CONNECT tunnel. `context`
+ * is what the consumer knows of the connection; each exchange carries it. Takes ownership of the socket.
+ */
+export function serveConnection<Context>(
+  socket: Duplex,
+  context: Context,
+  handler: ExchangeHandler<Context>,
+  options: ServeOptions<Context>,
+): ServerConnection {
+  const limits = resolveLimits(options.limits);
+  const timeouts = { ...defaultHttpTimeouts, ...options.timeouts };
+  return new Http1ServerConnection(socket, context, handler, { ...options, limits, timeouts });
+}
+
+/** @throws RangeError for a limit that the scan buffer cannot hold: a programmer's mistake. */
+export function resolveLimits(limits: Partial<HttpLimits> | undefined): HttpLimits {
+  const resolved = { ...defaultHttpLimits, ...limits };
+  if (Math.max(resolved.headBytesMax, resolved.trailerBytesMax) > headBytesCeiling) {
+    throw new RangeError(`headBytesMax and trailerBytesMax must not be above ${headBytesCeiling}`);
+  }
+  return resolved;
+}

@@ -1,0 +1,78 @@
+import type { Clock } from '#runtime/clock.ts';
+import type { Client, ClientExchange, ClientExchangeListener, Upstream } from './exchange.ts';
+import type { ClientConnectionOptions } from './http1/client-connection.ts';
+import { UpstreamGroup } from './http1/upstream-group.ts';
+import { defaultHttpTimeouts, defaultPoolLimits, type HttpLimits, type PoolLimits } from './limits.ts';
+import type { OutgoingRequest } from './message.ts';
+import { resolveLimits } from './server-connection.ts';
+
+export interface UpstreamPoolOptions {
+  readonly clock: Clock;
+  /** For the responses. */
+  readonly limits?: Partial<HttpLimits>;
+  readonly pool?: Partial<PoolLimits>;
+  /** An upstream that takes none of the bytes that wait for it loses its connection. Milliseconds. */
+  readonly writeStallMs?: number;
+}
+
+export interface UpstreamLoad {
+  readonly inFlight: number;
+  readonly idle: number;
+  readonly queued: number;
+}
+
+/** Connections to upstreams, kept and shared by `Upstream.key`. */
+export class UpstreamPool implements Client, AsyncDisposable {
+  readonly #groups = new Map<string, UpstreamGroup>();
+  readonly #options: ClientConnectionOptions;
+
+  constructor(options: UpstreamPoolOptions) {
+    this.#options = {
+      clock: options.clock,
+      limits: resolveLimits(options.limits),
+      pool: { ...defaultPoolLimits, ...options.pool },
+      writeStallMs: options.writeStallMs ?? defaultHttpTimeouts.writeStallMs,
+    };
+  }
+
+  request(upstream: Upstream, request: OutgoingRequest, listener: ClientExchangeListener): ClientExchange {
+    if (request.method === 'CONNECT') throw new TypeError('a CONNECT does not go through the pool');
+    return this.#groupOf(upstream).submit(upstream, request, listener);
+  }
+
+  load(key: string): UpstreamLoad {
+    const group = this.#groups.get(key);
+    return { inFlight: group?.inFlight ?? 0, idle: group?.idle ?? 0, queued: group?.queued ?? 0 };
+  }
+
+  get keys(): readonly string[] {
+    return [...this.#groups.keys()];
+  }
+
+  /** For an upstream that has gone or must be verified anew: what is in flight ends, later requests open connections. */
+  evict(key: string): void {
+    const group = this.#groups.get(key);
+    this.#groups.delete(key);
+    group?.retire();
+  }
+
+  /** Ends everything; what is in flight fails. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const groups = [...this.#groups.values()];
+    this.#groups.clear();
+    for (const group of groups) group.destroy();
+  }
+
+  #groupOf(upstream: Upstream): UpstreamGroup {
+    const { key } = upstream;
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      const made: UpstreamGroup = new UpstreamGroup(upstream, this.#options, () => {
+        if (this.#groups.get(key) === made) this.#groups.delete(key);
+      });
+      group = made;
+      this.#groups.set(key, group);
+    }
+    return group;
+  }
+}
