@@ -1,0 +1,62 @@
+import type { TLSSocket } from 'node:tls';
+import { type ListenLimits, listenMtls, type Refusal } from '#net/accept.ts';
+import type { TlsIdentity } from '#net/tls-identity.ts';
+import type { VerifiedPeer } from '#net/verified-peer.ts';
+import type { Watch } from '#runtime/watch.ts';
+import type { ExchangeHandler } from '#wire/exchange.ts';
+import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
+
+/** What sidecars speak among each other; HTTP/2 will stand in front of it. */
+export const meshProtocols: readonly string[] = ['http/1.1'];
+
+export interface MeshListenerOptions extends Omit<ServeOptions<VerifiedPeer>, 'onClose'> {
+  readonly host: string;
+  /** 0 for any free one. */
+  readonly port: number;
+  readonly identity: Watch<TlsIdentity>;
+  readonly listenLimits?: Partial<ListenLimits>;
+  /** A peer whose certificate is not right, or one too many. */
+  readonly onPeerRefused: (refusal: Refusal) => void;
+}
+
+export interface MeshListener extends AsyncDisposable {
+  readonly address: { readonly host: string; readonly port: number };
+  readonly connections: number;
+  /** Accepts nothing more; what is in flight may take `graceMs` to end. */
+  close(graceMs: number): Promise<void>;
+}
+
+/**
+ * Serves HTTP to peers that proved who they are. A connection whose certificate ends, or whose root is no longer trusted, is told so by
+ * `Connection: close` and ends after what is in flight.
+ */
+export async function listenMesh(
+  handler: ExchangeHandler<VerifiedPeer>,
+  options: MeshListenerOptions,
+): Promise<MeshListener> {
+  const { host, port, identity, clock } = options;
+  const serving = new Map<TLSSocket, ServerConnection>();
+  const listener = await listenMtls({
+    host,
+    port,
+    identity,
+    clock,
+    alpn: meshProtocols,
+    anonymous: 'refuse',
+    ...(options.listenLimits && { limits: options.listenLimits }),
+    onRefused: options.onPeerRefused,
+    onConnection: ({ socket, peer }) => {
+      const onClose = () => void serving.delete(socket);
+      serving.set(socket, serveConnection(socket, peer, handler, { ...options, onClose }));
+    },
+    onDrain: ({ socket }) => serving.get(socket)?.drain(),
+  });
+  return {
+    address: listener.address,
+    get connections() {
+      return serving.size;
+    },
+    close: (graceMs) => listener.close(graceMs),
+    [Symbol.asyncDispose]: () => listener.close(0),
+  };
+}

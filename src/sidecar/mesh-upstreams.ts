@@ -1,0 +1,68 @@
+import type { SpiffeId } from '#certs/spiffe-id.ts';
+import { dialMtls } from '#net/dial.ts';
+import type { TlsIdentity } from '#net/tls-identity.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { Watch } from '#runtime/watch.ts';
+import { connectPlain } from '#wire/connect-plain.ts';
+import type { Upstream } from '#wire/exchange.ts';
+import type { PoolLimits } from '#wire/limits.ts';
+import { UpstreamPool } from '#wire/upstream-pool.ts';
+import { meshProtocols } from './mesh-listener.ts';
+
+/** Shorter than the 75 s after which a listener of ours closes an idle connection, so that the side that sends closes first (PAINS.md P4). */
+const meshIdleMs = 60_000;
+
+export interface MeshUpstreamsOptions {
+  readonly identity: Watch<TlsIdentity>;
+  readonly clock: Clock;
+  readonly poolLimits?: Partial<PoolLimits>;
+}
+
+/** Pools of connections to the sidecars of other services. */
+export class MeshUpstreams implements AsyncDisposable {
+  readonly pool: UpstreamPool;
+  readonly #options: MeshUpstreamsOptions;
+
+  constructor(options: MeshUpstreamsOptions) {
+    this.#options = options;
+    this.pool = new UpstreamPool({
+      clock: options.clock,
+      pool: { idleMs: meshIdleMs, ...options.poolLimits },
+    });
+  }
+
+  /**
+   * The inbound port of `expect` at `host:port`. The key names our own certificate too: connections that a former one opened finish
+   * what they have begun and take no new request.
+   */
+  to(expect: SpiffeId, host: string, port: number): Upstream {
+    const { identity, clock } = this.#options;
+    const key = `${expect} ${host} ${port} ${identity.current.svid.chain[0]!.serial}`;
+    return {
+      key,
+      connect: async (signal) => {
+        const onDrain = () => this.pool.evict(key);
+        const { socket } = await dialMtls({
+          host,
+          port,
+          identity,
+          expect,
+          alpn: meshProtocols,
+          clock,
+          signal,
+          onDrain,
+        });
+        return socket;
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.pool[Symbol.asyncDispose]();
+  }
+}
+
+/** The application itself, on loopback. */
+export function applicationUpstream(host: string, port: number): Upstream {
+  return { key: `${host} ${port}`, connect: (signal) => connectPlain(host, port, signal) };
+}
