@@ -10,7 +10,7 @@ import { type Issuer, issuerOf, type RootSigner, signCertificate } from './root-
 import { backdateMs } from './root-signer-file.ts';
 import { keyAlgorithmOf } from './signature-algorithm.ts';
 import { pathOf, type SpiffeId, type TrustDomain, trustDomainOf } from './spiffe-id.ts';
-import { brokenRootRule, brokenValidityRule } from './svid-rules.ts';
+import { brokenIssuerRule, brokenValidityRule } from './svid-rules.ts';
 import { bundlesOf, type TrustBundle } from './trust-bundle.ts';
 import { verifyChain } from './verify-svid.ts';
 
@@ -70,8 +70,9 @@ export class Authority {
   /** @throws CellmeshError `svid_not_issued` when the root cannot be one for the trust domain, or its validity has ended */
   static async create(options: AuthorityOptions): Promise<Authority> {
     const roots = [options.rootSigner.certificate, ...(options.otherRoots ?? [])];
-    for (const root of roots) {
-      const broken = brokenRootRule(root, options.trustDomain);
+    for (const [index, root] of roots.entries()) {
+      // Below the signer's own comes our intermediate; what the others sign is not ours to know.
+      const broken = brokenIssuerRule(root, options.trustDomain, index === 0 ? 1 : 0);
       if (broken !== undefined)
         throw notIssued(`a root of ${options.trustDomain} breaks ${broken.rule}: ${broken.reason}`);
     }

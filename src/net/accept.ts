@@ -1,0 +1,270 @@
+import { createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net';
+import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
+import type { Clock, Scheduled } from '#runtime/clock.ts';
+import { CellmeshError, messageOf } from '#runtime/errors.ts';
+import type { Watch } from '#runtime/watch.ts';
+import { ConnectionGuard, type DrainReason, drainGraceMs, type MtlsConnection } from './connection-guard.ts';
+import { PeerRefused, type PeerRule } from './peer-refused.ts';
+import { rawSocketOf } from './raw-socket.ts';
+import { contextOptions } from './tls-context.ts';
+import { ownNotAfter, type TlsIdentity } from './tls-identity.ts';
+import { type VerifiedPeer, verifyPeer } from './verified-peer.ts';
+
+/** A connection that was not accepted. */
+export interface Refusal {
+  /** Without a port: what a log groups by. */
+  readonly address: string;
+  readonly rule: PeerRule;
+  readonly reason: string;
+}
+
+export interface ListenLimits {
+  /** Open connections, handshakes included. Default 1000. */
+  readonly connectionsMax: number;
+  /** Handshakes at a time. Default 256. */
+  readonly handshakesMax: number;
+  /** From the first packet to the end of the handshake. Default 10 seconds. */
+  readonly handshakeMs: number;
+  /** How long a draining connection lives. Default 10 seconds. */
+  readonly drainGraceMs: number;
+}
+
+/**
+ * A connection costs 57 KB when idle: a thousand are 57 MB. Handshakes are bounded below that, so that clients that open and say
+ * nothing cannot take the places of those that work.
+ */
+export const listenLimits: ListenLimits = Object.freeze({
+  connectionsMax: 1000,
+  handshakesMax: 256,
+  handshakeMs: 10_000,
+  drainGraceMs,
+});
+
+type PeerOf<A extends 'refuse' | 'allow'> = A extends 'allow' ? VerifiedPeer | undefined : VerifiedPeer;
+
+export interface ListenOptions<A extends 'refuse' | 'allow' = 'refuse'> {
+  readonly host: string;
+  /** 0 for any free one. */
+  readonly port: number;
+  readonly identity: Watch<TlsIdentity>;
+  /** Protocols that are spoken here, the preferred first. A client that offers none of them is refused. */
+  readonly alpn: readonly string[];
+  /** Whether a client may present no certificate at all (its `peer` is undefined then). One that is presented must be right. */
+  readonly anonymous: A;
+  readonly clock: Clock;
+  readonly limits?: Partial<ListenLimits>;
+  /** Attach a reader at once: what the peer sent with the end of its handshake comes next. */
+  readonly onConnection: (connection: MtlsConnection<PeerOf<A>>) => void;
+  /** Called for every refusal: count them, and log by `RefusalLog`. */
+  readonly onRefused: (refusal: Refusal) => void;
+  /** Called once a connection: finish what has begun, then end it; it is destroyed after the grace. */
+  readonly onDrain?: (connection: MtlsConnection<PeerOf<A>>, reason: DrainReason) => void;
+}
+
+export interface MtlsListener<A extends 'refuse' | 'allow' = 'refuse'> extends AsyncDisposable {
+  readonly address: { readonly host: string; readonly port: number };
+  readonly connections: ReadonlySet<MtlsConnection<PeerOf<A>>>;
+  /** Stops accepting, drains what is open (`listener_closes`), and resolves when all has closed, at the latest after `graceMs`. */
+  close(graceMs?: number): Promise<void>;
+}
+
+interface Handshake {
+  readonly identity: TlsIdentity;
+  readonly address: string;
+  readonly timer: Scheduled;
+}
+
+const keepAliveMs = 30_000;
+
+/**
+ * Listens for mutual TLS 1.3. A change of `identity` holds for new connections at once and drops none; SNI chooses nothing.
+ * @throws CellmeshError `port_taken`, `listen_failed`
+ */
+export async function listenMtls<A extends 'refuse' | 'allow'>(options: ListenOptions<A>): Promise<MtlsListener<A>> {
+  const listener = new Listener(options);
+  await listener.open();
+  return listener;
+}
+
+class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
+  readonly connections = new Set<MtlsConnection<PeerOf<A>>>();
+  readonly #options: ListenOptions<A>;
+  readonly #limits: ListenLimits;
+  /** Accepts, counts and times; the TLS server below never listens itself, it is handed what is let in. */
+  readonly #tcp: TcpServer;
+  readonly #tls: TlsServer;
+  readonly #handshakes = new Map<Socket, Handshake>();
+  readonly #guards = new Map<TLSSocket, ConnectionGuard>();
+  readonly #unsubscribe: () => void;
+  #address = { host: '', port: 0 };
+
+  constructor(options: ListenOptions<A>) {
+    this.#options = options;
+    this.#limits = { ...listenLimits, ...options.limits };
+    this.#tcp = createTcpServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs });
+    this.#tls = createTlsServer({
+      ...contextOptions(options.identity.current),
+      ALPNProtocols: [...options.alpn],
+      requestCert: true,
+      // Not to accept more, but to say why not: `verifyPeer` demands OpenSSL's consent too.
+      rejectUnauthorized: false,
+    });
+    this.#tcp.on('connection', (raw) => this.#onRaw(raw));
+    this.#tls.on('secureConnection', (socket) => this.#onSecure(socket));
+    this.#tls.on('tlsClientError', (error, socket) => this.#onHandshakeError(error, socket));
+    this.#unsubscribe = options.identity.subscribe((identity) => this.#tls.setSecureContext(contextOptions(identity)));
+  }
+
+  get address(): { readonly host: string; readonly port: number } {
+    return this.#address;
+  }
+
+  open(): Promise<void> {
+    const { host, port } = this.#options;
+    return new Promise((resolve, reject) => {
+      this.#tcp.once('error', (error) => {
+        this.#unsubscribe();
+        reject(listenError(error, `${host}:${port}`));
+      });
+      this.#tcp.listen({ host, port }, () => {
+        const bound = this.#tcp.address();
+        if (bound !== null && typeof bound === 'object') this.#address = { host: bound.address, port: bound.port };
+        this.#tcp.removeAllListeners('error');
+        // Accepting can fail later (no file descriptors left): Node goes on by itself when they are there again.
+        this.#tcp.on('error', (error) => this.#refuse('*', 'handshake', messageOf(error)));
+        resolve();
+      });
+    });
+  }
+
+  async close(graceMs: number = this.#limits.drainGraceMs): Promise<void> {
+    this.#unsubscribe();
+    const closed = new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
+    for (const [raw, { timer }] of this.#handshakes) {
+      timer.cancel();
+      raw.destroy();
+    }
+    this.#handshakes.clear();
+    for (const [socket, guard] of this.#guards) {
+      if (graceMs > 0) guard.drain('listener_closes', graceMs);
+      else socket.destroy();
+    }
+    await closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close(0);
+  }
+
+  #onRaw(raw: Socket): void {
+    raw.on('error', () => undefined);
+    const address = raw.remoteAddress;
+    if (address === undefined) {
+      raw.destroy();
+      return;
+    }
+    const full = this.#fullBecauseOf();
+    if (full !== undefined) {
+      raw.destroy();
+      this.#refuse(address, full.rule, full.reason);
+      return;
+    }
+    const timer = this.#options.clock.schedule(this.#limits.handshakeMs, () => {
+      this.#handshakes.delete(raw);
+      raw.destroy();
+      this.#refuse(address, 'handshake_timeout', `no handshake within ${this.#limits.handshakeMs} ms`);
+    });
+    this.#handshakes.set(raw, { identity: this.#options.identity.current, address, timer });
+    this.#tls.emit('connection', raw);
+  }
+
+  #fullBecauseOf(): { rule: PeerRule; reason: string } | undefined {
+    const { connectionsMax, handshakesMax } = this.#limits;
+    if (this.#guards.size + this.#handshakes.size >= connectionsMax) {
+      return { rule: 'connections_max', reason: `${connectionsMax} connections are open` };
+    }
+    if (this.#handshakes.size < handshakesMax) return undefined;
+    return { rule: 'handshakes_max', reason: `${handshakesMax} handshakes are under way` };
+  }
+
+  #onSecure(socket: TLSSocket): void {
+    socket.on('error', () => undefined);
+    const handshake = this.#endHandshake(socket);
+    if (handshake === undefined) {
+      // It timed out, or the listener closed, in the same turn of the loop.
+      socket.destroy();
+      return;
+    }
+    try {
+      this.#establish(socket, handshake);
+    } catch (error) {
+      socket.destroy();
+      const rule = error instanceof PeerRefused ? error.rule : 'handler_failed';
+      this.#refuse(handshake.address, rule, messageOf(error));
+    }
+  }
+
+  #establish(socket: TLSSocket, { identity }: Handshake): void {
+    const { clock, onConnection, onDrain } = this.#options;
+    const verdict = this.#verify(socket);
+    if (typeof socket.alpnProtocol !== 'string') throw new PeerRefused('alpn', 'the peer offered no protocol by ALPN');
+    const connection = Object.freeze({ socket, peer: verdict?.peer }) as MtlsConnection<PeerOf<A>>;
+    const guard = new ConnectionGuard({
+      socket,
+      svid: verdict?.svid,
+      ownNotAfter: ownNotAfter(identity),
+      bundles: this.#options.identity,
+      clock,
+      graceMs: this.#limits.drainGraceMs,
+      onDrain: (reason) => onDrain?.(connection, reason),
+    });
+    this.#guards.set(socket, guard);
+    this.connections.add(connection);
+    socket.once('close', () => {
+      this.#guards.delete(socket);
+      this.connections.delete(connection);
+    });
+    onConnection(connection);
+  }
+
+  #verify(socket: TLSSocket) {
+    const { anonymous, identity, clock } = this.#options;
+    if (anonymous === 'allow' && socket.getPeerX509Certificate() === undefined) return undefined;
+    return verifyPeer(socket, identity.current.bundles, clock.now());
+  }
+
+  #onHandshakeError(error: Error, socket: TLSSocket): void {
+    socket.on('error', () => undefined);
+    const handshake = this.#endHandshake(socket);
+    socket.destroy();
+    // Without one it has been refused already: it timed out, and what comes here is the end of its socket.
+    if (handshake === undefined) return;
+    const rule = 'code' in error && error.code === 'ERR_SSL_NO_APPLICATION_PROTOCOL' ? 'alpn' : 'handshake';
+    this.#refuse(handshake.address, rule, handshakeReason(error));
+  }
+
+  #endHandshake(socket: TLSSocket): Handshake | undefined {
+    const raw = rawSocketOf(socket);
+    const handshake = raw && this.#handshakes.get(raw);
+    if (raw === undefined || handshake === undefined) return undefined;
+    handshake.timer.cancel();
+    this.#handshakes.delete(raw);
+    return handshake;
+  }
+
+  #refuse(address: string, rule: PeerRule, reason: string): void {
+    this.#options.onRefused({ address, rule, reason });
+  }
+}
+
+/** OpenSSL's errors have a short reason beside a message full of its source lines. */
+function handshakeReason(error: Error): string {
+  return 'reason' in error && typeof error.reason === 'string' ? error.reason : error.message;
+}
+
+function listenError(error: NodeJS.ErrnoException, where: string): CellmeshError {
+  if (error.code === 'EADDRINUSE') {
+    return new CellmeshError('port_taken', `${where} is taken by another program`, { cause: error });
+  }
+  return new CellmeshError('listen_failed', `cannot listen on ${where}: ${error.message}`, { cause: error });
+}

@@ -1,0 +1,104 @@
+import type { TLSSocket } from 'node:tls';
+import { trustDomainOf } from '#certs/spiffe-id.ts';
+import { SvidRejected } from '#certs/svid-rules.ts';
+import type { TrustBundles } from '#certs/trust-bundle.ts';
+import { type VerifiedSvid, verifyChain } from '#certs/verify-svid.ts';
+import type { Clock, Scheduled } from '#runtime/clock.ts';
+import type { Watch } from '#runtime/watch.ts';
+import type { VerifiedPeer } from './verified-peer.ts';
+
+/** An open connection. `peer` is undefined only where anonymous clients are allowed. */
+export interface MtlsConnection<P extends VerifiedPeer | undefined = VerifiedPeer> {
+  readonly socket: TLSSocket;
+  readonly peer: P;
+}
+
+/** Why a connection has to end: certificates run out, a new bundle no longer vouches for the peer, the listener closes. */
+export type DrainReason = 'certificate_ends' | 'bundle_changed' | 'listener_closes';
+
+/** How long a draining connection may finish what it has begun. */
+export const drainGraceMs = 10_000;
+/** Certificates that live minutes only (tests, drills) drain for a tenth of what is left, not for longer than they live. */
+const drainShareOfLife = 0.1;
+
+export interface GuardOptions {
+  readonly socket: TLSSocket;
+  /** What the peer presented; absent for an anonymous one. */
+  readonly svid: VerifiedSvid | undefined;
+  /** The end of the certificate that this side presented, or undefined when it presented none. */
+  readonly ownNotAfter: number | undefined;
+  readonly bundles: Watch<{ readonly bundles: TrustBundles }>;
+  readonly clock: Clock;
+  readonly graceMs: number;
+  /** Called once. Whoever uses the socket stops beginning new work on it and ends it; after the grace it is destroyed. */
+  readonly onDrain: (reason: DrainReason) => void;
+}
+
+/**
+ * TLS looks at certificates once, in the handshake. The guard keeps looking until the socket has closed: a connection does not
+ * outlive the certificates of either end, and not the trust in the peer's root.
+ */
+export class ConnectionGuard {
+  readonly #options: GuardOptions;
+  readonly #endsAt: number;
+  readonly #drainsAt: number;
+  readonly #unsubscribe: () => void;
+  #timer: Scheduled | undefined;
+  #isDraining = false;
+
+  constructor(options: GuardOptions) {
+    const { svid, ownNotAfter, clock, graceMs, socket } = options;
+    this.#options = options;
+    this.#endsAt = Math.min(ownNotAfter ?? Number.POSITIVE_INFINITY, svid?.notAfter ?? Number.POSITIVE_INFINITY);
+    this.#drainsAt = this.#endsAt - Math.min(graceMs, Math.max(0, this.#endsAt - clock.now()) * drainShareOfLife);
+    this.#unsubscribe = options.bundles.subscribe(({ bundles }) => this.#onBundles(bundles));
+    socket.once('close', () => this.#release());
+    this.#awaitEnd();
+  }
+
+  /** Begins the end, if it has not begun. */
+  drain(reason: DrainReason, graceMs: number = this.#options.graceMs): void {
+    const { socket, clock, onDrain } = this.#options;
+    if (this.#isDraining || socket.destroyed) return;
+    this.#isDraining = true;
+    this.#release();
+    this.#timer = clock.schedule(graceMs, () => socket.destroy());
+    onDrain(reason);
+  }
+
+  /** A clock may cut very long delays short, so the time is looked at again when the timer fires. */
+  #awaitEnd(): void {
+    if (this.#endsAt === Number.POSITIVE_INFINITY) return;
+    const { clock } = this.#options;
+    const delayMs = this.#drainsAt - clock.now();
+    if (delayMs <= 0) this.drain('certificate_ends', Math.max(0, this.#endsAt - clock.now()));
+    else this.#timer = clock.schedule(delayMs, () => this.#awaitEnd());
+  }
+
+  #onBundles(bundles: TrustBundles): void {
+    const { svid, clock } = this.#options;
+    if (svid !== undefined && !isStillTrusted(svid, bundles, clock.now())) this.drain('bundle_changed');
+  }
+
+  /** After `drain` the socket's own 'close' still cancels the timer that would destroy it. */
+  #release(): void {
+    this.#timer?.cancel();
+    this.#unsubscribe();
+  }
+}
+
+/**
+ * Signatures do not change: as long as the root that vouched is in the bundle, nothing needs computing, and a new bundle costs a
+ * thousand connections a comparison each.
+ */
+function isStillTrusted(svid: VerifiedSvid, bundles: TrustBundles, nowMs: number): boolean {
+  const roots = bundles.get(trustDomainOf(svid.id))?.roots ?? [];
+  if (roots.some(({ der }) => der.equals(svid.root.der))) return true;
+  try {
+    verifyChain(svid.chain, bundles, nowMs);
+    return true;
+  } catch (error) {
+    if (error instanceof SvidRejected) return false;
+    throw error;
+  }
+}

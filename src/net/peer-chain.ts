@@ -1,0 +1,18 @@
+import type { TLSSocket } from 'node:tls';
+import { chainCertificatesMax } from '#certs/verify-svid.ts';
+
+/**
+ * The certificates that the peer presented, as DER, leaf first. On Node 24 and 26 `getPeerX509Certificate()` and its
+ * `issuerCertificate` give them in the order of the wire at a server; at a client OpenSSL has sorted them and left out what is
+ * of no use. Neither adds roots from the store or ends in a circle, as `getPeerCertificate(true)` does. The walk is bounded
+ * all the same: one more than is accepted, so that the rule can be named.
+ */
+export function peerChain(socket: TLSSocket): readonly Buffer[] {
+  const chain: Buffer[] = [];
+  let certificate = socket.getPeerX509Certificate();
+  while (certificate !== undefined && chain.length <= chainCertificatesMax) {
+    chain.push(certificate.raw);
+    certificate = certificate.issuerCertificate;
+  }
+  return chain;
+}
