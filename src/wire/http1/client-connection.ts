@@ -75,7 +75,7 @@ export class Http1ClientConnection {
     this.#writer = new MessageWriter(socket);
     this.#readHead = (length) => readResponseHead(length, options.limits, this.#method);
     this.#deadline = new Deadline(options.clock, this.#onExpired);
-    this.#writeWatch = new WriteWatch(options.clock, socket, this.#writer, options.writeStallMs);
+    this.#writeWatch = new WriteWatch(options.clock, socket, this.#writer, options.writeStallMs, this.#onStalled);
     socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', this.#onError).on('close', this.#onClose);
     if (socket.destroyed) process.nextTick(this.#onClose);
@@ -286,6 +286,10 @@ export class Http1ClientConnection {
   readonly #onExpired = (): void => {
     const part = this.#state === 'head' ? 'did not answer' : 'fell silent in the midst of its response';
     this.fail(new WireError('upstream_timeout', `the upstream ${part} in time`));
+  };
+
+  readonly #onStalled = (): void => {
+    this.fail(new WireError('upstream_timeout', 'the upstream does not take the request'));
   };
 
   /** `close` follows and does the work. */

@@ -231,6 +231,7 @@ function endOfValue(i: number, length: number): number {
       if (valueBytes[bytes[i]!] === 0) return i;
       i++;
     }
+    if (i >= length) return length;
     let word = i >> 2;
     while (word < lastWord) {
       const x = words[word]!;

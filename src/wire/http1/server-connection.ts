@@ -63,7 +63,8 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     this.writer = new MessageWriter(socket);
     this.#readHead = (length) => readRequestHead(length, options.limits);
     this.#readDeadline = new Deadline(options.clock, () => this.#readExpired());
-    this.#writeWatch = new WriteWatch(options.clock, socket, this.writer, options.timeouts.writeStallMs);
+    const { writeStallMs } = options.timeouts;
+    this.#writeWatch = new WriteWatch(options.clock, socket, this.writer, writeStallMs, () => socket.destroy());
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -79,7 +80,14 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   }
 
   get closesAfterResponse(): boolean {
-    return this.#isDraining || this.#isBroken || this.#exchange?.request.isClose === true;
+    if (this.#isDraining || this.#isBroken) return true;
+    const exchange = this.#exchange;
+    if (exchange === undefined || exchange.request.isClose) return true;
+    // A client that was never told to go on may send its body or not; and a large one is not worth reading away.
+    return (
+      exchange.awaitsContinue ||
+      (!exchange.wantsBody && exchange.request.contentLength > this.#options.limits.drainBytesMax)
+    );
   }
 
   drain(): void {
@@ -120,9 +128,8 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   }
 
   responseEnded(): void {
-    const exchange = this.#exchange!;
+    const mustClose = this.closesAfterResponse;
     this.#exchange = undefined;
-    const mustClose = this.#isDraining || this.#isBroken || exchange.request.isClose || exchange.awaitsContinue;
     if (mustClose) this.#linger();
     else if (this.#decoder.isDone) this.#nextRequest();
     else {

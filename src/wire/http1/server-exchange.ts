@@ -80,8 +80,7 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
     let head = `HTTP/1.1 ${status} ${response.reason ?? statusText(status)}\r\n${response.fields}`;
     const hasNoBody = this.request.method === 'HEAD' || status === 204 || status === 304;
     if (status !== 204) head += framingLine(framing, contentLength, hasNoBody);
-    // A client that was never told to go on may send its body or not: what follows on the connection is unknown.
-    if (this.#host.closesAfterResponse || this.awaitsContinue) head += 'connection: close\r\n';
+    if (this.#host.closesAfterResponse) head += 'connection: close\r\n';
     this.#hasBegun = true;
     this.#host.writer.begin(`${head}\r\n`, hasNoBody ? 'none' : framing, contentLength);
   }

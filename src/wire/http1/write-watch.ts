@@ -3,18 +3,20 @@ import type { Clock } from '#runtime/clock.ts';
 import { Deadline } from '../deadline.ts';
 import type { MessageWriter } from './message-writer.ts';
 
-/** Destroys a connection whose peer takes none of the bytes that wait for it during a whole period. */
+/** Notices that a peer takes none of the bytes that wait for it during a whole period. */
 export class WriteWatch {
   readonly #socket: Duplex;
   readonly #writer: MessageWriter;
   readonly #stallMs: number;
+  readonly #onStalled: () => void;
   readonly #deadline: Deadline;
   #takenBytes = 0;
 
-  constructor(clock: Clock, socket: Duplex, writer: MessageWriter, stallMs: number) {
+  constructor(clock: Clock, socket: Duplex, writer: MessageWriter, stallMs: number, onStalled: () => void) {
     this.#socket = socket;
     this.#writer = writer;
     this.#stallMs = stallMs;
+    this.#onStalled = onStalled;
     this.#deadline = new Deadline(clock, () => this.#expired());
   }
 
@@ -34,7 +36,7 @@ export class WriteWatch {
 
   #expired(): void {
     if (this.#socket.writableLength === 0) return;
-    if (this.#taken() === this.#takenBytes) this.#socket.destroy();
+    if (this.#taken() === this.#takenBytes) this.#onStalled();
     else this.#start();
   }
 
