@@ -84,6 +84,27 @@ export const errorCodes = {
     action: 'See the reason under "Requests".',
   },
   token_too_large: { meaning: 'A token would have more than 4 KiB.', action: 'Grant fewer scopes.' },
+  // policy
+  manifest_invalid: {
+    meaning: 'A manifest or cell document is refused; nothing of it is in force.',
+    action: 'Correct every line that the error lists (`file:line:column: reason`); docs/manifest.md shows the fields.',
+  },
+  path_pattern_invalid: {
+    meaning: 'A path in a manifest is neither exact nor a glob by segments.',
+    action: 'Write it canonical, with `*` for one segment and `**` for the rest.',
+  },
+  path_rejected: {
+    meaning: 'A request target has no canonical path.',
+    action: 'See the reason under "Requests".',
+  },
+  policy_snapshot_invalid: {
+    meaning: 'A compiled policy or route table cannot be read; the last good one stays.',
+    action: 'Compare the versions of control plane and receiver.',
+  },
+  decision_invalid: {
+    meaning: 'A stored or received decision record is not of the known schema.',
+    action: 'Compare the versions of who wrote and who reads it.',
+  },
   // wire
   message_malformed: {
     meaning: 'A request breaks a rule of HTTP/1.1; the rule is named in the message.',

@@ -1,0 +1,108 @@
+import { CellmeshError } from '#runtime/errors.ts';
+import type { VerifiedToken } from '#tokens/verify.ts';
+import type { Denial, FailedCondition } from './decide.ts';
+import type { Reason } from './reasons.ts';
+
+export type Direction = 'inbound' | 'outbound' | 'edge';
+
+/** What policy saw of a token: enough to explain and to replay a decision, nothing to replay a request with. */
+export interface RecordedClaims {
+  readonly kind: string;
+  readonly subject: string;
+  readonly clientId: string;
+  readonly tokenId: string;
+  readonly scope: string;
+  readonly cellId?: string;
+  readonly generation?: number;
+}
+
+/**
+ * The one schema of a decision: raw material of access log, explain, plan, audit and metrics. No bodies, no tokens, no query strings.
+ * JSON, a line each; fields that do not apply are absent.
+ */
+export interface DecisionRecord {
+  readonly schema: 1;
+  readonly id: string;
+  /** ISO 8601, milliseconds, UTC. */
+  readonly time: string;
+  readonly direction: Direction;
+  /** The sidecar or router that decided; decision ids begin with it. */
+  readonly instance: string;
+  readonly outcome: 'permit' | 'deny';
+  /** In audit mode: permitted, and this is what enforcing would have said. */
+  readonly isAudited?: boolean;
+  readonly reason?: Reason;
+  /** The status that went back to the caller, the application's or ours; 0 when the caller was gone. */
+  readonly status: number;
+  readonly peer?: string;
+  /** `namespace/service-account` of the service asked (inbound, edge) or calling (outbound). */
+  readonly service?: string;
+  /** Outbound and edge: the callee. */
+  readonly callee?: string;
+  readonly method?: string;
+  /** The canonical path; for what has none, nothing. */
+  readonly path?: string;
+  readonly rule?: string;
+  readonly failed?: FailedCondition;
+  readonly account?: string;
+  readonly claims?: RecordedClaims;
+  /** What the hop before said was left. */
+  readonly left?: string;
+  /** The scopes in force at this hop. */
+  readonly granted?: string;
+  readonly policyVersion?: string;
+  /** W3C trace id, where the request carried one. */
+  readonly traceId?: string;
+  /** Decided without something that should have been there: `degraded` names it. */
+  readonly degraded?: string;
+  readonly durationMs?: number;
+}
+
+/** A record is a few hundred bytes; one that is longer was not written by us. */
+export const recordBytesMax = 16 * 1024;
+
+export function claimsOf(token: VerifiedToken): RecordedClaims {
+  return {
+    kind: token.kind,
+    subject: token.subject,
+    clientId: token.clientId,
+    tokenId: token.id,
+    scope: token.scopes.text,
+    ...(token.cellId === undefined ? {} : { cellId: token.cellId }),
+    ...(token.generation === undefined ? {} : { generation: token.generation }),
+  };
+}
+
+/** The fields that a denial contributes. */
+export function denialFields(denial: Denial): Pick<DecisionRecord, 'reason' | 'failed'> {
+  return { reason: denial.reason, failed: denial.failed };
+}
+
+/** @throws CellmeshError `decision_invalid`: no record of this schema */
+export function parseDecisionRecord(line: string): DecisionRecord {
+  if (line.length > recordBytesMax)
+    throw new CellmeshError('decision_invalid', `a decision record is longer than ${recordBytesMax} bytes`);
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (cause) {
+    throw new CellmeshError('decision_invalid', 'a decision record is no JSON', { cause });
+  }
+  if (!isRecord(value))
+    throw new CellmeshError('decision_invalid', 'a decision record lacks a field or is of another schema');
+  return value;
+}
+
+function isRecord(value: unknown): value is DecisionRecord {
+  if (typeof value !== 'object' || value === null) return false;
+  const { schema, id, time, direction, instance, outcome, status } = value as Partial<
+    Record<keyof DecisionRecord, unknown>
+  >;
+  return (
+    schema === 1 &&
+    [id, time, instance].every((field) => typeof field === 'string' && field.length <= 128) &&
+    ['inbound', 'outbound', 'edge'].includes(direction as string) &&
+    ['permit', 'deny'].includes(outcome as string) &&
+    typeof status === 'number'
+  );
+}

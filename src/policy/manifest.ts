@@ -1,0 +1,270 @@
+import { parseSpiffeId, type SpiffeId } from '#certs/spiffe-id.ts';
+import { CellmeshError } from '#runtime/errors.ts';
+import { parseScope, type Scope } from '#tokens/scope.ts';
+import { type PathPattern, parsePathPattern } from './path-pattern.ts';
+import {
+  flag,
+  integer,
+  type Located,
+  list,
+  located,
+  matching,
+  notYet,
+  object,
+  oneOf,
+  optional,
+  parsed,
+  required,
+  type Shape,
+  text,
+} from './shapes.ts';
+import type { Node, Position, Problems } from './yaml-document.ts';
+
+/** `namespace/service-account`: what manifests call a workload of their own cell. */
+export interface WorkloadName {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+}
+
+export type PeerPattern =
+  | { readonly kind: 'workload'; readonly workload: WorkloadName }
+  | { readonly kind: 'id'; readonly id: SpiffeId }
+  | { readonly kind: 'router' }
+  | { readonly kind: 'any' };
+
+export type Protocol = 'http' | 'grpc' | 'tcp';
+
+export interface ServicePort {
+  readonly port: number;
+  readonly protocol: Protocol;
+}
+
+export interface Exposure {
+  readonly hosts: readonly string[];
+  readonly paths: readonly PathPattern[];
+  readonly auth: 'required' | 'none';
+}
+
+export interface AllowRule {
+  readonly name: string;
+  readonly from: readonly PeerPattern[];
+  /** Absent: every declared port. */
+  readonly port?: number;
+  /** Absent: every method. */
+  readonly methods?: readonly string[];
+  /** Absent: every path. */
+  readonly paths?: readonly PathPattern[];
+  /** Every one of them is needed. */
+  readonly scopes: readonly Scope[];
+  readonly account: 'required' | 'none';
+  readonly sensitive: boolean;
+}
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface DeclaredCall {
+  readonly to: WorkloadName;
+  /** A loopback port of the caller's own for this callee. */
+  readonly listen?: ListenAddress;
+  /** The scopes of a customer that may be taken along. Absent: all that is left. */
+  readonly carry?: readonly Scope[];
+  /** The scopes that the caller has by itself at this callee. */
+  readonly own: readonly Scope[];
+  readonly token: 'propagate' | 'none';
+}
+
+/** A `ServicePolicy` manifest (docs/manifest.md), with where its parts stand for later findings. */
+export interface ServicePolicy {
+  readonly file: string;
+  readonly at: Position;
+  readonly name: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly mode: 'audit' | 'enforce';
+  readonly hosts: readonly Located<string>[];
+  readonly ports: readonly ServicePort[];
+  readonly expose: readonly Exposure[];
+  readonly allow: readonly Located<AllowRule>[];
+  readonly calls: readonly Located<DeclaredCall>[];
+}
+
+export const apiVersion = 'cellmesh.io/v1alpha1';
+const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const hostPattern = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
+const methodPattern = /^[A-Z][A-Z-]{0,31}$/;
+const loopbackPattern = /^(127\.0\.0\.1|\[::1\]):(\d{1,5})$/;
+const rulesMax = 10_000;
+const itemsMax = 1_000;
+
+const name = matching(label, 'name (a DNS label in lower case)');
+export const host = matching(hostPattern, 'host name (lower case, without port)');
+const scopes = list(parsed(parseScope, 'a scope'), { max: itemsMax });
+const paths = list(parsed(parsePathPattern, 'a path pattern'), { min: 1, max: itemsMax });
+const portNumber = integer(1, 65_535);
+
+const expose = object({
+  hosts: required(list(host, { min: 1, max: itemsMax })),
+  paths: required(paths),
+  auth: required(oneOf('required', 'none')),
+});
+
+const rule = object({
+  name: required(name),
+  from: required(list(parsed(parsePeer, 'a peer'), { min: 1, max: itemsMax })),
+  port: optional(portNumber),
+  http: optional(
+    object({ methods: optional(list(matching(methodPattern, 'method'), { min: 1, max: 32 })), paths: optional(paths) }),
+  ),
+  scopes: optional(scopes),
+  account: optional(oneOf('required', 'none')),
+  sensitive: optional(flag),
+});
+
+const call = object({
+  to: required(parsed(parseCallee, 'a callee')),
+  listen: optional(parsed(parseListen, 'a loopback address')),
+  carry: optional(scopes),
+  own: optional(scopes),
+  token: optional(notYet(oneOf('propagate', 'exchange', 'none'), (value) => value !== 'exchange', '`token: exchange`')),
+});
+
+const servicePolicy = object({
+  apiVersion: required(oneOf(apiVersion)),
+  kind: required(oneOf('ServicePolicy')),
+  metadata: required(object({ name: required(name), namespace: required(name) })),
+  spec: required(
+    object({
+      serviceAccount: required(name),
+      mode: required(oneOf('audit', 'enforce')),
+      hosts: optional(list(located(host), { min: 1, max: itemsMax })),
+      ports: required(
+        list(
+          object({
+            port: required(portNumber),
+            protocol: required(
+              notYet(oneOf('http', 'grpc', 'tcp'), (value) => value === 'http', 'a protocol other than http'),
+            ),
+          }),
+          { min: 1, max: 64 },
+        ),
+      ),
+      receive: optional(notYet(oneOf('claims', 'token'), (value) => value === 'claims', '`receive: token`')),
+      expose: optional(list(expose, { max: itemsMax })),
+      allow: optional(list(located(rule), { max: rulesMax })),
+      calls: optional(list(located(call), { max: itemsMax })),
+    }),
+  ),
+});
+
+/** Reads one `ServicePolicy` document; findings go to `problems`. */
+export function readServicePolicy(node: Node, file: string, problems: Problems): ServicePolicy | undefined {
+  const document = servicePolicy(node, problems);
+  if (document === undefined) return undefined;
+  const { metadata, spec } = document;
+  const hosts = spec.hosts ?? defaultHosts(metadata).map((value) => ({ value, at: node.at }));
+  const policy: ServicePolicy = {
+    file,
+    at: node.at,
+    ...metadata,
+    serviceAccount: spec.serviceAccount,
+    mode: spec.mode,
+    hosts,
+    ports: spec.ports,
+    expose: spec.expose ?? [],
+    allow: (spec.allow ?? []).map(({ value, at }) => ({ at, value: toRule(value) })),
+    calls: (spec.calls ?? []).map(({ value, at }) => ({
+      at,
+      value: { ...value, own: value.own ?? [], token: value.token === 'none' ? 'none' : 'propagate' },
+    })),
+  };
+  checkWithin(policy, problems);
+  return policy;
+}
+
+/** `namespace/service-account` as one word. */
+export function workloadText({ namespace, serviceAccount }: WorkloadName): string {
+  return `${namespace}/${serviceAccount}`;
+}
+
+export function defaultHosts({ name, namespace }: { name: string; namespace: string }): readonly string[] {
+  const qualified = `${name}.${namespace}`;
+  return [name, qualified, `${qualified}.svc`, `${qualified}.svc.cluster.local`];
+}
+
+type ShapeValue<S> = S extends Shape<infer T> ? T : never;
+
+function toRule({ name, from, port, http, scopes, account, sensitive }: ShapeValue<typeof rule>): AllowRule {
+  return {
+    name,
+    from,
+    ...(port === undefined ? {} : { port }),
+    ...(http?.methods === undefined ? {} : { methods: http.methods }),
+    ...(http?.paths === undefined ? {} : { paths: http.paths }),
+    scopes: scopes ?? [],
+    account: account ?? 'required',
+    sensitive: sensitive ?? false,
+  };
+}
+
+/** What one manifest must hold by itself; what several must hold together is `compileCell`'s. */
+function checkWithin(policy: ServicePolicy, problems: Problems): void {
+  const ports = new Set<number>();
+  for (const { port } of policy.ports) {
+    if (ports.has(port)) problems.add(policy.at, `port ${port} is declared twice`);
+    ports.add(port);
+  }
+  const names = new Set<string>();
+  for (const { value, at } of policy.allow) {
+    if (names.has(value.name)) problems.add(at, `a second rule has the name ${value.name}`);
+    names.add(value.name);
+    if (value.port !== undefined && !ports.has(value.port))
+      problems.add(at, `port ${value.port} is not one of \`ports\``);
+  }
+  const callees = new Set<string>();
+  for (const { value, at } of policy.calls) {
+    const callee = workloadText(value.to);
+    if (callees.has(callee)) problems.add(at, `a second entry calls ${callee}`);
+    callees.add(callee);
+  }
+}
+
+function parsePeer(written: string): PeerPattern {
+  if (written === 'router' || written === 'any') return { kind: written };
+  if (written.startsWith('spiffe://')) return { kind: 'id', id: parseSpiffeId(written) };
+  return {
+    kind: 'workload',
+    workload: parseWorkloadName(written, 'namespace/service-account, a SPIFFE ID, `router` or `any`'),
+  };
+}
+
+function parseCallee(written: string): WorkloadName {
+  if (written.startsWith('https://')) throw shapeError('external callees (`https://`) are not yet supported');
+  return parseWorkloadName(written, 'namespace/service-account');
+}
+
+function parseWorkloadName(written: string, expected: string): WorkloadName {
+  const [namespace, serviceAccount, ...rest] = written.split('/');
+  if (rest.length > 0 || !label.test(namespace ?? '') || !label.test(serviceAccount ?? '')) {
+    throw shapeError(`${JSON.stringify(written.slice(0, 128))} is not ${expected}`);
+  }
+  return { namespace: namespace!, serviceAccount: serviceAccount! };
+}
+
+function parseListen(written: string): ListenAddress {
+  const match = loopbackPattern.exec(written);
+  const port = Number(match?.[2]);
+  if (match === null || port > 65_535)
+    throw shapeError(
+      `${JSON.stringify(written.slice(0, 64))} is no loopback address; write 127.0.0.1:PORT or [::1]:PORT`,
+    );
+  return { host: match[1]!.replace(/[[\]]/g, ''), port };
+}
+
+function shapeError(message: string): CellmeshError {
+  return new CellmeshError('manifest_invalid', message);
+}
+
+export const sentence = text({ max: 512, what: 'a sentence' });
