@@ -82,11 +82,14 @@ export class Http1ClientConnection {
     else socket.resume();
   }
 
+  /** Clock.monotonic() after which it must not be used again. */
+  get idleUntil(): number {
+    return this.#idleSince + this.#idleMs;
+  }
+
   /** It may carry a request at this moment: alive, and well before its upstream would close it. */
   isUsable(now: number): boolean {
-    return (
-      this.#state === 'idle' && !this.#socket.destroyed && this.#socket.writable && now - this.#idleSince < this.#idleMs
-    );
+    return this.#state === 'idle' && !this.#socket.destroyed && this.#socket.writable && now < this.idleUntil;
   }
 
   begin(exchange: CarriedExchange): void {

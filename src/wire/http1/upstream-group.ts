@@ -198,7 +198,8 @@ export class UpstreamGroup implements ConnectionOwner, ExchangeOwner {
   #closeExpired(): void {
     const now = this.#options.clock.monotonic();
     for (const connection of [...this.#idle]) if (!connection.isUsable(now)) connection.destroy();
-    if (this.#idle.length > 0) this.#idleDeadline.set(this.#options.pool.idleMs);
+    const next = Math.min(...this.#idle.map((connection) => connection.idleUntil));
+    if (this.#idle.length > 0) this.#idleDeadline.set(next - now);
   }
 
   #leaveIfEmpty(): void {
