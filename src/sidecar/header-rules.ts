@@ -13,7 +13,7 @@ export const removedFields: Readonly<Record<Passage, FieldSet>> = {
    * Trace fields are parsed and written anew, so that our member in `tracestate` is on or off as it must be. Every name with an underscore goes: CGI,
    * WSGI and Rack fold `cellmesh_account` and `cellmesh-account` into one variable, and the forged one may win (PAINS.md P11).
    */
-  inboundRequest: fieldSet('host', 'cellmesh-*', '*_*', 'x-forwarded-client-cert', 'traceparent', 'tracestate'),
+  inboundRequest: fieldSet('cellmesh-*', '*_*', 'x-forwarded-client-cert', 'traceparent', 'tracestate'),
   inboundResponse: fieldSet('cellmesh-*', 'x-forwarded-client-cert'),
   outboundRequest: fieldSet('host', 'cellmesh-*', 'x-forwarded-client-cert', 'traceparent', 'tracestate'),
   outboundResponse: fieldSet('cellmesh-*', 'x-forwarded-client-cert'),

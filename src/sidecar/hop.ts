@@ -1,32 +1,41 @@
+import { isCellmeshError } from '#runtime/errors.ts';
 import { parseScopeList, type ScopeSet } from '#tokens/scope.ts';
+import type { RequestHead } from '#wire/message.ts';
+import { Refused } from './refusal.ts';
 
 /**
- * `cellmesh-left: 1 messages:read messages:send`: a version, then the scopes that remain at this hop. Version 1 is the word of the calling sidecar,
- * which mutual TLS vouches for (DESIGN.md 5). A version that is not known is refused: a later one may say that less is left
- * in a way that this reader would miss.
+ * `cellmesh-left: 1 messages:read messages:send`: a version, then the scopes that remain at this hop; `1` alone when none does. Version 1 is the
+ * word of the calling sidecar, which mutual TLS vouches for (DESIGN.md 5).
  */
-export type Hop =
-  | { readonly tag: 'absent' }
-  | { readonly tag: 'left'; readonly left: ScopeSet }
-  | { readonly tag: 'malformed' };
-
 const version = '1';
 /** A token's scopes fit into its 4 KiB, and so does what is left of them. */
 export const leftBytesMax = 4096;
 
-export function parseLeft(value: string | undefined, fieldCount: number): Hop {
-  if (value === undefined) return { tag: 'absent' };
-  if (fieldCount !== 1 || value.length > leftBytesMax) return { tag: 'malformed' };
+/**
+ * What the hop before says is left; undefined where it says nothing. A version that is not known is refused: a later one may say
+ * that less is left in a way that this reader would miss.
+ * @throws Refused `hop_malformed`
+ */
+export function leftOf(request: Pick<RequestHead, 'field' | 'fieldCount'>): ScopeSet | undefined {
+  const value = request.field('cellmesh-left');
+  if (value === undefined) return undefined;
+  if (request.fieldCount('cellmesh-left') !== 1) throw malformed('it comes twice');
+  if (value.length > leftBytesMax) throw malformed(`it has more than ${leftBytesMax} bytes`);
   const space = value.indexOf(' ');
   const [given, scopes] = space === -1 ? [value, ''] : [value.slice(0, space), value.slice(space + 1)];
-  if (given !== version) return { tag: 'malformed' };
+  if (given !== version) throw malformed('it is of another version');
   try {
-    return { tag: 'left', left: parseScopeList(scopes) };
-  } catch {
-    return { tag: 'malformed' };
+    return parseScopeList(scopes);
+  } catch (error) {
+    if (isCellmeshError(error)) throw malformed(error.message);
+    throw error;
   }
 }
 
 export function formatLeft(left: ScopeSet): string {
-  return left.text === '' ? version : `${version} ${left.text}`;
+  return left.size === 0 ? version : `${version} ${left.text}`;
+}
+
+function malformed(reason: string): Refused {
+  return new Refused('hop_malformed', 'hop', `cellmesh-left of version ${version}`, reason);
 }

@@ -1,0 +1,59 @@
+import { DecisionIds } from '#policy/decision-id.ts';
+import type { DecisionRecord } from '#policy/decision-record.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { Random } from '#runtime/random.ts';
+import type { ExchangeOutcome } from '#wire/exchange.ts';
+import type { AccessLog } from './access-log.ts';
+import type { DecisionRing } from './decision-ring.ts';
+import type { Direction, RequestMetrics } from './request-metrics.ts';
+
+/** A record while its request is under way: each step of the path writes down what it finds. */
+export type OpenRecord = { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
+
+export interface DecisionLogOptions {
+  /** Begins every id: which sidecar to ask. */
+  readonly instance: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly ring: DecisionRing;
+  readonly accessLog?: AccessLog;
+  readonly metrics: RequestMetrics;
+  /** Takes records to the control plane; bounded, and counts what it drops. */
+  readonly report?: (record: DecisionRecord) => void;
+}
+
+/** Every request has one record: made at its head, complete at its end, and then given to all who want to know. */
+export class DecisionLog {
+  readonly #options: DecisionLogOptions;
+  readonly #ids: DecisionIds;
+
+  constructor(options: DecisionLogOptions) {
+    this.#options = options;
+    this.#ids = new DecisionIds(options.instance, options.clock, options.random);
+  }
+
+  /** A denial until something better is decided: what is forgotten on the way must not look like a permit. */
+  begin(direction: Direction): OpenRecord {
+    const { instance, clock } = this.#options;
+    return {
+      schema: 1,
+      id: this.#ids.next(),
+      time: new Date(clock.now()).toISOString(),
+      direction,
+      instance,
+      outcome: 'deny',
+      status: 0,
+    };
+  }
+
+  end(record: OpenRecord, { status, durationMs }: ExchangeOutcome): void {
+    const { ring, accessLog, metrics, report } = this.#options;
+    record.status = status;
+    record.durationMs = Math.round(durationMs * 1000) / 1000;
+    const line = JSON.stringify(record);
+    ring.append(line);
+    accessLog?.append(line);
+    report?.(record);
+    metrics.count(record.direction as Direction, record.reason ?? 'allowed', status, durationMs);
+  }
+}

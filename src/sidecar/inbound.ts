@@ -1,0 +1,208 @@
+import { isRouterId } from '#certs/reserved-ids.ts';
+import type { TrustDomain } from '#certs/spiffe-id.ts';
+import type { VerifiedPeer } from '#net/verified-peer.ts';
+import { type CanonicalTarget, canonicalTarget } from '#policy/canonical-path.ts';
+import type { Denial } from '#policy/decide.ts';
+import type { InboundPermit } from '#policy/decide-inbound.ts';
+import { claimsOf } from '#policy/decision-record.ts';
+import type { Random } from '#runtime/random.ts';
+import type { Watch } from '#runtime/watch.ts';
+import type { CellId } from '#tokens/cell-id.ts';
+import type { TokenVerifier } from '#tokens/token-verifier.ts';
+import type { VerifiedToken } from '#tokens/verify.ts';
+import type { Client, ServerExchange } from '#wire/exchange.ts';
+import { fieldLines } from '#wire/field-lines.ts';
+import { forward } from '#wire/forward.ts';
+import type { RequestHead } from '#wire/message.ts';
+import type { WireError } from '#wire/wire-error.ts';
+import type { ActivePolicy } from './active-policy.ts';
+import { splitAuthority } from './authority.ts';
+import type { DecisionLog, OpenRecord } from './decision-log.ts';
+import { answerDenial } from './denial-response.ts';
+import type { HandleTable } from './handles.ts';
+import { removedFields } from './header-rules.ts';
+import { leftOf } from './hop.ts';
+import { applicationUpstream } from './mesh-upstreams.ts';
+import { denialOf, internalDenial, Refused } from './refusal.ts';
+import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
+import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
+import { answerUpstreamFailure } from './upstream-failure.ts';
+
+export interface InboundOptions {
+  readonly cellId: CellId;
+  /** The trust domain of routers. */
+  readonly globalTrustDomain: TrustDomain;
+  /** Undefined until the first snapshot is here. */
+  readonly policy: Watch<ActivePolicy | undefined>;
+  readonly tokens: TokenVerifier;
+  readonly handles: HandleTable;
+  readonly decisions: DecisionLog;
+  /** Connections to the application. */
+  readonly client: Client;
+  readonly applicationHost: string;
+  readonly random: Random;
+  /** Share of new traces that carry the sampled flag. */
+  readonly tracingRatio: number;
+  /** Told about what only a mistake of ours can cause. */
+  readonly onInternalError: (error: unknown) => void;
+}
+
+/** What the path of one request knows: filled from top to bottom. */
+interface Asked {
+  readonly exchange: ServerExchange<VerifiedPeer>;
+  readonly record: OpenRecord;
+  readonly isRouter: boolean;
+}
+
+/** Requests of the mesh to this pod's application. */
+export class Inbound {
+  readonly #options: InboundOptions;
+
+  constructor(options: InboundOptions) {
+    this.#options = options;
+  }
+
+  readonly handle = async (exchange: ServerExchange<VerifiedPeer>): Promise<void> => {
+    const { decisions, globalTrustDomain } = this.#options;
+    const record = decisions.begin('inbound');
+    exchange.onEnd = (outcome) => decisions.end(record, outcome);
+    const asked = { exchange, record, isRouter: isRouterId(globalTrustDomain, exchange.context.id) };
+    try {
+      await this.#serve(asked);
+    } catch (error) {
+      this.#refuse(asked, this.#denialFor(asked, error));
+    }
+  };
+
+  /**
+   * The path of a request, top to bottom. mTLS is behind it: the exchange's context is the verified peer. Nothing waits unless a
+   * token is seen for the first time.
+   */
+  async #serve(asked: Asked): Promise<void> {
+    const { exchange, record, isRouter } = asked;
+    const { request, context: peer } = exchange;
+    const { tokens, cellId, random, tracingRatio } = this.#options;
+    record.peer = peer.id;
+    record.method = request.method;
+    const trace = readTrace(request, random, tracingRatio);
+    record.traceId = trace.parent.traceId;
+
+    const target = canonicalTarget(request.path);
+    record.path = target.path;
+
+    const text = tokenTextOf(request);
+    const token = text === undefined ? undefined : (tokens.lookup(text) ?? (await tokens.verify(text)));
+    if (token !== undefined) {
+      noteToken(record, token);
+      checkTokenEntry(token, peer, isRouter, cellId);
+    }
+
+    const left = isRouter ? undefined : leftOf(request);
+    if (left !== undefined) record.left = left.text;
+
+    const policy = this.#policyNow(record);
+    const port = portOf(policy, request);
+
+    const { method } = request;
+    const decision = policy.inbound.decide({ peer: peer.id, isRouter, port, method, path: target.path, token, left });
+    if (decision.outcome === 'deny') return this.#refuse(asked, decision);
+    notePermit(record, decision);
+
+    this.#forward(asked, decision, port, target, trace);
+  }
+
+  #policyNow(record: OpenRecord): ActivePolicy {
+    const policy = this.#options.policy.current;
+    if (policy === undefined) throw new Refused('policy_missing', 'call', 'a policy snapshot', 'none yet');
+    record.service = policy.snapshot.service.name;
+    record.policyVersion = policy.snapshot.version;
+    return policy;
+  }
+
+  /** Only with a permit in hand: the application never sees what was denied. */
+  #forward(
+    { exchange, record }: Asked,
+    permit: InboundPermit,
+    port: number,
+    target: CanonicalTarget,
+    trace: RequestTrace,
+  ) {
+    const { handles, client, applicationHost } = this.#options;
+    const { token, granted } = permit;
+    const handle = token === undefined ? undefined : handles.handleOf({ token, left: granted });
+    const append = fieldLines({
+      'cellmesh-account': token?.account,
+      'cellmesh-caller': exchange.context.id,
+      'cellmesh-scope': granted.text,
+      'cellmesh-decision': record.id,
+      'cellmesh-context': handle,
+      ...traceFields(trace, handle),
+    });
+    const responseEdit = {
+      drop: removedFields.inboundResponse,
+      append: fieldLines({ 'cellmesh-decision': record.id }),
+    };
+    forward(exchange, {
+      client,
+      upstream: applicationUpstream(applicationHost, port),
+      target: target.path + target.query,
+      request: { drop: removedFields.inboundRequest, append },
+      editResponse: () => responseEdit,
+      onUpstreamFailed: (error: WireError) => answerUpstreamFailure(exchange, record, error),
+    });
+  }
+
+  #refuse({ exchange, record }: Asked, denial: Denial): void {
+    const { reason, failed } = denial;
+    record.outcome = 'deny';
+    record.reason = reason;
+    record.failed = failed;
+    // Only a router looks for another cell; anybody else must not take the 421 for one of the application's own.
+    const fields = reason === 'wrong_cell' ? { 'cellmesh-cell-hint': `this=${this.#options.cellId}` } : undefined;
+    answerDenial(exchange, { reason, decisionId: record.id, ...(fields && { fields }) });
+  }
+
+  #denialFor({ isRouter }: Asked, error: unknown): Denial {
+    const denial = denialOf(error);
+    if (denial === undefined) {
+      this.#options.onInternalError(error);
+      return internalDenial;
+    }
+    const isOtherCell = denial.reason === 'token_audience' || denial.reason === 'token_cell';
+    return isRouter && isOtherCell ? { ...denial, reason: 'wrong_cell' } : denial;
+  }
+}
+
+function noteToken(record: OpenRecord, token: VerifiedToken): void {
+  record.claims = claimsOf(token);
+  if (token.account !== undefined) record.account = token.account;
+}
+
+function notePermit(record: OpenRecord, { rule, granted, audited }: InboundPermit): void {
+  record.outcome = 'permit';
+  record.granted = granted.text;
+  if (rule !== undefined) record.rule = rule;
+  if (audited === undefined) return;
+  record.isAudited = true;
+  record.reason = audited.reason;
+  record.failed = audited.failed;
+}
+
+/**
+ * The port of this service that the authority means: `host:port` picks the entry of `ports`, without a port it is the first.
+ * @throws Refused `host_unknown`
+ */
+function portOf({ snapshot }: ActivePolicy, { authority }: RequestHead): number {
+  const { hosts, ports } = snapshot.service;
+  const { host, port } = splitAuthority(authority);
+  const declared = port === undefined ? ports[0] : ports.find((entry) => entry.port === port);
+  if (declared === undefined || !hosts.includes(host)) {
+    throw new Refused(
+      'host_unknown',
+      'call',
+      `${hosts.join(' or ')}, ports ${ports.map((entry) => entry.port)}`,
+      authority,
+    );
+  }
+  return declared.port;
+}

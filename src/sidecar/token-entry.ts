@@ -1,0 +1,32 @@
+import type { VerifiedPeer } from '#net/verified-peer.ts';
+import type { CellId } from '#tokens/cell-id.ts';
+import type { VerifiedToken } from '#tokens/verify.ts';
+import type { RequestHead } from '#wire/message.ts';
+import { Refused } from './refusal.ts';
+
+/**
+ * The token that a peer presents, still unverified.
+ * @throws Refused `field_malformed` when there are two: which of them was meant is not ours to guess
+ */
+export function tokenTextOf(request: RequestHead): string | undefined {
+  const text = request.field('cellmesh-token');
+  if (text !== undefined && request.fieldCount('cellmesh-token') > 1) {
+    throw new Refused('field_malformed', 'token', 'one cellmesh-token', 'several');
+  }
+  return text;
+}
+
+/**
+ * Whether a token that verifies may be here at all: a cell token of this cell, and on its way in from the router that minted it, so that
+ * key, `client_id` and TLS peer agree (DESIGN.md 5). Inside the cell it is in the custody of sidecars, and the hop's word goes with it.
+ * @throws Refused `token_type`, `token_cell`, `token_entry`
+ */
+export function checkTokenEntry(token: VerifiedToken, peer: VerifiedPeer, isRouter: boolean, cell: CellId): void {
+  if (token.kind !== 'cell') throw new Refused('token_type', 'token', 'a cell token', `a token of kind ${token.kind}`);
+  if (token.cellId !== cell) throw new Refused('token_cell', 'token', cell, token.cellId ?? 'no cell');
+  if (!isRouter) return;
+  if (token.keyOwner !== peer.id || token.clientId !== peer.id) {
+    const actual = `key of ${token.keyOwner ?? 'nobody'}, client_id ${token.clientId}`;
+    throw new Refused('token_entry', 'token', `key and client_id of ${peer.id}`, actual);
+  }
+}

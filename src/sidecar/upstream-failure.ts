@@ -1,0 +1,23 @@
+import type { Reason } from '#policy/reasons.ts';
+import type { ServerExchange } from '#wire/exchange.ts';
+import type { WireError, WireErrorCode } from '#wire/wire-error.ts';
+import type { OpenRecord } from './decision-log.ts';
+import { answerDenial } from './denial-response.ts';
+
+/** What lies behind failed a request that was permitted; what the client itself broke off is told to nobody. */
+const reasonOf: Readonly<Record<WireErrorCode, Reason>> = {
+  message_malformed: 'message_malformed',
+  message_too_large: 'message_too_large',
+  message_timeout: 'message_timeout',
+  upstream_unreachable: 'upstream_unreachable',
+  upstream_failed: 'upstream_failed',
+  upstream_malformed: 'upstream_malformed',
+  upstream_timeout: 'upstream_timeout',
+  upstream_overloaded: 'overloaded',
+  exchange_aborted: 'upstream_failed',
+};
+
+export function answerUpstreamFailure(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
+  record.reason = reasonOf[error.code];
+  answerDenial(exchange, { reason: record.reason, decisionId: record.id, status: error.status });
+}
