@@ -43,11 +43,14 @@ export type SvidRule = keyof typeof svidRules;
 /** Why a chain is no SVID. `rule` is stable, the message is for people. */
 export class SvidRejected extends CellmeshError {
   readonly rule: SvidRule;
+  /** The message without the rule. */
+  readonly reason: string;
 
   constructor(rule: SvidRule, reason: string, cause?: unknown) {
     super('svid_rejected', `${rule}: ${reason}`, { cause });
     this.name = 'SvidRejected';
     this.rule = rule;
+    this.reason = reason;
   }
 }
 

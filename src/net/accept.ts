@@ -199,8 +199,8 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
       this.#establish(socket, handshake);
     } catch (error) {
       socket.destroy();
-      const rule = error instanceof PeerRefused ? error.rule : 'handler_failed';
-      this.#refuse(handshake.address, rule, messageOf(error));
+      if (error instanceof PeerRefused) this.#refuse(handshake.address, error.rule, error.reason);
+      else this.#refuse(handshake.address, 'handler_failed', messageOf(error));
     }
   }
 

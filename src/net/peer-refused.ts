@@ -20,10 +20,13 @@ export type PeerRule =
 /** The other end is not who it must be. */
 export class PeerRefused extends CellmeshError {
   readonly rule: PeerRule;
+  /** The message without the rule. */
+  readonly reason: string;
 
   constructor(rule: PeerRule, reason: string, cause?: unknown) {
     super('peer_refused', `${rule}: ${reason}`, { cause });
     this.name = 'PeerRefused';
     this.rule = rule;
+    this.reason = reason;
   }
 }

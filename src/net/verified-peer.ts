@@ -54,7 +54,7 @@ function verifyPresented(chain: readonly Buffer[], bundles: TrustBundles, nowMs:
   try {
     return verifySvid(chain, bundles, nowMs);
   } catch (error) {
-    if (error instanceof SvidRejected) throw new PeerRefused(error.rule, error.message, error);
+    if (error instanceof SvidRejected) throw new PeerRefused(error.rule, error.reason, error);
     throw error;
   }
 }
