@@ -92,7 +92,7 @@ test('a client that takes nothing of its response is cut off; one that takes som
   for (let i = 0; i < 3; i++) {
     await server.clock.advance(7_000);
     assert.equal(server.connection.isClosed, false, `taken ${i}`);
-    while (server.client.readableLength > 50_000) server.client.read();
+    for (let pieces = 0; pieces < 10; pieces++) server.client.read();
     await server.settle();
   }
   await server.clock.advance(14_000);
