@@ -3,9 +3,11 @@ import type { DecisionRecord } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import type { ExchangeOutcome } from '#wire/exchange.ts';
+import type { WireError } from '#wire/wire-error.ts';
 import type { AccessLog } from './access-log.ts';
 import type { DecisionRing } from './decision-ring.ts';
 import type { Direction, RequestMetrics } from './request-metrics.ts';
+import { wireReasons } from './upstream-failure.ts';
 
 /** A record while its request is under way: each step of the path writes down what it finds. */
 export type OpenRecord = { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
@@ -46,7 +48,14 @@ export class DecisionLog {
     };
   }
 
-  end(record: OpenRecord, { status, durationMs }: ExchangeOutcome): void {
+  /** What the engine answered by itself. */
+  refused(record: OpenRecord, error: WireError): void {
+    record.reason = wireReasons[error.code];
+    record.failed = { condition: 'call', expected: 'clean HTTP within the limits', actual: error.message };
+    this.end(record, { status: error.status, durationMs: 0 });
+  }
+
+  end(record: OpenRecord, { status, durationMs }: Pick<ExchangeOutcome, 'status' | 'durationMs'>): void {
     const { ring, accessLog, metrics, report } = this.#options;
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;

@@ -67,18 +67,26 @@ export class Inbound {
     const record = decisions.begin('inbound');
     exchange.onEnd = (outcome) => decisions.end(record, outcome);
     const asked = { exchange, record, isRouter: isRouterId(globalTrustDomain, exchange.context.id) };
+    let denial: Denial | undefined;
     try {
-      await this.#serve(asked);
+      denial = await this.#serve(asked);
     } catch (error) {
-      this.#refuse(asked, this.#denialFor(asked, error));
+      denial = this.#denialFor(asked, error);
     }
+    if (denial !== undefined) this.#refuse(asked, denial);
   };
+
+  /** A request whose head could not be read never becomes an exchange; it has its record all the same. */
+  refused(error: WireError, peer: VerifiedPeer): void {
+    const { decisions } = this.#options;
+    decisions.refused({ ...decisions.begin('inbound'), peer: peer.id }, error);
+  }
 
   /**
    * The path of a request, top to bottom. mTLS is behind it: the exchange's context is the verified peer. Nothing waits unless a
-   * token is seen for the first time.
+   * token is seen for the first time. Ends with a denial, or undefined once the request is on its way.
    */
-  async #serve(asked: Asked): Promise<void> {
+  async #serve(asked: Asked): Promise<Denial | undefined> {
     const { exchange, record, isRouter } = asked;
     const { request, context: peer } = exchange;
     const { tokens, cellId, random, tracingRatio } = this.#options;
@@ -105,10 +113,11 @@ export class Inbound {
 
     const { method } = request;
     const decision = policy.inbound.decide({ peer: peer.id, isRouter, port, method, path: target.path, token, left });
-    if (decision.outcome === 'deny') return this.#refuse(asked, decision);
+    if (decision.outcome === 'deny') return decision;
     notePermit(record, decision);
 
     this.#forward(asked, decision, port, target, trace);
+    return undefined;
   }
 
   #policyNow(record: OpenRecord): ActivePolicy {

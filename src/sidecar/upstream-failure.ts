@@ -4,8 +4,8 @@ import type { WireError, WireErrorCode } from '#wire/wire-error.ts';
 import type { OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 
-/** What lies behind failed a request that was permitted; what the client itself broke off is told to nobody. */
-const reasonOf: Readonly<Record<WireErrorCode, Reason>> = {
+/** What the engine tells apart, in the words of decisions. A client that went away (`exchange_aborted`) is told nothing. */
+export const wireReasons: Readonly<Record<WireErrorCode, Reason>> = {
   message_malformed: 'message_malformed',
   message_too_large: 'message_too_large',
   message_timeout: 'message_timeout',
@@ -17,7 +17,8 @@ const reasonOf: Readonly<Record<WireErrorCode, Reason>> = {
   exchange_aborted: 'upstream_failed',
 };
 
+/** A permitted request that what lies behind has failed. */
 export function answerUpstreamFailure(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
-  record.reason = reasonOf[error.code];
+  record.reason = wireReasons[error.code];
   answerDenial(exchange, { reason: record.reason, decisionId: record.id, status: error.status });
 }

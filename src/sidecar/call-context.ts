@@ -1,0 +1,45 @@
+import type { CallContext } from '#policy/decide-outbound.ts';
+import { type AccountId, isAccountId } from '#tokens/account-id.ts';
+import type { RequestHead } from '#wire/message.ts';
+import type { HandleTable } from './handles.ts';
+import { Refused } from './refusal.ts';
+import type { RequestTrace } from './request-trace.ts';
+
+/** What an application says about a call of its own. */
+export interface Intent {
+  readonly context: CallContext;
+  /** `cellmesh-as: self`: the workload calls for itself, whatever request it is serving. */
+  readonly isSelf: boolean;
+  readonly expectedAccount: AccountId | undefined;
+}
+
+/**
+ * Which request caused this call? `cellmesh-context` says so outright; otherwise the handle that came back in `tracestate`.
+ * @throws Refused `field_malformed`
+ */
+export function intentOf(request: RequestHead, trace: RequestTrace, handles: HandleTable): Intent {
+  const handle = single(request, 'cellmesh-context') ?? trace.handle;
+  const as = single(request, 'cellmesh-as');
+  if (as !== undefined && as !== 'self')
+    throw new Refused('field_malformed', 'context', 'cellmesh-as: self', 'another value');
+  const account = single(request, 'cellmesh-expect-account');
+  if (account !== undefined && !isAccountId(account)) {
+    throw new Refused('field_malformed', 'context', 'an account in cellmesh-expect-account', 'another value');
+  }
+  return { context: contextOf(handle, handles), isSelf: as === 'self', expectedAccount: account };
+}
+
+function contextOf(handle: string | undefined, handles: HandleTable): CallContext {
+  if (handle === undefined) return { tag: 'absent' };
+  const found = handles.find(handle);
+  return found.tag === 'found' ? { tag: 'found', ...found.credential } : found;
+}
+
+/** These fields choose whose rights a call has: two of them are a mistake or an attack, and neither is guessed at. */
+function single(
+  request: RequestHead,
+  name: 'cellmesh-context' | 'cellmesh-as' | 'cellmesh-expect-account',
+): string | undefined {
+  if (request.fieldCount(name) > 1) throw new Refused('field_malformed', 'context', `one ${name}`, 'several');
+  return request.field(name);
+}

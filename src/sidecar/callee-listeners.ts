@@ -1,0 +1,73 @@
+import type { SpiffeId } from '#certs/spiffe-id.ts';
+import type { SnapshotCall } from '#policy/snapshot.ts';
+import { messageOf } from '#runtime/errors.ts';
+import type { PlainListener } from '#wire/listen-plain.ts';
+
+/** A loopback port of one callee (`calls[].listen`). */
+interface Wanted {
+  readonly host: string;
+  readonly port: number;
+  readonly callee: SpiffeId;
+}
+
+export interface CalleeListenersOptions {
+  readonly open: (wanted: Wanted) => Promise<PlainListener>;
+  /** Told which ports could not be opened, and why; empty when all are open. */
+  readonly onProblems: (problems: readonly string[]) => void;
+  /** For requests in flight when a port is given up. */
+  readonly graceMs: number;
+}
+
+/**
+ * Keeps a listener for each `calls[].listen` of the policy in force. A new policy opens and closes what it changes and touches nothing else
+ * (DESIGN.md 6: changing policy never closes a listener that is still wanted).
+ */
+export class CalleeListeners implements AsyncDisposable {
+  readonly #options: CalleeListenersOptions;
+  readonly #open = new Map<string, PlainListener>();
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(options: CalleeListenersOptions) {
+    this.#options = options;
+  }
+
+  /** One change after the other; resolves when this one is done. */
+  apply(calls: readonly SnapshotCall[]): Promise<void> {
+    const wanted = calls.flatMap(({ id, listen }) => (listen === undefined ? [] : [{ ...listen, callee: id }]));
+    this.#turn = this.#turn.then(() => this.#change(new Map(wanted.map((one) => [keyOf(one), one]))));
+    return this.#turn;
+  }
+
+  async close(graceMs: number): Promise<void> {
+    await this.#turn;
+    const listeners = [...this.#open.values()];
+    this.#open.clear();
+    await Promise.all(listeners.map((listener) => listener.close(graceMs)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close(0);
+  }
+
+  async #change(wanted: ReadonlyMap<string, Wanted>): Promise<void> {
+    for (const [key, listener] of this.#open) {
+      if (wanted.has(key)) continue;
+      this.#open.delete(key);
+      void listener.close(this.#options.graceMs);
+    }
+    const problems: string[] = [];
+    for (const [key, one] of wanted) {
+      if (this.#open.has(key)) continue;
+      try {
+        this.#open.set(key, await this.#options.open(one));
+      } catch (error) {
+        problems.push(messageOf(error));
+      }
+    }
+    this.#options.onProblems(problems);
+  }
+}
+
+function keyOf({ host, port, callee }: Wanted): string {
+  return `${host} ${port} ${callee}`;
+}

@@ -1,0 +1,225 @@
+import type { TrustDomain } from '#certs/spiffe-id.ts';
+import type { Refusal } from '#net/accept.ts';
+import { RefusalLog } from '#net/refusal-log.ts';
+import type { TlsIdentity } from '#net/tls-identity.ts';
+import type { DecisionRecord } from '#policy/decision-record.ts';
+import type { Clock } from '#runtime/clock.ts';
+import { messageOf } from '#runtime/errors.ts';
+import type { Logger } from '#runtime/logger.ts';
+import type { Metrics } from '#runtime/metrics.ts';
+import type { Random } from '#runtime/random.ts';
+import type { Watch } from '#runtime/watch.ts';
+import type { CellId } from '#tokens/cell-id.ts';
+import type { KeySet } from '#tokens/key-set.ts';
+import { TokenVerifier } from '#tokens/token-verifier.ts';
+import type { ServerExchange } from '#wire/exchange.ts';
+import { listenPlain, type PlainListener } from '#wire/listen-plain.ts';
+import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
+import { UpstreamPool } from '#wire/upstream-pool.ts';
+import type { AccessLog } from './access-log.ts';
+import type { ActivePolicy } from './active-policy.ts';
+import { CalleeEndpoints, type EndpointsByService } from './callee-endpoints.ts';
+import { CalleeListeners } from './callee-listeners.ts';
+import { DecisionLog } from './decision-log.ts';
+import type { DecisionRing } from './decision-ring.ts';
+import { HandleTable } from './handles.ts';
+import { Inbound } from './inbound.ts';
+import { listenMesh, type MeshListener } from './mesh-listener.ts';
+import { MeshUpstreams } from './mesh-upstreams.ts';
+import { Outbound, type OutboundEntry } from './outbound.ts';
+import { RequestMetrics } from './request-metrics.ts';
+
+export interface ListenSetting {
+  readonly host: string;
+  /** 0 for any free one. */
+  readonly port: number;
+}
+
+export interface DataPlaneOptions {
+  /** Begins the ids of decisions. */
+  readonly instance: string;
+  readonly cellId: CellId;
+  readonly trustDomain: TrustDomain;
+  readonly globalTrustDomain: TrustDomain;
+  readonly inbound: ListenSetting;
+  readonly outbound: ListenSetting;
+  readonly applicationHost: string;
+  readonly tracingRatio: number;
+  readonly policy: Watch<ActivePolicy | undefined>;
+  readonly keySet: Watch<KeySet>;
+  readonly endpoints: Watch<EndpointsByService>;
+  readonly askForKey?: (iss: string, kid: string) => Promise<void>;
+  readonly ring: DecisionRing;
+  readonly accessLog?: AccessLog;
+  readonly report?: (record: DecisionRecord) => void;
+  /** Loopback ports of callees that could not be opened; empty when all are open. */
+  readonly onListenProblems: (problems: readonly string[]) => void;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** For requests in flight on a loopback port that a new policy no longer wants. */
+const unwantedGraceMs = 10_000;
+
+/**
+ * Everything of a sidecar that touches requests. What it decides by is looked up in watches for each of them, so a change of
+ * policy, keys, endpoints or identity closes nothing.
+ */
+export class DataPlane implements AsyncDisposable {
+  readonly #options: DataPlaneOptions;
+  readonly #stack = new AsyncDisposableStack();
+  readonly #handles: HandleTable;
+  readonly #verifier: TokenVerifier;
+  readonly #outbound: Outbound;
+  readonly #inbound: Inbound;
+  readonly #refusals: RefusalLog;
+  readonly #listeners: CalleeListeners;
+  readonly #tunnels = new Set<ServerConnection>();
+  readonly #refusedConnections: { inc(): void };
+  #mesh: MeshUpstreams | undefined;
+  #inboundListener: MeshListener | undefined;
+  #outboundListener: PlainListener | undefined;
+
+  constructor(options: DataPlaneOptions) {
+    this.#options = options;
+    const { clock, random, policy, logger, metrics } = options;
+    this.#handles = this.#stack.use(new HandleTable({ clock, random }));
+    this.#verifier = this.#stack.use(new TokenVerifier({ ...options, audience: options.trustDomain }));
+    this.#refusals = this.#stack.use(new RefusalLog({ clock, logger }));
+    this.#refusedConnections = metrics.counter(
+      'cellmesh_connections_refused_total',
+      'Mesh connections that were refused in or right after the handshake.',
+    );
+    const decisions = new DecisionLog({ ...options, metrics: new RequestMetrics(metrics) });
+    const onInternalError = (error: unknown) => this.#onInternalError(error);
+    const client = this.#stack.use(new UpstreamPool({ clock }));
+    const shared = { ...options, handles: this.#handles, decisions, onInternalError };
+    this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client });
+    this.#outbound = new Outbound({
+      ...shared,
+      endpoints: new CalleeEndpoints(options.endpoints, clock),
+      mesh: () => this.#mesh,
+      serveTunnel: (exchange, authority) => this.#serveTunnel(exchange, authority),
+    });
+    this.#listeners = this.#stack.use(
+      new CalleeListeners({
+        open: ({ callee, ...where }) => this.#listenLocal(where, { tag: 'listen', callee }),
+        onProblems: options.onListenProblems,
+        graceMs: unwantedGraceMs,
+      }),
+    );
+    this.#stack.defer(policy.subscribe((current) => void this.#applyListeners(current)));
+    this.#observe(metrics);
+  }
+
+  /** The ports in use; undefined for what is not open yet. */
+  get inboundPort(): number | undefined {
+    return this.#inboundListener?.address.port;
+  }
+
+  get outboundPort(): number | undefined {
+    return this.#outboundListener?.address.port;
+  }
+
+  /** Numbers for people. */
+  get summary(): Readonly<Record<string, number>> {
+    return {
+      handles: this.#handles.size,
+      verifiedTokens: this.#verifier.size,
+      inboundConnections: this.#inboundListener?.connections ?? 0,
+      outboundConnections: this.#outboundListener?.connections ?? 0,
+      tunnels: this.#tunnels.size,
+    };
+  }
+
+  /** Takes calls of the application, which get 503 until policy and identity are there: nobody's start depends on ours. */
+  async openOutbound(): Promise<void> {
+    this.#outboundListener = this.#stack.use(await this.#listenLocal(this.#options.outbound, { tag: 'proxy' }));
+    await this.#applyListeners(this.#options.policy.current);
+  }
+
+  /** Takes requests of the mesh, and lets calls of the application out. */
+  async openInbound(identity: Watch<TlsIdentity>): Promise<void> {
+    const { clock, inbound } = this.#options;
+    this.#mesh = this.#stack.use(new MeshUpstreams({ identity, clock }));
+    const listener = await listenMesh(this.#inbound.handle, {
+      ...inbound,
+      ...this.#serveOptions((error, peer) => this.#inbound.refused(error, peer)),
+      identity,
+      onPeerRefused: (refusal) => this.#onPeerRefused(refusal),
+    });
+    this.#inboundListener = this.#stack.use(listener);
+  }
+
+  /**
+   * Lets what is in flight end. The mesh's side first: the application may still need others to answer what it has
+   * begun (PAINS.md P3).
+   */
+  async drain(graceMs: number): Promise<void> {
+    const { clock } = this.#options;
+    const end = clock.monotonic() + graceMs;
+    await this.#inboundListener?.close(graceMs);
+    const rest = Math.max(0, end - clock.monotonic());
+    for (const tunnel of this.#tunnels) tunnel.drain();
+    await Promise.all([this.#listeners.close(rest), this.#outboundListener?.close(rest)]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const tunnel of this.#tunnels) tunnel.destroy();
+    await this.#stack.disposeAsync();
+  }
+
+  #listenLocal(where: ListenSetting, entry: OutboundEntry): Promise<PlainListener> {
+    return listenPlain(this.#outbound.handle, {
+      ...where,
+      ...this.#serveOptions((error) => this.#outbound.refused(error)),
+      contextOf: () => entry,
+    });
+  }
+
+  #serveTunnel(exchange: ServerExchange<OutboundEntry>, authority: string): void {
+    const onClose = () => void this.#tunnels.delete(connection);
+    const options = { ...this.#serveOptions((error) => this.#outbound.refused(error)), onClose };
+    const entry: OutboundEntry = { tag: 'tunnel', authority };
+    const connection: ServerConnection = serveConnection(
+      exchange.acceptTunnel(),
+      entry,
+      this.#outbound.handle,
+      options,
+    );
+    this.#tunnels.add(connection);
+  }
+
+  #serveOptions<Context>(onRefused: NonNullable<ServeOptions<Context>['onRefused']>): ServeOptions<Context> {
+    return { clock: this.#options.clock, onRefused, onHandlerError: (error) => this.#onInternalError(error) };
+  }
+
+  async #applyListeners(policy: ActivePolicy | undefined): Promise<void> {
+    if (policy !== undefined) await this.#listeners.apply(policy.snapshot.calls);
+  }
+
+  #onPeerRefused(refusal: Refusal): void {
+    this.#refusedConnections.inc();
+    this.#refusals.record(refusal);
+  }
+
+  #onInternalError(error: unknown): void {
+    this.#options.logger.error('a request met an error in the sidecar itself', { reason: messageOf(error), error });
+  }
+
+  #observe(metrics: Metrics): void {
+    metrics.observed('cellmesh_handles', 'Handles in the table.', () => this.#handles.size);
+    metrics.observed('cellmesh_handles_evicted', 'Handles dropped before their token ended, since the start.', () => {
+      return this.#handles.evicted;
+    });
+    metrics.observed('cellmesh_verified_tokens', 'Tokens remembered as verified.', () => this.#verifier.size);
+    metrics.observed('cellmesh_mesh_connections', 'Open connections of mesh peers.', () => {
+      return this.#inboundListener?.connections ?? 0;
+    });
+    metrics.observed('cellmesh_decisions_dropped', 'Decisions that never reached the disk, since the start.', () => {
+      return this.#options.ring.dropped;
+    });
+  }
+}

@@ -1,0 +1,243 @@
+import type { SpiffeId } from '#certs/spiffe-id.ts';
+import { type CanonicalTarget, canonicalTarget } from '#policy/canonical-path.ts';
+import type { Denial } from '#policy/decide.ts';
+import type { OutboundCall, OutboundPermit } from '#policy/decide-outbound.ts';
+import { claimsOf } from '#policy/decision-record.ts';
+import type { Random } from '#runtime/random.ts';
+import type { Watch } from '#runtime/watch.ts';
+import type { ServerExchange, Upstream } from '#wire/exchange.ts';
+import { fieldLines } from '#wire/field-lines.ts';
+import { type FieldEdit, forward } from '#wire/forward.ts';
+import type { ResponseHead } from '#wire/message.ts';
+import { WireError } from '#wire/wire-error.ts';
+import type { ActivePolicy } from './active-policy.ts';
+import { splitAuthority } from './authority.ts';
+import { intentOf } from './call-context.ts';
+import type { CalleeEndpoints, Endpoint } from './callee-endpoints.ts';
+import type { DecisionLog, OpenRecord } from './decision-log.ts';
+import { answerDenial } from './denial-response.ts';
+import type { HandleTable } from './handles.ts';
+import { removedFields } from './header-rules.ts';
+import { formatLeft } from './hop.ts';
+import type { MeshUpstreams } from './mesh-upstreams.ts';
+import { denialOf, internalDenial, Refused } from './refusal.ts';
+import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
+import { answerUpstreamFailure } from './upstream-failure.ts';
+
+/** How a request of the application reached its sidecar. */
+export type OutboundEntry =
+  /** The shared port: the request names the host, in `Host` or in absolute form. */
+  | { readonly tag: 'proxy' }
+  /** The inside of a CONNECT, opened for `authority`. */
+  | { readonly tag: 'tunnel'; readonly authority: string }
+  /** A loopback port of one callee: whatever the request names, that callee is meant. */
+  | { readonly tag: 'listen'; readonly callee: SpiffeId };
+
+export interface OutboundOptions {
+  readonly policy: Watch<ActivePolicy | undefined>;
+  readonly handles: HandleTable;
+  readonly decisions: DecisionLog;
+  readonly endpoints: CalleeEndpoints;
+  /** Undefined until there is an SVID. */
+  readonly mesh: () => MeshUpstreams | undefined;
+  readonly random: Random;
+  readonly tracingRatio: number;
+  /** Serves what is said inside a tunnel; told after the CONNECT was accepted. */
+  readonly serveTunnel: (exchange: ServerExchange<OutboundEntry>, authority: string) => void;
+  readonly onInternalError: (error: unknown) => void;
+}
+
+interface Asked {
+  readonly exchange: ServerExchange<OutboundEntry>;
+  readonly record: OpenRecord;
+}
+
+interface Chosen {
+  readonly call: OutboundCall;
+  /** What the callee's sidecar sees as `Host`: always with the port, which picks the entry of its `ports`. */
+  readonly authority: string;
+  readonly port: number;
+}
+
+/** One instance that cannot be reached must not fail a request while others can; more than three say something about the network. */
+const attemptsMax = 3;
+const decisionIdPattern = /^[a-z0-9.-]{1,80}$/;
+
+/** Requests of this pod's application to the mesh. */
+export class Outbound {
+  readonly #options: OutboundOptions;
+
+  constructor(options: OutboundOptions) {
+    this.#options = options;
+  }
+
+  readonly handle = (exchange: ServerExchange<OutboundEntry>): void => {
+    const { decisions } = this.#options;
+    const record = decisions.begin('outbound');
+    exchange.onEnd = (outcome) => decisions.end(record, outcome);
+    const asked = { exchange, record };
+    let denial: Denial | undefined;
+    try {
+      denial = this.#serve(asked);
+    } catch (error) {
+      denial = this.#denialFor(error);
+    }
+    if (denial !== undefined) this.#refuse(asked, denial);
+  };
+
+  /** A request whose head could not be read never becomes an exchange; it has its record all the same. */
+  refused(error: WireError): void {
+    const { decisions } = this.#options;
+    decisions.refused(decisions.begin('outbound'), error);
+  }
+
+  /** The path of a request, top to bottom; nothing in it waits. Ends with a denial, or undefined once the request is on its way. */
+  #serve(asked: Asked): Denial | undefined {
+    const { exchange, record } = asked;
+    const { request } = exchange;
+    const { handles, random, tracingRatio } = this.#options;
+    record.method = request.method;
+    const trace = readTrace(request, random, tracingRatio);
+    record.traceId = trace.parent.traceId;
+
+    const policy = this.#policyNow(record);
+    const chosen = choose(policy, exchange);
+    if (chosen === undefined) return policy.outbound.notDeclared(authorityOf(exchange));
+    record.callee = chosen.call.source.name;
+
+    if (request.method === 'CONNECT') return this.#openTunnel(asked, chosen);
+
+    const target = canonicalTarget(request.path);
+    record.path = target.path;
+
+    const intent = intentOf(request, trace, handles);
+    noteContext(record, intent.context);
+
+    const { method } = request;
+    const { call, port } = chosen;
+    const decision = policy.outbound.decide({ call, port, method, path: target.path, ...intent });
+    if (decision.outcome === 'deny') return decision;
+    record.outcome = 'permit';
+    record.granted = decision.attach?.left.text ?? '';
+
+    const instances = this.#options.endpoints.inOrder(call.source.id).slice(0, attemptsMax);
+    this.#forward(asked, decision, this.#fieldsFor(decision, chosen, trace), target, instances);
+    return undefined;
+  }
+
+  #policyNow(record: OpenRecord): ActivePolicy {
+    const policy = this.#options.policy.current;
+    if (policy === undefined) throw new Refused('policy_missing', 'call', 'a policy snapshot', 'none yet');
+    record.service = policy.snapshot.service.name;
+    record.policyVersion = policy.snapshot.version;
+    return policy;
+  }
+
+  /** What is said inside is decided request by request; opening promises nothing. */
+  #openTunnel({ exchange, record }: Asked, { authority }: Chosen): undefined {
+    if (exchange.context.tag !== 'proxy')
+      throw new Refused('message_malformed', 'call', 'a request', 'a second CONNECT');
+    record.outcome = 'permit';
+    this.#options.serveTunnel(exchange, authority);
+  }
+
+  #fieldsFor({ attach }: OutboundPermit, { authority }: Chosen, trace: RequestTrace): string {
+    return fieldLines({
+      host: authority,
+      'cellmesh-token': attach?.token.text.reveal(),
+      'cellmesh-left': attach === undefined ? undefined : formatLeft(attach.left),
+      ...traceFields(trace),
+    });
+  }
+
+  /** Only with a permit in hand. An instance that could not be reached has seen nothing of the request: the next one may. */
+  #forward(
+    asked: Asked,
+    permit: OutboundPermit,
+    append: string,
+    target: CanonicalTarget,
+    [instance, ...others]: readonly Endpoint[],
+  ): void {
+    const { exchange, record } = asked;
+    const { endpoints } = this.#options;
+    const mesh = this.#options.mesh();
+    if (mesh === undefined || instance === undefined) {
+      this.#unreachable(asked, permit);
+      return;
+    }
+    const upstream: Upstream = mesh.to(permit.call.source.id, instance.host, instance.port);
+    forward(exchange, {
+      client: mesh.pool,
+      upstream,
+      target: target.path + target.query,
+      request: { drop: removedFields.outboundRequest, append },
+      editResponse: (head) => responseEdit(head, record.id),
+      onUpstreamFailed: (error) => {
+        if (error.code === 'upstream_unreachable') {
+          endpoints.avoid(instance);
+          if (others.length > 0) return this.#forward(asked, permit, append, target, others);
+        }
+        answerUpstreamFailure(exchange, record, error);
+      },
+    });
+  }
+
+  #unreachable({ exchange, record }: Asked, { call }: OutboundPermit): void {
+    const error = new WireError('upstream_unreachable', `no instance of ${call.source.name} is known`);
+    answerUpstreamFailure(exchange, record, error);
+  }
+
+  #denialFor(error: unknown): Denial {
+    const denial = denialOf(error);
+    if (denial === undefined) this.#options.onInternalError(error);
+    return denial ?? internalDenial;
+  }
+
+  #refuse({ exchange, record }: Asked, { reason, failed }: Denial): void {
+    record.outcome = 'deny';
+    record.reason = reason;
+    record.failed = failed;
+    answerDenial(exchange, { reason, decisionId: record.id });
+  }
+}
+
+/** The declared call that the request is for; undefined when the manifest declares none. */
+function choose({ outbound }: ActivePolicy, exchange: ServerExchange<OutboundEntry>): Chosen | undefined {
+  const { context } = exchange;
+  if (context.tag === 'listen') {
+    const call = outbound.calls.find(({ source }) => source.id === context.callee);
+    const host = call?.source.hosts[0];
+    const port = call?.source.ports[0]?.port;
+    return call === undefined || host === undefined || port === undefined
+      ? undefined
+      : { call, authority: `${host}:${port}`, port };
+  }
+  const { host, port } = splitAuthority(authorityOf(exchange));
+  const found = outbound.findCall(host, port);
+  return found && { ...found, authority: `${host}:${found.port}` };
+}
+
+/** @throws Refused when a request inside a tunnel names another host than the tunnel was opened for */
+function authorityOf({ context, request }: ServerExchange<OutboundEntry>): string {
+  if (context.tag !== 'tunnel') return request.authority;
+  const outer = splitAuthority(context.authority);
+  const inner = splitAuthority(request.authority);
+  if (inner.host !== outer.host || (inner.port !== undefined && inner.port !== outer.port)) {
+    throw new Refused('message_malformed', 'call', `a request for ${context.authority}`, 'another host in the tunnel');
+  }
+  return context.authority;
+}
+
+function noteContext(record: OpenRecord, context: ReturnType<typeof intentOf>['context']): void {
+  if (context.tag !== 'found') return;
+  record.claims = claimsOf(context.token);
+  record.left = context.left.text;
+  if (context.token.account !== undefined) record.account = context.token.account;
+}
+
+/** The application learns the id of whoever decided last: of the callee's sidecar where the request got there. */
+function responseEdit(head: ResponseHead, ownDecisionId: string): FieldEdit {
+  const theirs = head.field('cellmesh-decision');
+  const id = theirs !== undefined && decisionIdPattern.test(theirs) ? theirs : ownDecisionId;
+  return { drop: removedFields.outboundResponse, append: fieldLines({ 'cellmesh-decision': id }) };
+}
