@@ -77,7 +77,8 @@ export const errorCodes = {
   cell_id_invalid: { meaning: 'A cell id is not a DNS label.', action: '`cellmesh cells list` shows the ids.' },
   key_set_invalid: {
     meaning: 'A set of token verification keys, or a signing key, cannot be used.',
-    action: 'The message names the key and what is wrong; publish public P-256 or RSA keys with `iss`, `kid` and `kind`.',
+    action:
+      'The message names the key and what is wrong; publish public P-256 or RSA keys with `iss`, `kid` and `kind`.',
   },
   token_rejected: {
     meaning: 'A token does not verify; the reason code says what is wrong.',
@@ -104,6 +105,34 @@ export const errorCodes = {
   decision_invalid: {
     meaning: 'A stored or received decision record is not of the known schema.',
     action: 'Compare the versions of who wrote and who reads it.',
+  },
+  // api
+  rpc_denied: {
+    meaning: 'The caller does not have the permission that the call needs.',
+    action: 'Call with an identity that has it; the message names both.',
+  },
+  rpc_rate_limited: { meaning: 'One caller makes too many calls.', action: 'Wait as long as the message says.' },
+  rpc_unavailable: {
+    meaning: 'The service that was called cannot be reached, or does not answer.',
+    action: 'See whether it runs; the message names address and reason.',
+  },
+  rpc_internal: {
+    meaning: 'The service that was called failed; its own log says how.',
+    action: 'Look into that log.',
+  },
+  not_found: { meaning: 'What a call names does not exist.', action: 'List what there is.' },
+  conflict: {
+    meaning: 'Somebody else changed it in between, or it exists already.',
+    action: 'Read it again, and decide anew.',
+  },
+  // feeds and traffic
+  feed_invalid: {
+    meaning: 'A message or a stored snapshot of a feed is malformed.',
+    action: 'Compare the versions of both ends; remove the file that the message names to start without it.',
+  },
+  look_up_timeout: {
+    meaning: 'A look-up took longer than anybody waits.',
+    action: 'See why whoever is asked is slow.',
   },
   // wire
   message_malformed: {

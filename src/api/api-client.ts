@@ -1,0 +1,164 @@
+import type { DetailedPeerCertificate } from 'node:tls';
+import {
+  create,
+  type DescMethodBiDiStreaming,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf';
+import { Client, type ClientReadableStream, credentials } from '@grpc/grpc-js';
+import type { SpiffeId } from '#certs/spiffe-id.ts';
+import { chainCertificatesMax, verifySvid } from '#certs/verify-svid.ts';
+import { type AnonymousIdentity, clientContext } from '#net/tls-context.ts';
+import type { TlsIdentity } from '#net/tls-identity.ts';
+import type { Clock } from '#runtime/clock.ts';
+import { CellmeshError } from '#runtime/errors.ts';
+import type { Watch } from '#runtime/watch.ts';
+import { grpcMethod } from './grpc-bridge.ts';
+import { type GrpcStream, type MessageStream, messageStream } from './message-stream.ts';
+import { fromServiceError } from './rpc-error.ts';
+
+export interface ApiClientOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Who must answer, to the letter. */
+  readonly expect: SpiffeId;
+  /** Without an SVID for the join. */
+  readonly identity: Watch<TlsIdentity | AnonymousIdentity>;
+  readonly clock: Clock;
+}
+
+/** A single call that takes longer is a failed one. */
+export const callTimeoutMs = 10_000;
+const messageBytesMax = 16 * 1024 * 1024;
+const keepaliveMs = 20_000;
+
+/**
+ * Calls one authority over mutual TLS. A channel presents one SVID; when the identity changes, later calls take a new channel and
+ * streams that are open keep the old one until they end.
+ */
+export class ApiClient implements Disposable {
+  readonly #options: ApiClientOptions;
+  #channel: { readonly identity: TlsIdentity | AnonymousIdentity; readonly client: Client } | undefined;
+
+  constructor(options: ApiClientOptions) {
+    this.#options = options;
+  }
+
+  /** @throws CellmeshError: the server's typed error, or `rpc_unavailable`, `rpc_internal` */
+  call<M extends DescMethodUnary>(
+    method: M,
+    request: MessageInitShape<M['input']>,
+    signal?: AbortSignal,
+  ): Promise<MessageShape<M['output']>> {
+    return new Promise((resolve, reject) => {
+      const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
+      const deadline = new Date(this.#options.clock.now() + callTimeoutMs);
+      const call = this.#client().makeUnaryRequest<Message, Message>(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        create(method.input, request),
+        { deadline },
+        (error, response) => {
+          signal?.removeEventListener('abort', onAbort);
+          if (error !== null) reject(fromServiceError(error));
+          else resolve(response as MessageShape<M['output']>);
+        },
+      );
+      const onAbort = () => call.cancel();
+      signal?.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  /** A stream both ways, open until either side ends it. */
+  open<M extends DescMethodBiDiStreaming>(
+    method: M,
+  ): MessageStream<MessageShape<M['output']>, MessageInitShape<M['input']>> {
+    const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
+    const call = this.#client().makeBidiStreamRequest<Message, Message>(path, requestSerialize, responseDeserialize);
+    const stream = messageStream(call as unknown as GrpcStream<MessageShape<M['output']>, Message>, {
+      fail: () => call.cancel(),
+      translate: fromServiceError,
+    });
+    return { ...stream, send: (message) => stream.send(create(method.input, message)) };
+  }
+
+  /** A stream of answers to one request. */
+  follow<M extends DescMethodServerStreaming>(
+    method: M,
+    request: MessageInitShape<M['input']>,
+  ): MessageStream<MessageShape<M['output']>, never> {
+    const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
+    const call: ClientReadableStream<Message> = this.#client().makeServerStreamRequest<Message, Message>(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      create(method.input, request),
+    );
+    const readable = Object.assign(call, { write: () => false, end: () => call.cancel() });
+    return messageStream(readable as unknown as GrpcStream<MessageShape<M['output']>, never>, {
+      fail: () => call.cancel(),
+      translate: fromServiceError,
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#channel?.client.close();
+    this.#channel = undefined;
+  }
+
+  #client(): Client {
+    const identity = this.#options.identity.current;
+    if (this.#channel?.identity === identity) return this.#channel.client;
+    // Calls that are open on it finish.
+    this.#channel?.client.close();
+    this.#channel = { identity, client: this.#connect(identity) };
+    return this.#channel.client;
+  }
+
+  #connect(identity: TlsIdentity | AnonymousIdentity): Client {
+    const { host, port, expect, clock } = this.#options;
+    const checkServerIdentity = (_: string, certificate: DetailedPeerCertificate) => {
+      try {
+        const { id } = verifySvid(chainOf(certificate), this.#options.identity.current.bundles, clock.now());
+        if (id === expect) return undefined;
+        return new CellmeshError('peer_refused', `${host}:${port} is ${id}, expected is ${expect}`);
+      } catch (error) {
+        return error as Error;
+      }
+    };
+    const channelCredentials = credentials.createFromSecureContext(clientContext(identity), {
+      checkServerIdentity,
+    } as never);
+    return new Client(host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`, channelCredentials, {
+      // A name must be there for the handshake and is looked at by nobody: who answers is told by its SPIFFE ID.
+      'grpc.ssl_target_name_override': 'cellmesh',
+      'grpc.default_authority': 'cellmesh',
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.max_receive_message_length': messageBytesMax,
+      'grpc.keepalive_time_ms': keepaliveMs,
+      'grpc.keepalive_timeout_ms': keepaliveMs,
+      'grpc.enable_retries': 0,
+      'grpc.initial_reconnect_backoff_ms': 200,
+      'grpc.max_reconnect_backoff_ms': 5_000,
+    });
+  }
+}
+
+/** Leaf first. The list that Node builds ends in a root that names itself. */
+function chainOf(certificate: DetailedPeerCertificate): readonly Buffer[] {
+  const chain: Buffer[] = [];
+  let next: DetailedPeerCertificate | undefined = certificate;
+  while (
+    next?.raw !== undefined &&
+    chain.length < chainCertificatesMax &&
+    !chain.some((der) => der.equals(next!.raw))
+  ) {
+    chain.push(next.raw);
+    next = next.issuerCertificate;
+  }
+  return chain;
+}

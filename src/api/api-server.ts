@@ -1,0 +1,202 @@
+import type { DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
+import {
+  type handleBidiStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Server,
+  ServerCredentials,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import type { Refusal } from '#net/accept.ts';
+import { listenMtls, type MtlsListener } from '#net/accept.ts';
+import type { TlsIdentity } from '#net/tls-identity.ts';
+import type { Clock } from '#runtime/clock.ts';
+import { CellmeshError, isCellmeshError } from '#runtime/errors.ts';
+import type { Logger } from '#runtime/logger.ts';
+import type { Watch } from '#runtime/watch.ts';
+import { type Caller, type CallerDomains, callerKind } from './caller.ts';
+import { grpcService, rpcName } from './grpc-bridge.ts';
+import { type GrpcStream, type MessageStream, messageStream } from './message-stream.ts';
+import { toServiceError } from './rpc-error.ts';
+import { type RateClass, type RpcRule, rateClasses, rpcTable } from './rpc-table.ts';
+
+type MethodOf<S extends DescService> = S['method'];
+
+/** What a server does for one method: a function for single answers, a function over a stream for the rest. */
+export type MethodHandler<M extends DescMethod> = M['methodKind'] extends 'unary'
+  ? (request: MessageShape<M['input']>, caller: Caller) => Promise<MessageInitShape<M['output']>>
+  : M['methodKind'] extends 'server_streaming'
+    ? (
+        request: MessageShape<M['input']>,
+        stream: MessageStream<never, MessageInitShape<M['output']>>,
+        caller: Caller,
+      ) => void
+    : (stream: MessageStream<MessageShape<M['input']>, MessageInitShape<M['output']>>, caller: Caller) => void;
+
+export type ServiceHandlers<S extends DescService> = {
+  readonly [K in keyof MethodOf<S>]: MethodHandler<MethodOf<S>[K]>;
+};
+
+export interface ServedService {
+  readonly service: DescService;
+  readonly handlers: Readonly<Record<string, unknown>>;
+}
+
+/** Ties handlers to their service, with the types of its methods. */
+export function served<S extends DescService>(service: S, handlers: ServiceHandlers<S>): ServedService {
+  return { service, handlers: handlers as Readonly<Record<string, unknown>> };
+}
+
+/** Port: limits how often one key may do something of a class. Returns 0, or how many milliseconds to wait. */
+export interface CallRateLimiter {
+  take(rateClass: RateClass, key: string): number;
+}
+
+export interface ApiServerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly identity: Watch<TlsIdentity>;
+  readonly domains: CallerDomains;
+  readonly services: readonly ServedService[];
+  readonly rateLimiter: CallRateLimiter;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onRefused: (refusal: Refusal) => void;
+}
+
+export interface ApiServer extends AsyncDisposable {
+  readonly address: { readonly host: string; readonly port: number };
+  /** Takes no new calls, lets running single calls finish, ends streams. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** A snapshot of a large cell has a few megabytes. */
+const messageBytesMax = 16 * 1024 * 1024;
+const keepaliveMs = 20_000;
+const closeGraceMs = 2_000;
+
+/**
+ * Serves gRPC on connections that net/ accepted: one way to shake hands in the whole product, and every call knows its verified peer.
+ * @throws TypeError for an RPC that is not in the table; CellmeshError `port_taken`, `listen_failed`
+ */
+export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const callers = new Map<string, Caller>();
+  const server = new Server({
+    'grpc.max_receive_message_length': messageBytesMax,
+    'grpc.max_send_message_length': messageBytesMax,
+    'grpc.keepalive_time_ms': keepaliveMs,
+    'grpc.keepalive_timeout_ms': keepaliveMs,
+    'grpc.max_concurrent_streams': 100,
+  });
+  for (const { service, handlers } of options.services) {
+    server.addService(grpcService(service), implementation(service, handlers, callers, options));
+  }
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener: MtlsListener<'allow'> = await listenMtls({
+    ...options,
+    alpn: ['h2'],
+    anonymous: 'allow',
+    onConnection({ socket, peer }) {
+      const key = `${socket.remoteAddress}:${socket.remotePort}`;
+      callers.set(key, { kind: callerKind(peer, options.domains), peer, address: socket.remoteAddress ?? '' });
+      socket.once('close', () => callers.delete(key));
+      injector.injectConnection(socket);
+    },
+    // A stream ends with its connection; its client comes back with the certificate it has by then.
+    onDrain: ({ socket }) => void socket.end(),
+  });
+  const close = async (graceMs = closeGraceMs) => {
+    injector.drain(graceMs);
+    await listener.close(graceMs);
+    server.forceShutdown();
+  };
+  return { address: listener.address, close, [Symbol.asyncDispose]: () => close(0) };
+}
+
+type AnyCall = { getPeer(): string };
+
+function implementation(
+  service: DescService,
+  handlers: Readonly<Record<string, unknown>>,
+  callers: ReadonlyMap<string, Caller>,
+  options: ApiServerOptions,
+): UntypedServiceImplementation {
+  const methods = service.methods.map((method) => {
+    const rule = rpcTable[rpcName(method)];
+    if (rule === undefined) throw new TypeError(`${rpcName(method)} is not in the table of RPCs`);
+    const handler = handlers[method.localName];
+    if (typeof handler !== 'function') throw new TypeError(`${rpcName(method)} has no handler`);
+    const admit = (call: AnyCall) => admitted(method, rule, callers.get(call.getPeer()), options);
+    return [method.localName, adapter(method, handler as never, admit, options.logger)] as const;
+  });
+  return Object.fromEntries(methods);
+}
+
+/** The caller, if it may make this call now. @throws CellmeshError `rpc_denied`, `rpc_rate_limited` */
+function admitted(
+  method: DescMethod,
+  rule: RpcRule,
+  caller: Caller | undefined,
+  { rateLimiter, logger }: ApiServerOptions,
+): Caller {
+  const name = rpcName(method);
+  if (caller === undefined)
+    throw new CellmeshError('rpc_unavailable', 'the connection is closing', { retryable: true });
+  if (!rule.callers.includes(caller.kind)) {
+    logger.warn('call refused', { rpc: name, caller: caller.kind, peer: caller.peer?.id, permission: rule.permission });
+    throw new CellmeshError(
+      'rpc_denied',
+      `${name} needs the permission ${rule.permission}, which ${caller.peer?.id ?? 'an anonymous caller'} does not have`,
+    );
+  }
+  const waitMs = rateLimiter.take(rateClasses[rule.rate], `${rule.rate} ${caller.peer?.id ?? caller.address}`);
+  if (waitMs > 0)
+    throw new CellmeshError('rpc_rate_limited', `too many calls of ${name}; try again in ${Math.ceil(waitMs)} ms`, {
+      retryable: true,
+    });
+  if (rule.isAudited)
+    logger.info('call', { rpc: name, caller: caller.kind, peer: caller.peer?.id, address: caller.address });
+  return caller;
+}
+
+function adapter(
+  method: DescMethod,
+  handler: (...values: unknown[]) => unknown,
+  admit: (call: AnyCall) => Caller,
+  logger: Logger,
+): UntypedServiceImplementation[string] {
+  const failure = (error: unknown) => {
+    if (!isCellmeshError(error)) logger.error('a call failed', { rpc: rpcName(method), error });
+    return toServiceError(error);
+  };
+  const output = (message: unknown) => create(method.output, message as never);
+  if (method.methodKind === 'unary') {
+    const unary: handleUnaryCall<unknown, unknown> = async (call, answer) => {
+      try {
+        answer(null, output(await handler(call.request, admit(call))));
+      } catch (error) {
+        answer(failure(error));
+      }
+    };
+    return unary;
+  }
+  const streaming = (
+    call: AnyCall & GrpcStream<unknown, unknown> & { emit(event: 'error', error: unknown): boolean; request?: unknown },
+  ) => {
+    const inner = messageStream<unknown, unknown>(call, {
+      fail: (error) => call.emit('error', failure(error)),
+      translate: (error) => error,
+    });
+    const stream = { ...inner, send: (message: unknown) => inner.send(output(message)) };
+    try {
+      const caller = admit(call);
+      if (method.methodKind === 'server_streaming') handler(call.request, stream, caller);
+      else handler(stream, caller);
+    } catch (error) {
+      inner.end(error as Error);
+    }
+  };
+  return streaming as unknown as handleBidiStreamingCall<unknown, unknown> &
+    handleServerStreamingCall<unknown, unknown>;
+}
