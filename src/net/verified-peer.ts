@@ -4,7 +4,7 @@ import { SvidRejected } from '#certs/svid-rules.ts';
 import type { TrustBundles } from '#certs/trust-bundle.ts';
 import { type VerifiedSvid, verifySvid } from '#certs/verify-svid.ts';
 import { opensslObjection } from './openssl-verdict.ts';
-import { peerChain } from './peer-chain.ts';
+import { hidesIssuers, peerChain } from './peer-chain.ts';
 import { PeerRefused } from './peer-refused.ts';
 
 declare const verifiedPeerBrand: unique symbol;
@@ -42,7 +42,7 @@ export function verifyPeer(
 ): PeerVerdict {
   const chain = peerChain(socket);
   if (chain.length === 0) throw new PeerRefused('certificate_missing', 'the peer presented no certificate');
-  const svid = verifyPresented(chain, bundles, nowMs);
+  const svid = verifyPresented(socket, chain, bundles, nowMs);
   if (!isExpected(expect, svid.id)) throw new PeerRefused('id_unexpected', unexpected(expect, svid.id));
   const objection = opensslObjection(socket, svid);
   if (objection !== undefined) throw new PeerRefused(objection, 'OpenSSL does not accept the chain');
@@ -50,12 +50,19 @@ export function verifyPeer(
   return { peer: Object.freeze(peer) as VerifiedPeer, svid };
 }
 
-function verifyPresented(chain: readonly Buffer[], bundles: TrustBundles, nowMs: number): VerifiedSvid {
+function verifyPresented(
+  socket: TLSSocket,
+  chain: readonly Buffer[],
+  bundles: TrustBundles,
+  nowMs: number,
+): VerifiedSvid {
   try {
     return verifySvid(chain, bundles, nowMs);
   } catch (error) {
-    if (error instanceof SvidRejected) throw new PeerRefused(error.rule, error.reason, error);
-    throw error;
+    if (!(error instanceof SvidRejected)) throw error;
+    const isNodes = error.rule === 'root_unknown' && hidesIssuers(socket, chain);
+    const hint = isNodes ? `; Node ${process.version} may hide issuers (nodejs/node#65579), 26.10 does not` : '';
+    throw new PeerRefused(error.rule, error.reason + hint, error);
   }
 }
 
