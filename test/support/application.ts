@@ -1,4 +1,5 @@
 import { createServer, type IncomingHttpHeaders, request } from 'node:http';
+import type { Duplex } from 'node:stream';
 
 export interface ReceivedRequest {
   readonly method: string;
@@ -54,7 +55,7 @@ export async function startApplication(handler: Handler = echo, host = '127.0.0.
 }
 
 export interface HttpCall {
-  readonly port: number;
+  readonly port?: number;
   readonly host?: string;
   /** The `Host` field; default `host:port`. */
   readonly authority?: string;
@@ -62,6 +63,8 @@ export interface HttpCall {
   readonly path?: string;
   readonly headers?: Record<string, string | string[]>;
   readonly body?: string;
+  /** An open connection to use in place of a new one. */
+  readonly socket?: Duplex;
 }
 
 export interface HttpResponse {
@@ -72,11 +75,25 @@ export interface HttpResponse {
 }
 
 /** One request over a connection of its own, with the path as it is given: no client normalises it. */
-export function callHttp({ port, host = '127.0.0.1', authority, body, ...call }: HttpCall): Promise<HttpResponse> {
+export function callHttp({
+  port = 80,
+  host = '127.0.0.1',
+  authority,
+  body,
+  socket,
+  ...call
+}: HttpCall): Promise<HttpResponse> {
   const { method = body === undefined ? 'GET' : 'POST', path = '/', headers = {} } = call;
   return new Promise((resolve, reject) => {
     const outgoing = request(
-      { host, port, method, path, agent: false, headers: { ...(authority && { host: authority }), ...headers } },
+      {
+        host,
+        port,
+        method,
+        path,
+        headers: { ...(authority && { host: authority }), ...headers },
+        ...(socket === undefined ? { agent: false } : { createConnection: () => socket }),
+      },
       async (response) => {
         try {
           const bytes = Buffer.concat(await response.toArray());

@@ -1,0 +1,218 @@
+import { Writable } from 'node:stream';
+import { routerId } from '#certs/reserved-ids.ts';
+import { parseTrustDomain, type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
+import { bundlesOf, type TrustBundles } from '#certs/trust-bundle.ts';
+import { dialMtls } from '#net/dial.ts';
+import type { TlsIdentity } from '#net/tls-identity.ts';
+import { compileCell } from '#policy/compile.ts';
+import type { DecisionRecord } from '#policy/decision-record.ts';
+import { readDocuments } from '#policy/read-documents.ts';
+import { systemClock } from '#runtime/clock.ts';
+import { silentLogger } from '#runtime/logger.ts';
+import { Metrics } from '#runtime/metrics.ts';
+import { systemRandom } from '#runtime/random.ts';
+import { WatchSource } from '#runtime/watch.ts';
+import { AccessLog } from '#sidecar/access-log.ts';
+import { type ActivePolicy, activePolicy } from '#sidecar/active-policy.ts';
+import type { EndpointsByService } from '#sidecar/callee-endpoints.ts';
+import { DataPlane } from '#sidecar/data-plane.ts';
+import { DecisionRing } from '#sidecar/decision-ring.ts';
+import type { AccountId } from '#tokens/account-id.ts';
+import { parseCellId } from '#tokens/cell-id.ts';
+import { KeySet } from '#tokens/key-set.ts';
+import { mintToken, type TokenClaims } from '#tokens/mint.ts';
+import { parseScopeList } from '#tokens/scope.ts';
+import { generateSigningKey, type SigningKey } from '#tokens/signing-key.ts';
+import {
+  type Application,
+  callHttp,
+  type Handler,
+  type HttpCall,
+  type HttpResponse,
+  startApplication,
+} from './application.ts';
+import {
+  cellDocument,
+  chainHandler,
+  manifests,
+  type Ports,
+  type ServiceName,
+  serviceNames,
+} from './messaging-application.ts';
+import { temporaryDirectory } from './temporary-directory.ts';
+import { testAuthority } from './test-authority.ts';
+
+const trustDomain = parseTrustDomain('cell-1.cellmesh.localhost');
+const globalTrustDomain = parseTrustDomain('cellmesh.localhost');
+export const account = 'AC0123456789abcdef0123456789abcdef' as AccountId;
+export const router = routerId(globalTrustDomain, 'local', 'router-1');
+
+export interface MeshService {
+  readonly id: SpiffeId;
+  readonly application: Application;
+  readonly dataPlane: DataPlane;
+  readonly policy: WatchSource<ActivePolicy | undefined>;
+  readonly metrics: Metrics;
+  readonly records: readonly DecisionRecord[];
+  /** JSON lines of the access log. */
+  readonly accessLines: readonly string[];
+  /** A call of the application through its sidecar. */
+  call(call: HttpCall): Promise<HttpResponse>;
+}
+
+export interface TokenChange extends Partial<Omit<TokenClaims, 'scope'>> {
+  readonly scope?: string;
+  readonly key?: SigningKey;
+}
+
+export interface Mesh extends AsyncDisposable {
+  readonly services: Readonly<Record<ServiceName, MeshService>>;
+  readonly keySet: WatchSource<KeySet>;
+  readonly endpoints: WatchSource<EndpointsByService>;
+  /** Signs as the router `router-1`. */
+  readonly signingKey: SigningKey;
+  mint(change?: TokenChange): Promise<string>;
+  /** A request to a service's inbound port over mutual TLS as whoever `id` names, with any fields. */
+  callAs(id: SpiffeId, service: ServiceName, call: HttpCall): Promise<HttpResponse>;
+  /** What a customer's request through the router is to the cell. */
+  callAsRouter(call: HttpCall & { token?: string }): Promise<HttpResponse>;
+}
+
+export interface MeshOptions {
+  readonly handlers?: Partial<Record<ServiceName, Handler>>;
+  /** Changes the manifests' text before it is read. */
+  readonly editManifests?: (text: string) => string;
+  /** Of `api` for `messaging`. */
+  readonly listenPort?: number;
+}
+
+/** Data planes of three services on real sockets, with everything else (policy, keys, endpoints, SVIDs) given by hand. */
+export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
+  const stack = new AsyncDisposableStack();
+  const clock = systemClock;
+  const cell = await testAuthority(clock, trustDomain);
+  const global = await testAuthority(clock, globalTrustDomain);
+  const bundles: TrustBundles = bundlesOf(...cell.bundles.values(), ...global.bundles.values());
+  const signingKey = generateSigningKey({ iss: 'https://identity.cellmesh.localhost', kind: 'cell', owner: router });
+  const keySet = new WatchSource(new KeySet([signingKey.published]));
+  const endpoints = new WatchSource<EndpointsByService>(new Map());
+  const idOf = (name: ServiceName) => workloadId(trustDomain, 'messaging', name);
+
+  const applications = {} as Record<ServiceName, Application>;
+  const services = {} as Record<ServiceName, MeshService>;
+  for (const name of serviceNames) {
+    const handler = options.handlers?.[name] ?? chainHandler(name, () => services[name].dataPlane.outboundPort!);
+    applications[name] = stack.use(await startApplication(handler));
+  }
+  const ports = Object.fromEntries(serviceNames.map((name) => [name, applications[name].port])) as Ports;
+  const edit = options.editManifests ?? ((text) => text);
+  const documents = readDocuments(`${cellDocument}\n---\n${edit(manifests(ports, options.listenPort))}`, 'test.yaml');
+  const compiled = compileCell(documents.cells[0]!, documents.policies);
+
+  for (const name of serviceNames) {
+    const id = idOf(name);
+    const policy = new WatchSource<ActivePolicy | undefined>(activePolicy(compiled.snapshots.get(id)!));
+    const directory = stack.use(await temporaryDirectory());
+    const ring = stack.use(await DecisionRing.open({ directory: directory.path, logger: silentLogger }));
+    const records: DecisionRecord[] = [];
+    const accessLines: string[] = [];
+    const metrics = new Metrics();
+    const dataPlane = stack.use(
+      new DataPlane({
+        instance: `${name}-test`,
+        cellId: parseCellId('cell-1'),
+        trustDomain,
+        globalTrustDomain,
+        inbound: { host: '127.0.0.1', port: 0 },
+        outbound: { host: '127.0.0.1', port: 0 },
+        applicationHost: '127.0.0.1',
+        tracingRatio: 0,
+        policy,
+        keySet,
+        endpoints,
+        ring,
+        accessLog: new AccessLog(lines(accessLines)),
+        report: (record) => records.push(record),
+        onListenProblems: (problems) => {
+          if (problems.length > 0) throw new Error(problems.join('; '));
+        },
+        clock,
+        random: systemRandom,
+        logger: silentLogger,
+        metrics,
+      }),
+    );
+    await dataPlane.openOutbound();
+    await dataPlane.openInbound(new WatchSource<TlsIdentity>({ svid: await cell.issue(id), bundles }));
+    const call = (call: HttpCall) => callHttp({ port: dataPlane.outboundPort!, ...call });
+    services[name] = { id, application: applications[name], dataPlane, policy, metrics, records, accessLines, call };
+  }
+  endpoints.set(
+    new Map(
+      serviceNames.map((name) => [idOf(name), [{ host: '127.0.0.1', port: services[name].dataPlane.inboundPort! }]]),
+    ),
+  );
+
+  const callAs = async (id: SpiffeId, service: ServiceName, call: HttpCall) => {
+    const authority = id.startsWith(`spiffe://${trustDomain}/`) ? cell : global;
+    const identity = new WatchSource<TlsIdentity>({ svid: await authority.issue(id), bundles });
+    const port = services[service].dataPlane.inboundPort!;
+    const { socket } = await dialMtls({
+      host: '127.0.0.1',
+      port,
+      identity,
+      expect: idOf(service),
+      alpn: ['http/1.1'],
+      clock,
+    });
+    try {
+      return await callHttp({ authority: `${service}:${applications[service].port}`, ...call, socket });
+    } finally {
+      socket.destroy();
+    }
+  };
+  return {
+    services,
+    keySet,
+    endpoints,
+    signingKey,
+    mint: (change = {}) => mint(signingKey, change),
+    callAs,
+    callAsRouter: ({ token, ...call }) => {
+      const headers = { ...(token !== undefined && { 'cellmesh-token': token }), ...call.headers };
+      return callAs(router, 'api', { path: '/v1/messages', ...call, headers });
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+let minted = 0;
+
+async function mint(signingKey: SigningKey, { key, scope, ...change }: TokenChange): Promise<string> {
+  const now = systemClock.now();
+  const secret = await mintToken(key ?? signingKey, {
+    sub: account,
+    aud: trustDomain,
+    issuedAt: now,
+    expiresAt: now + 300_000,
+    id: `token-${++minted}`,
+    clientId: router,
+    scope: parseScopeList(scope ?? 'messages:read messages:write'),
+    account,
+    cellId: parseCellId('cell-1'),
+    cellEpoch: 1,
+    generation: 1,
+    ...change,
+  });
+  return secret.reveal();
+}
+
+function lines(into: string[]): Writable {
+  return new Writable({
+    decodeStrings: false,
+    write(chunk, _encoding, done) {
+      into.push(...String(chunk).trimEnd().split('\n'));
+      done();
+    },
+  });
+}
