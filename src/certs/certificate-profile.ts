@@ -113,7 +113,7 @@ export function encodeToBeSigned(profile: CertificateProfile, algorithm: Signatu
 }
 
 /** The leftmost 160 bits of the SHA-256 of the SubjectPublicKeyInfo (RFC 7093 2: methods 1 and 4 taken together). */
-export function keyIdOf(publicKey: KeyObject): Buffer {
+function keyIdOf(publicKey: KeyObject): Buffer {
   return createHash('sha256')
     .update(publicKey.export({ format: 'der', type: 'spki' }))
     .digest()

@@ -8,7 +8,7 @@ import { isReservedId } from './reserved-ids.ts';
 import { pathOf, type SpiffeId } from './spiffe-id.ts';
 
 /** `cmj1_` and 43 characters of base64url: 256 random bits. The prefix lets secret scanners find one that leaked. */
-export const joinTokenPrefix = 'cmj1_';
+const joinTokenPrefix = 'cmj1_';
 export const joinTokenLifetimeMs = 10 * 60_000;
 /** Created by administrators only; the bound keeps a script that loops from filling the store. */
 export const outstandingJoinTokensMax = 10_000;
