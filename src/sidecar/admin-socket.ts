@@ -1,7 +1,7 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CellmeshError } from '#runtime/errors.ts';
-import { json, type LocalServer, startLocalServer } from './local-server.ts';
+import { json, type LocalServer, startLocalServer } from '#runtime/local-server.ts';
 
 export interface AdminSocketOptions {
   /** In a directory that belongs to the sidecar alone; made 0700 when it is not there. */

@@ -1,4 +1,6 @@
 import type { TrustDomain } from '#certs/spiffe-id.ts';
+import type { AccessLog } from '#feeds/access-log.ts';
+import type { DecisionRing } from '#feeds/decision-ring.ts';
 import type { Refusal } from '#net/accept.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
@@ -14,18 +16,16 @@ import type { KeySet } from '#tokens/key-set.ts';
 import { TokenVerifier } from '#tokens/token-verifier.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
 import { listenPlain, type PlainListener } from '#wire/listen-plain.ts';
+import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
 import { UpstreamPool } from '#wire/upstream-pool.ts';
-import type { AccessLog } from './access-log.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { CalleeEndpoints, type EndpointsByService } from './callee-endpoints.ts';
 import { CalleeListeners } from './callee-listeners.ts';
 import { DecisionLog } from './decision-log.ts';
-import type { DecisionRing } from './decision-ring.ts';
 import { HandleTable } from './handles.ts';
 import { Inbound } from './inbound.ts';
 import { listenMesh, type MeshListener } from './mesh-listener.ts';
-import { MeshUpstreams } from './mesh-upstreams.ts';
 import { Outbound, type OutboundEntry } from './outbound.ts';
 import { RequestMetrics } from './request-metrics.ts';
 

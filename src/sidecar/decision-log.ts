@@ -1,11 +1,11 @@
+import type { AccessLog } from '#feeds/access-log.ts';
+import type { DecisionRing } from '#feeds/decision-ring.ts';
 import { DecisionIds } from '#policy/decision-id.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import type { ExchangeOutcome } from '#wire/exchange.ts';
 import type { WireError } from '#wire/wire-error.ts';
-import type { AccessLog } from './access-log.ts';
-import type { DecisionRing } from './decision-ring.ts';
 import type { Direction, RequestMetrics } from './request-metrics.ts';
 import { wireReasons } from './upstream-failure.ts';
 

@@ -4,10 +4,8 @@ import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { VerifiedPeer } from '#net/verified-peer.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { ExchangeHandler } from '#wire/exchange.ts';
+import { meshProtocols } from '#wire/mesh-upstreams.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
-
-/** What sidecars speak among each other; HTTP/2 will stand in front of it. */
-export const meshProtocols: readonly string[] = ['http/1.1'];
 
 export interface MeshListenerOptions extends Omit<ServeOptions<VerifiedPeer>, 'onClose'> {
   readonly host: string;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { PassThrough, Writable } from 'node:stream';
 import { describe, test } from 'node:test';
-import { AccessLog, accessLogBytesMax } from '#sidecar/access-log.ts';
+import { AccessLog, accessLogBytesMax } from '#feeds/access-log.ts';
 import { eventually } from '../support/eventually.ts';
 
 describe('the access log', () => {

@@ -4,9 +4,9 @@ import { get } from 'node:http';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { isCellmeshError } from '#runtime/errors.ts';
+import { startHealthServer } from '#runtime/health-server.ts';
 import { Metrics } from '#runtime/metrics.ts';
 import { startAdminSocket } from '#sidecar/admin-socket.ts';
-import { startHealthServer } from '#sidecar/health-server.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 function overSocket(socketPath: string, path: string): Promise<{ status: number; body: string }> {

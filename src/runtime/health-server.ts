@@ -1,5 +1,5 @@
-import type { Metrics } from '#runtime/metrics.ts';
 import { json, type LocalServer, startLocalServer } from './local-server.ts';
+import type { Metrics } from './metrics.ts';
 
 export interface HealthServerOptions {
   readonly host: string;

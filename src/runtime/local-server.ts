@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { ListenOptions } from 'node:net';
-import { CellmeshError, messageOf } from '#runtime/errors.ts';
+import { CellmeshError, messageOf } from './errors.ts';
 
 export interface LocalAnswer {
   readonly status: number;

@@ -3,7 +3,7 @@ import { appendFile, chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { silentLogger } from '#runtime/logger.ts';
-import { DecisionRing, pendingBytesMax, readDecisionRing } from '#sidecar/decision-ring.ts';
+import { DecisionRing, pendingBytesMax, readDecisionRing } from '#feeds/decision-ring.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 function numbers(records: readonly unknown[]): number[] {

@@ -6,7 +6,7 @@ import { parseTrustDomain, workloadId } from '#certs/spiffe-id.ts';
 import { bundlesOf } from '#certs/trust-bundle.ts';
 import { silentLogger } from '#runtime/logger.ts';
 import { systemRandom } from '#runtime/random.ts';
-import { OwnIdentity, type OwnIdentityOptions } from '#sidecar/own-identity.ts';
+import { OwnIdentity, type OwnIdentityOptions } from '#net/own-identity.ts';
 import { eventually } from '../support/eventually.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';

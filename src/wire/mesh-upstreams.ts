@@ -3,11 +3,13 @@ import { dialMtls } from '#net/dial.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
-import { connectPlain } from '#wire/connect-plain.ts';
-import type { Upstream } from '#wire/exchange.ts';
-import type { PoolLimits } from '#wire/limits.ts';
-import { UpstreamPool } from '#wire/upstream-pool.ts';
-import { meshProtocols } from './mesh-listener.ts';
+import { connectPlain } from './connect-plain.ts';
+import type { Upstream } from './exchange.ts';
+import type { PoolLimits } from './limits.ts';
+import { UpstreamPool } from './upstream-pool.ts';
+
+/** What sidecars speak among each other; HTTP/2 will stand in front of it. */
+export const meshProtocols: readonly string[] = ['http/1.1'];
 
 /** Shorter than the 75 s after which a listener of ours closes an idle connection, so that the side that sends closes first (PAINS.md P4). */
 const meshIdleMs = 60_000;

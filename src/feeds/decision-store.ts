@@ -1,0 +1,67 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { transact } from '#runtime/sqlite.ts';
+
+export interface StoredDecision {
+  readonly id: string;
+  readonly timeMs: number;
+  readonly isDenial: boolean;
+  readonly record: string;
+}
+
+export interface DecisionRetention {
+  readonly ageMsMax: number;
+  readonly recordsMax: number;
+}
+
+/** About a gigabyte of records. */
+export const decisionRetention: DecisionRetention = { ageMsMax: 7 * 24 * 3600_000, recordsMax: 2_000_000 };
+
+export const decisionMigration = `
+CREATE TABLE decisions (
+  sequence INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  time_ms INTEGER NOT NULL,
+  is_denial INTEGER NOT NULL,
+  record TEXT NOT NULL
+) STRICT;
+CREATE INDEX decisions_by_time ON decisions (time_ms);`;
+
+/** Decisions by id, for as long as retention says. A record that comes twice is stored once. */
+export class DecisionStore {
+  readonly #database: DatabaseSync;
+  readonly #retention: DecisionRetention;
+
+  constructor(database: DatabaseSync, retention: DecisionRetention = decisionRetention) {
+    this.#database = database;
+    this.#retention = retention;
+  }
+
+  /** Durable when it returns. */
+  add(decisions: readonly StoredDecision[]): void {
+    const insert = this.#database.prepare(
+      'INSERT OR IGNORE INTO decisions (id, time_ms, is_denial, record) VALUES (?, ?, ?, ?)',
+    );
+    transact(this.#database, () => {
+      for (const { id, timeMs, isDenial, record } of decisions) insert.run(id, timeMs, isDenial ? 1 : 0, record);
+    });
+  }
+
+  find(id: string): string | undefined {
+    return (
+      this.#database.prepare('SELECT record FROM decisions WHERE id = ?').get(id) as { record: string } | undefined
+    )?.record;
+  }
+
+  count(): number {
+    return (this.#database.prepare('SELECT count(*) AS n FROM decisions').get() as { n: number }).n;
+  }
+
+  /** Forgets what is older than retention allows, by age and by number. */
+  expire(nowMs: number): void {
+    const { ageMsMax, recordsMax } = this.#retention;
+    this.#database.prepare('DELETE FROM decisions WHERE time_ms < ?').run(nowMs - ageMsMax);
+    this.#database
+      .prepare('DELETE FROM decisions WHERE sequence <= (SELECT max(sequence) FROM decisions) - ?')
+      .run(recordsMax);
+  }
+}
