@@ -73,7 +73,7 @@ test('16 levels are decoded, one more is refused, and thousands are refused as q
   }
   const started = performance.now();
   assert.throws(() => decodeDer(bytes), refused);
-  assert.ok(performance.now() - started < 100);
+  assert.ok(performance.now() - started < 1000);
 });
 
 test('what is encoded is decoded to the same value', () => {
