@@ -1,15 +1,7 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
+import type { Endpoint, EndpointsByService } from '#net/endpoints.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
-
-/** Where one instance of a service takes mesh connections. */
-export interface Endpoint {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** Instances by the SPIFFE ID of their service. */
-export type EndpointsByService = ReadonlyMap<SpiffeId, readonly Endpoint[]>;
 
 /** An instance that could not be reached is tried last for this long: longer than a restart's worst moment, shorter than anybody's patience. */
 export const avoidedMs = 5_000;

@@ -1,4 +1,5 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
+import type { Endpoint } from '#net/endpoints.ts';
 import { type CanonicalTarget, canonicalTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
 import type { OutboundCall, OutboundPermit } from '#policy/decide-outbound.ts';
@@ -14,7 +15,7 @@ import { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { splitAuthority } from './authority.ts';
 import { intentOf } from './call-context.ts';
-import type { CalleeEndpoints, Endpoint } from './callee-endpoints.ts';
+import type { CalleeEndpoints } from './callee-endpoints.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 import type { HandleTable } from './handles.ts';

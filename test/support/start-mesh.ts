@@ -2,7 +2,10 @@ import { Writable } from 'node:stream';
 import { routerId } from '#certs/reserved-ids.ts';
 import { parseTrustDomain, type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import { bundlesOf, type TrustBundles } from '#certs/trust-bundle.ts';
+import { AccessLog } from '#feeds/access-log.ts';
+import { DecisionRing } from '#feeds/decision-ring.ts';
 import { dialMtls } from '#net/dial.ts';
+import type { EndpointsByService } from '#net/endpoints.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import { compileCell } from '#policy/compile.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
@@ -12,11 +15,8 @@ import { silentLogger } from '#runtime/logger.ts';
 import { Metrics } from '#runtime/metrics.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { WatchSource } from '#runtime/watch.ts';
-import { AccessLog } from '#sidecar/access-log.ts';
 import { type ActivePolicy, activePolicy } from '#sidecar/active-policy.ts';
-import type { EndpointsByService } from '#sidecar/callee-endpoints.ts';
 import { DataPlane } from '#sidecar/data-plane.ts';
-import { DecisionRing } from '#sidecar/decision-ring.ts';
 import type { AccountId } from '#tokens/account-id.ts';
 import { parseCellId } from '#tokens/cell-id.ts';
 import { KeySet } from '#tokens/key-set.ts';
@@ -149,7 +149,10 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
   }
   endpoints.set(
     new Map(
-      serviceNames.map((name) => [idOf(name), [{ host: '127.0.0.1', port: services[name].dataPlane.inboundPort! }]]),
+      serviceNames.map((name) => [
+        idOf(name),
+        [{ host: '127.0.0.1', port: services[name].dataPlane.inboundPort!, locality: '', weight: 1 }],
+      ]),
     ),
   );
 
