@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import type { Clock, Scheduled } from '#runtime/clock.ts';
 import { transact } from '#runtime/sqlite.ts';
 
 export interface StoredDecision {
@@ -16,6 +17,8 @@ export interface DecisionRetention {
 /** About a gigabyte of records. */
 export const decisionRetention: DecisionRetention = { ageMsMax: 7 * 24 * 3600_000, recordsMax: 2_000_000 };
 
+const expireEveryMs = 60_000;
+
 export const decisionMigration = `
 CREATE TABLE decisions (
   sequence INTEGER PRIMARY KEY,
@@ -27,13 +30,26 @@ CREATE TABLE decisions (
 CREATE INDEX decisions_by_time ON decisions (time_ms);`;
 
 /** Decisions by id, for as long as retention says. A record that comes twice is stored once. */
-export class DecisionStore {
+export class DecisionStore implements Disposable {
   readonly #database: DatabaseSync;
   readonly #retention: DecisionRetention;
+  #expiry: Scheduled;
 
-  constructor(database: DatabaseSync, retention: DecisionRetention = decisionRetention) {
+  constructor(
+    database: DatabaseSync,
+    { clock, retention = decisionRetention }: { clock: Clock; retention?: DecisionRetention },
+  ) {
     this.#database = database;
     this.#retention = retention;
+    const expireAndGoOn = () => {
+      this.expire(clock.now());
+      this.#expiry = clock.schedule(expireEveryMs, expireAndGoOn);
+    };
+    this.#expiry = clock.schedule(expireEveryMs, expireAndGoOn);
+  }
+
+  [Symbol.dispose](): void {
+    this.#expiry.cancel();
   }
 
   /** Durable when it returns. */

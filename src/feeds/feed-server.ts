@@ -11,6 +11,8 @@ import { digestOf, type FeedSnapshot, type FeedType, feedTypes, isFeedType } fro
 export interface FeedPublisher {
   /** The newest state of `type` for this caller; undefined when there is none yet, or it is not for this caller. */
   snapshotFor(type: FeedType, subscriber: FeedSubscriber): FeedSnapshot | undefined;
+  /** A subscriber came that holds this revision of `type`, from before a restart: later ones must be higher. */
+  onHeld?(type: FeedType, revision: number): void;
   /** The subscriber says where its service can be reached; undefined when its stream has ended. */
   onRegistration?(subscriber: FeedSubscriber, registration: FeedRegistration | undefined): void;
   /** A subscriber met a token whose key it does not know. */
@@ -246,6 +248,7 @@ class Session {
     };
     for (const { type, revision, digest } of wants) {
       if (!isFeedType(type)) continue;
+      this.#publisher.onHeld?.(type, Number(revision));
       this.#types.set(type, {
         revisionSent: 0,
         revisionAcked: Number(revision),

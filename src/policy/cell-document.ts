@@ -1,10 +1,10 @@
 import { parseTrustDomain, type TrustDomain } from '#certs/spiffe-id.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
+import type { Node, Problems } from '#runtime/yaml-document.ts';
 import { type CellId, parseCellId } from '#tokens/cell-id.ts';
 import { parseScope, type Scope } from '#tokens/scope.ts';
 import { apiVersion, sentence } from './manifest.ts';
 import { dictionary, object, oneOf, parsed, required } from './shapes.ts';
-import type { Node, Problems } from './yaml-document.ts';
 
 /** A cell's own document: who it is, and every scope that may be spoken of in it. */
 export interface CellDocument {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type SpiffeId, trustDomainOf, workloadId } from '#certs/spiffe-id.ts';
+import { documentInvalid, type Position } from '#runtime/yaml-document.ts';
 import type { Scope } from '#tokens/scope.ts';
 import type { CellDocument } from './cell-document.ts';
 import {
@@ -12,7 +13,6 @@ import {
 } from './manifest.ts';
 import type { RoutesDocument } from './routes.ts';
 import type { PolicySnapshot, RouteMatch, SnapshotCall, SnapshotCaller, SnapshotRule } from './snapshot.ts';
-import { manifestInvalid, type Position } from './yaml-document.ts';
 
 /** Everything a control plane hands out, from one set of manifests. */
 export interface CompiledCell {
@@ -25,11 +25,11 @@ export interface CompiledCell {
 /**
  * Joins the cell's document and all its manifests: both sides of every edge meet here, once, and each service's sidecar gets what
  * it needs and nothing else.
- * @throws CellmeshError `manifest_invalid` with every contradiction between manifests, by file and position
+ * @throws CellmeshError `document_invalid` with every contradiction between manifests, by file and position
  */
 export function compileCell(cell: CellDocument, policies: readonly ServicePolicy[]): CompiledCell {
   const problems = contradictions(cell, policies);
-  if (problems.length > 0) throw manifestInvalid(problems);
+  if (problems.length > 0) throw documentInvalid(problems);
   const version = versionOf(cell, policies);
   const byService = new Map(policies.map((policy) => [workloadText(policy), policy]));
   const snapshots = new Map<SpiffeId, PolicySnapshot>();

@@ -93,6 +93,12 @@ export function parseDecisionRecord(line: string): DecisionRecord {
   return value;
 }
 
+/** What a store of decisions needs to know of a record. @throws CellmeshError `decision_invalid` */
+export function readStoredDecision(line: string): { id: string; timeMs: number; isDenial: boolean; record: string } {
+  const { id, time, outcome } = parseDecisionRecord(line);
+  return { id, timeMs: Date.parse(time) || 0, isDenial: outcome === 'deny', record: line };
+}
+
 function isRecord(value: unknown): value is DecisionRecord {
   if (typeof value !== 'object' || value === null) return false;
   const { schema, id, time, direction, instance, outcome, status } = value as Partial<

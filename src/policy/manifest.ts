@@ -1,5 +1,6 @@
 import { parseSpiffeId, type SpiffeId } from '#certs/spiffe-id.ts';
 import { CellmeshError } from '#runtime/errors.ts';
+import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
 import { parseScope, type Scope } from '#tokens/scope.ts';
 import { type PathPattern, parsePathPattern } from './path-pattern.ts';
 import {
@@ -18,7 +19,6 @@ import {
   type Shape,
   text,
 } from './shapes.ts';
-import type { Node, Position, Problems } from './yaml-document.ts';
 
 /** `namespace/service-account`: what manifests call a workload of their own cell. */
 export interface WorkloadName {
@@ -264,7 +264,7 @@ function parseListen(written: string): ListenAddress {
 }
 
 function shapeError(message: string): CellmeshError {
-  return new CellmeshError('manifest_invalid', message);
+  return new CellmeshError('document_invalid', message);
 }
 
 export const sentence = text({ max: 512, what: 'a sentence' });

@@ -1,6 +1,6 @@
+import { type Node, Problems, readYaml } from '#runtime/yaml-document.ts';
 import { type CellDocument, readCellDocument } from './cell-document.ts';
 import { readServicePolicy, type ServicePolicy } from './manifest.ts';
-import { type Node, Problems, readYaml } from './yaml-document.ts';
 
 export interface Documents {
   readonly cells: readonly CellDocument[];
@@ -9,7 +9,7 @@ export interface Documents {
 
 /**
  * Reads every document of one file.
- * @throws CellmeshError `manifest_invalid`; `problems` holds `file:line:column: reason` for each finding
+ * @throws CellmeshError `document_invalid`; `problems` holds `file:line:column: reason` for each finding
  */
 export function readDocuments(text: string, file: string): Documents {
   const problems = new Problems(file);

@@ -1,5 +1,5 @@
 import { isCellmeshError } from '#runtime/errors.ts';
-import type { Node, Position, Problems } from './yaml-document.ts';
+import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
 
 /**
  * What a document may look like, as values that read it. A shape reads a node into a value, or says what is wrong and where and

@@ -86,8 +86,8 @@ export const errorCodes = {
   },
   token_too_large: { meaning: 'A token would have more than 4 KiB.', action: 'Grant fewer scopes.' },
   // policy
-  manifest_invalid: {
-    meaning: 'A manifest or cell document is refused; nothing of it is in force.',
+  document_invalid: {
+    meaning: 'A manifest, a cell document or a settings file is refused; nothing of it is in force.',
     action: 'Correct every line that the error lists (`file:line:column: reason`); docs/manifest.md shows the fields.',
   },
   path_pattern_invalid: {
@@ -183,6 +183,10 @@ export const errorCodes = {
   dial_timeout: {
     meaning: 'A connection or its handshake took too long.',
     action: 'Check the network between the two, and the load of the other end.',
+  },
+  endpoints_invalid: {
+    meaning: 'A list of service instances cannot be read; the last good one stays.',
+    action: 'Compare the versions of both ends.',
   },
   listen_failed: {
     meaning: 'A listener cannot be opened on its address.',

@@ -1,5 +1,5 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type Node as YamlNode } from 'yaml';
-import { CellmeshError } from '#runtime/errors.ts';
+import { CellmeshError } from './errors.ts';
 
 /** A place in a file, counted from 1. */
 export interface Position {
@@ -36,9 +36,9 @@ export class Problems {
     return this.#lines;
   }
 
-  /** @throws CellmeshError `manifest_invalid` when anything was added */
+  /** @throws CellmeshError `document_invalid` when anything was added */
   throwIfAny(): void {
-    if (this.#lines.length > 0) throw manifestInvalid(this.#lines);
+    if (this.#lines.length > 0) throw documentInvalid(this.#lines);
   }
 }
 
@@ -48,9 +48,9 @@ export const documentBytesMax = 4 * 1024 * 1024;
 export const documentDepthMax = 16;
 const problemsMax = 100;
 
-export function manifestInvalid(problems: readonly string[]): CellmeshError {
+export function documentInvalid(problems: readonly string[]): CellmeshError {
   return new CellmeshError(
-    'manifest_invalid',
+    'document_invalid',
     problems.length === 1 ? problems[0]! : `${problems[0]} (and ${problems.length - 1} more)`,
     { problems },
   );
@@ -59,12 +59,12 @@ export function manifestInvalid(problems: readonly string[]): CellmeshError {
 /**
  * Reads the YAML documents of one file; empty documents are left out. Strict: no duplicate keys, no anchors or aliases (they make
  * small files large), no tags, text keys only.
- * @throws CellmeshError `manifest_invalid` with `file:line:column: reason` a problem
+ * @throws CellmeshError `document_invalid` with `file:line:column: reason` a problem
  */
 export function readYaml(text: string, file: string): Node[] {
   const problems = new Problems(file);
   if (Buffer.byteLength(text) > documentBytesMax) {
-    throw manifestInvalid([`${file}:1:1: the file is longer than ${documentBytesMax} bytes`]);
+    throw documentInvalid([`${file}:1:1: the file is longer than ${documentBytesMax} bytes`]);
   }
   const lines = new LineCounter();
   const position = (offset: number): Position => {

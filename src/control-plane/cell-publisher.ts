@@ -1,0 +1,93 @@
+import type { SpiffeId } from '#certs/spiffe-id.ts';
+import type { TrustBundles } from '#certs/trust-bundle.ts';
+import { serializeTrustBundles } from '#certs/trust-bundle-map.ts';
+import type { FeedPublisher, FeedRegistration, FeedSubscriber } from '#feeds/feed-server.ts';
+import { Revisions } from '#feeds/revisions.ts';
+import type { FeedSnapshot, FeedType } from '#feeds/snapshot.ts';
+import { type EndpointsByService, serializeEndpoints } from '#net/endpoints.ts';
+import { serializeRoutes } from '#policy/routes.ts';
+import { serializePolicySnapshot, snapshotFeatures } from '#policy/snapshot.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { Watch } from '#runtime/watch.ts';
+import { KeySet, serializeKeySet } from '#tokens/key-set.ts';
+import type { LoadedCell } from './policy-source.ts';
+import type { Registrations } from './registrations.ts';
+
+export interface CellPublisherOptions {
+  readonly cell: Watch<LoadedCell>;
+  readonly bundles: Watch<TrustBundles>;
+  readonly keySet: Watch<KeySet | undefined>;
+  readonly registrations: Registrations;
+  readonly askForKey: (iss: string, kid: string) => void;
+  readonly clock: Clock;
+}
+
+/** What a cell's control plane hands out, to each subscriber only what its own service needs. */
+export class CellPublisher implements FeedPublisher {
+  readonly #options: CellPublisherOptions;
+  readonly revisions: Revisions;
+
+  constructor(options: CellPublisherOptions) {
+    this.#options = options;
+    this.revisions = new Revisions(options.clock);
+  }
+
+  snapshotFor(type: FeedType, { caller }: FeedSubscriber): FeedSnapshot | undefined {
+    const document = this.#documentFor(type, caller.peer!.id, caller.kind === 'router');
+    if (document === undefined) return undefined;
+    const requires = type === 'policy' ? snapshotFeatures : [];
+    return { type, ...this.revisions.of(type), requires, document };
+  }
+
+  onHeld(type: FeedType, revision: number): void {
+    this.revisions.seen(type, revision);
+  }
+
+  onRegistration({ caller, instance }: FeedSubscriber, registration: FeedRegistration | undefined): void {
+    if (caller.kind !== 'workload') return;
+    const service = caller.peer!.id;
+    if (registration === undefined) this.#options.registrations.lost(service, instance);
+    else {
+      const { address, port, locality, weight } = registration;
+      this.#options.registrations.register(service, instance, { host: address, port, locality, weight });
+    }
+  }
+
+  onKeyQuestion(_: FeedSubscriber, { iss, kid }: { iss: string; kid: string }): void {
+    this.#options.askForKey(iss, kid);
+  }
+
+  #documentFor(type: FeedType, peer: SpiffeId, isRouter: boolean): string | undefined {
+    const { cell, bundles, keySet } = this.#options;
+    const { document, compiled } = cell.current;
+    const snapshot = compiled.snapshots.get(peer);
+    switch (type) {
+      case 'bundles':
+        return serializeTrustBundles(bundles.current);
+      case 'keys': {
+        const keys = keySet.current?.keys().filter(({ iss }) => iss === document.tokenIssuer);
+        return keys === undefined || isRouter ? undefined : serializeKeySet(new KeySet(keys));
+      }
+      case 'policy':
+        return snapshot === undefined ? undefined : serializePolicySnapshot(snapshot);
+      case 'endpoints':
+        if (isRouter) return this.#endpoints(compiled.routes.routes.map(({ id }) => id));
+        return snapshot === undefined ? undefined : this.#endpoints(snapshot.calls.map(({ id }) => id));
+      case 'routes':
+        return isRouter ? serializeRoutes(compiled.routes) : undefined;
+      case 'revocations':
+      case 'accounts':
+      case 'key-status':
+      case 'cells':
+        return undefined;
+    }
+  }
+
+  #endpoints(services: readonly SpiffeId[]): string {
+    const registrations = this.#options.registrations;
+    const endpoints: EndpointsByService = new Map(
+      services.map((service) => [service, registrations.endpointsOf(service)]),
+    );
+    return serializeEndpoints(endpoints);
+  }
+}

@@ -1,0 +1,166 @@
+import { type FSWatcher, watch } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CellDocument } from '#policy/cell-document.ts';
+import { type CompiledCell, compileCell } from '#policy/compile.ts';
+import type { ServicePolicy } from '#policy/manifest.ts';
+import { readDocuments } from '#policy/read-documents.ts';
+import type { Clock, Scheduled } from '#runtime/clock.ts';
+import { CellmeshError, isCellmeshError, messageOf } from '#runtime/errors.ts';
+import type { Logger } from '#runtime/logger.ts';
+import { type Watch, WatchSource } from '#runtime/watch.ts';
+
+export interface LoadedCell {
+  readonly document: CellDocument;
+  readonly compiled: CompiledCell;
+}
+
+export interface PolicySourceOptions {
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Editors write a file in several steps; one reading shortly after the last is enough. */
+const settleMs = 100;
+/** Network file systems and some containers tell nothing: looked at anyway. */
+const pollMs = 5_000;
+const filesMax = 10_000;
+
+/**
+ * The manifests of a directory, as one compiled cell. They are taken up together or not at all: with one bad file the whole old state
+ * stays in force, and what is wrong is told by file, line and reason.
+ */
+export class PolicySource implements AsyncDisposable {
+  readonly #options: PolicySourceOptions;
+  readonly #cell: WatchSource<LoadedCell>;
+  readonly #watcher: FSWatcher | undefined;
+  #problems: readonly string[] = [];
+  #fingerprint: string;
+  #settle: Scheduled | undefined;
+  #poll: Scheduled | undefined;
+  #reading: Promise<void> = Promise.resolve();
+  #isClosed = false;
+
+  /** @throws CellmeshError `document_invalid`, `file_unreadable`: there is nothing older to go on with */
+  static async open(options: PolicySourceOptions): Promise<PolicySource> {
+    const texts = await readTexts(options.directory);
+    return new PolicySource(options, load(texts), fingerprintOf(texts));
+  }
+
+  private constructor(options: PolicySourceOptions, cell: LoadedCell, fingerprint: string) {
+    this.#options = options;
+    this.#cell = new WatchSource(cell);
+    this.#fingerprint = fingerprint;
+    try {
+      this.#watcher = watch(options.directory, { persistent: false }, () => this.#readSoon());
+      this.#watcher.on('error', () => {});
+    } catch (error) {
+      options.logger.warn('changes of manifests are found by looking every few seconds', { reason: messageOf(error) });
+    }
+    this.#schedulePoll();
+  }
+
+  get cell(): Watch<LoadedCell> {
+    return this.#cell;
+  }
+
+  /** Why the newest files are not in force; empty when they are. */
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.#watcher?.close();
+    this.#settle?.cancel();
+    this.#poll?.cancel();
+    await this.#reading;
+  }
+
+  #readSoon(): void {
+    this.#settle?.cancel();
+    this.#settle = this.#options.clock.schedule(settleMs, () => this.#read());
+  }
+
+  #schedulePoll(): void {
+    this.#poll = this.#options.clock.schedule(pollMs, () => {
+      this.#read();
+      this.#schedulePoll();
+    });
+  }
+
+  #read(): void {
+    this.#reading = this.#reading.then(() => this.#readNow());
+  }
+
+  async #readNow(): Promise<void> {
+    if (this.#isClosed) return;
+    const { directory, logger } = this.#options;
+    try {
+      const texts = await readTexts(directory);
+      const fingerprint = fingerprintOf(texts);
+      if (fingerprint === this.#fingerprint) return;
+      this.#fingerprint = fingerprint;
+      const cell = load(texts);
+      this.#refuseAnotherCell(cell.document);
+      this.#problems = [];
+      const before = this.#cell.current.compiled.version;
+      if (cell.compiled.version === before) return;
+      logger.info('policy in force', { version: cell.compiled.version, before });
+      this.#cell.set(cell);
+    } catch (error) {
+      this.#problems = isCellmeshError(error) && error.problems.length > 0 ? error.problems : [messageOf(error)];
+      logger.error('manifests are refused, the old ones stay in force', { problems: this.#problems });
+    }
+  }
+
+  /** Identities and tokens name the cell: it cannot change under a running control plane. */
+  #refuseAnotherCell({ id, trustDomain, file }: CellDocument): void {
+    const { document } = this.#cell.current;
+    if (id === document.id && trustDomain === document.trustDomain) return;
+    throw new CellmeshError(
+      'document_invalid',
+      `${file}: the cell is ${document.id} (${document.trustDomain}) and cannot become ${id} (${trustDomain})`,
+    );
+  }
+}
+
+function load(texts: ReadonlyMap<string, string>): LoadedCell {
+  const cells: CellDocument[] = [];
+  const policies: ServicePolicy[] = [];
+  const problems: string[] = [];
+  for (const [file, text] of texts) {
+    try {
+      const documents = readDocuments(text, file);
+      cells.push(...documents.cells);
+      policies.push(...documents.policies);
+    } catch (error) {
+      if (!isCellmeshError(error, 'document_invalid')) throw error;
+      problems.push(...error.problems);
+    }
+  }
+  const [document, second] = cells;
+  if (problems.length === 0 && document === undefined) problems.push('no file holds a Cell document');
+  if (second !== undefined) problems.push(`${second.file}: a second Cell document; the first is in ${document!.file}`);
+  if (problems.length > 0) throw new CellmeshError('document_invalid', problems.join('; '), { problems });
+  return { document: document!, compiled: compileCell(document!, policies) };
+}
+
+async function readTexts(directory: string): Promise<ReadonlyMap<string, string>> {
+  try {
+    const names = (await readdir(directory)).filter((name) => /\.ya?ml$/.test(name)).sort();
+    if (names.length > filesMax) throw new Error(`it holds more than ${filesMax} files`);
+    const entries: [string, string][] = [];
+    for (const name of names) entries.push([name, await readFile(join(directory, name), 'utf8')]);
+    return new Map(entries);
+  } catch (cause) {
+    throw new CellmeshError('file_unreadable', `the manifests in ${directory} cannot be read: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+function fingerprintOf(texts: ReadonlyMap<string, string>): string {
+  return JSON.stringify([...texts]);
+}

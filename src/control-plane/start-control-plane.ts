@@ -1,0 +1,173 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { startApiServer } from '#api/api-server.ts';
+import { svidIssuerService } from '#api/svid-issuer-service.ts';
+import { JoinTokens } from '#certs/join-token.ts';
+import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
+import type { TrustDomain } from '#certs/spiffe-id.ts';
+import { decisionLogService } from '#feeds/decision-log-service.ts';
+import { DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
+import { FeedServer } from '#feeds/feed-server.ts';
+import type { FeedType } from '#feeds/snapshot.ts';
+import { RefusalLog } from '#net/refusal-log.ts';
+import { readStoredDecision } from '#policy/decision-record.ts';
+import type { Clock } from '#runtime/clock.ts';
+import { CellmeshError } from '#runtime/errors.ts';
+import { startHealthServer } from '#runtime/health-server.ts';
+import type { Logger } from '#runtime/logger.ts';
+import { Metrics } from '#runtime/metrics.ts';
+import type { Random } from '#runtime/random.ts';
+import { openDatabase } from '#runtime/sqlite.ts';
+import { WatchSource } from '#runtime/watch.ts';
+import type { KeySet } from '#tokens/key-set.ts';
+import { RateLimiter } from '#traffic/gcra.ts';
+import { CellPublisher } from './cell-publisher.ts';
+import { openCellTrust } from './cell-trust.ts';
+import { controlPlaneService } from './control-plane-service.ts';
+import { subscribeToIdentity } from './identity-feed.ts';
+import { PolicySource } from './policy-source.ts';
+import { Registrations, registrationMigration } from './registrations.ts';
+import type { ControlPlaneConfig } from './settings.ts';
+
+export interface ProcessDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+export interface RunningControlPlane extends AsyncDisposable {
+  readonly address: { readonly host: string; readonly port: number };
+  readonly healthPort: number;
+  readonly trustDomain: TrustDomain;
+  readonly joinTokens: JoinTokens;
+  /** Why it is not ready; empty when it is. */
+  notReady(): readonly string[];
+}
+
+/**
+ * Starts a cell's control plane: its authority, the feeds to sidecars and routers, and the store of decisions.
+ * @throws CellmeshError with what is missing or taken
+ */
+export async function startControlPlane(
+  config: ControlPlaneConfig,
+  dependencies: ProcessDependencies,
+): Promise<RunningControlPlane> {
+  const { clock, random, logger } = dependencies;
+  await using starting = new AsyncDisposableStack();
+  const abort = new AbortController();
+  starting.defer(() => abort.abort(new Error('the control plane stops')));
+  await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
+  const migrations = [joinTokenMigration, decisionMigration, registrationMigration];
+  const database = openDatabase({
+    file: join(config.stateDir, 'control-plane.db'),
+    application: 'control-plane',
+    migrations,
+  });
+  starting.defer(() => database.close());
+
+  const policy = starting.use(await PolicySource.open({ directory: config.manifestsDir, clock, logger }));
+  const { trustDomain } = policy.cell.current.document;
+  refuseAnotherDomain(config, policy.cell.current.document.domain);
+  const trust = await openCellTrust(config, trustDomain, dependencies, abort.signal);
+  starting.defer(() => trust.close());
+
+  const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
+  const decisions = starting.use(new DecisionStore(database, { clock }));
+  const keySet = new WatchSource<KeySet | undefined>(undefined);
+  const identityFeed =
+    config.identity &&
+    starting.use(
+      await subscribeToIdentity({
+        ...dependencies,
+        ...config,
+        address: config.identity,
+        identity: trust.identity,
+        keySet,
+      }),
+    );
+  const registrations: Registrations = starting.use(
+    new Registrations({ database, clock, onChanged: () => changed('endpoints') }),
+  );
+  const publisher = new CellPublisher({
+    cell: policy.cell,
+    bundles: trust.bundles,
+    keySet,
+    registrations,
+    askForKey: (iss, kid) => identityFeed?.askForKey(iss, kid),
+    clock,
+  });
+  const feeds = starting.use(new FeedServer({ publisher, clock, logger }));
+  const changed = (...types: FeedType[]) => {
+    for (const type of types) publisher.revisions.revise(type);
+    feeds.changed(...types);
+  };
+  starting.defer(policy.cell.subscribe(() => changed('policy', 'endpoints', 'routes')));
+  starting.defer(trust.bundles.subscribe(() => changed('bundles')));
+  starting.defer(keySet.subscribe(() => changed('keys')));
+
+  const refusals = starting.use(new RefusalLog({ clock, logger }));
+  const server = starting.use(
+    await startApiServer({
+      ...config.listen,
+      identity: trust.identity,
+      domains: { own: trustDomain, global: config.globalTrustDomain },
+      rateLimiter: new RateLimiter(clock),
+      clock,
+      logger,
+      onRefused: (refusal) => refusals.record(refusal),
+      services: [
+        svidIssuerService({
+          ...trust,
+          logger,
+          attest: async ({ joinToken }) => ({ spiffeId: joinTokens.redeem(joinToken) }),
+        }),
+        feeds.service,
+        decisionLogService({ store: decisions, read: readStoredDecision, logger }),
+        controlPlaneService(joinTokens, policy, feeds),
+      ],
+    }),
+  );
+  const isWaiting = () => identityFeed !== undefined && keySet.current === undefined;
+  const notReady = () => (isWaiting() ? ['keys: identity has not told any token keys yet'] : []);
+  const health = starting.use(
+    await startHealthServer({ ...config.health, notReady, metrics: observe(feeds, decisions) }),
+  );
+  logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
+  const owned = starting.move();
+  return {
+    address: server.address,
+    healthPort: health.port,
+    trustDomain,
+    joinTokens,
+    notReady,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+function refuseAnotherDomain({ globalTrustDomain }: ControlPlaneConfig, domain: TrustDomain): void {
+  if (domain === globalTrustDomain) return;
+  throw new CellmeshError(
+    'config_invalid',
+    `the cell document names ${domain} as the global trust domain, the settings ${globalTrustDomain}`,
+  );
+}
+
+function observe(feeds: FeedServer, decisions: DecisionStore): Metrics {
+  const metrics = new Metrics();
+  metrics.observed(
+    'cellmesh_feed_subscribers',
+    'Sidecars and routers that are connected.',
+    () => feeds.subscribers().length,
+  );
+  metrics.observed(
+    'cellmesh_feed_subscribers_behind',
+    'Subscribers that refused or have not acknowledged what they were sent.',
+    () => {
+      return feeds
+        .subscribers()
+        .filter(({ types }) => types.some(({ revisionSent, revisionAcked }) => revisionSent > revisionAcked)).length;
+    },
+  );
+  metrics.observed('cellmesh_decisions_stored', 'Decisions in the store.', () => decisions.count());
+  return metrics;
+}
