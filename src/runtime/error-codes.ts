@@ -134,6 +134,15 @@ export const errorCodes = {
     meaning: 'A look-up took longer than anybody waits.',
     action: 'See why whoever is asked is slow.',
   },
+  // identity
+  api_key_invalid: {
+    meaning: 'A secret is no API key of this installation.',
+    action: 'Copy the whole key, from `cmk1_` on.',
+  },
+  identity_busy: { meaning: 'More keys are being verified than there is room for.', action: 'Try again in a second.' },
+  identity_state: { meaning: "A record in identity's store is damaged.", action: 'Restore the store from a backup.' },
+  key_limit: { meaning: 'An account has two usable keys already.', action: 'Revoke one of them first.' },
+  request_invalid: { meaning: 'A field of a call cannot be used.', action: 'The message names the field.' },
   // wire
   message_malformed: {
     meaning: 'A request breaks a rule of HTTP/1.1; the rule is named in the message.',

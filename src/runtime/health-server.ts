@@ -1,4 +1,4 @@
-import { json, type LocalServer, startLocalServer } from './local-server.ts';
+import { json, type LocalRoutes, type LocalServer, startLocalServer } from './local-server.ts';
 import type { Metrics } from './metrics.ts';
 
 export interface HealthServerOptions {
@@ -7,13 +7,21 @@ export interface HealthServerOptions {
   /** Why the process is not ready, a reason each; empty when it is. */
   readonly notReady: () => readonly string[];
   readonly metrics: Metrics;
+  /** What else this port answers. */
+  readonly routes?: LocalRoutes;
 }
 
 /**
  * `/healthz`: the process lives. `/readyz`: it may get traffic; 503 with the reasons when not. `/metrics`: Prometheus text. On a port of its own, so
  * that probes and scrapes never meet the policy (PAINS.md P18).
  */
-export function startHealthServer({ host, port, notReady, metrics }: HealthServerOptions): Promise<LocalServer> {
+export function startHealthServer({
+  host,
+  port,
+  notReady,
+  metrics,
+  routes,
+}: HealthServerOptions): Promise<LocalServer> {
   return startLocalServer({ host, port }, async (path) => {
     switch (path) {
       case '/healthz':
@@ -25,7 +33,7 @@ export function startHealthServer({ host, port, notReady, metrics }: HealthServe
       case '/metrics':
         return { status: 200, contentType: metrics.contentType, body: await metrics.render() };
       default:
-        return undefined;
+        return routes?.(path);
     }
   });
 }

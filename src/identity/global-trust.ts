@@ -1,0 +1,45 @@
+import { join } from 'node:path';
+import { Authority } from '#certs/authority.ts';
+import { issueDirectly, ownSvid } from '#certs/own-svid.ts';
+import { writePrivateFile } from '#certs/private-file.ts';
+import { adminId, identityId } from '#certs/reserved-ids.ts';
+import { openRootSigner } from '#certs/root-signer-file.ts';
+import { writeSvid } from '#certs/svid.ts';
+import { bundlesOf, serializeTrustBundle } from '#certs/trust-bundle.ts';
+import { type TlsIdentity, watchTlsIdentity } from '#net/tls-identity.ts';
+import { type Watch, WatchSource } from '#runtime/watch.ts';
+import type { CellDirectory } from '#tokens/cell-directory.ts';
+import type { IdentityConfig } from './settings.ts';
+import type { ProcessDependencies } from './start-identity.ts';
+
+/** The authority of the global trust domain, and who identity itself is. */
+export interface GlobalTrust {
+  readonly authority: Authority;
+  readonly identity: Watch<TlsIdentity>;
+  /** Takes the roots of the registered cells into account, whose control planes call here. */
+  setCells(cells: CellDirectory): void;
+  close(): void;
+}
+
+/** What operators and control planes of this machine find in the state directory. */
+export const identityFiles = { trustBundle: 'trust-bundle.json', admin: 'admin' } as const;
+
+export async function openGlobalTrust(
+  config: IdentityConfig,
+  cells: CellDirectory,
+  dependencies: ProcessDependencies,
+  signal: AbortSignal,
+): Promise<GlobalTrust> {
+  const { trustDomain, stateDir, region, operator, svidLifetime } = config;
+  const { clock, random } = dependencies;
+  const rootSigner = await openRootSigner(join(stateDir, 'root'), { trustDomain, clock, random });
+  const authority = await Authority.create({ trustDomain, rootSigner, clock, random, svidLifetimeMs: svidLifetime });
+  const all = (known: CellDirectory) =>
+    bundlesOf(authority.bundle.current, ...[...known.values()].map(({ bundle }) => bundle));
+  const bundles = new WatchSource(all(cells));
+  const svid = await ownSvid({ authority, id: identityId(trustDomain, region), signal, ...dependencies });
+  await writePrivateFile(join(stateDir, identityFiles.trustBundle), serializeTrustBundle(authority.bundle.current));
+  const admin = await issueDirectly(authority, adminId(trustDomain, operator), { clock, signal });
+  await writeSvid(join(stateDir, identityFiles.admin), { svid: admin, bundles: bundlesOf(authority.bundle.current) });
+  return { authority, ...watchTlsIdentity(svid, bundles), setCells: (known) => bundles.set(all(known)) };
+}
