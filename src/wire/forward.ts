@@ -9,7 +9,7 @@ import type {
 import { type FieldSet, fieldSet } from './field-names.ts';
 import type { ResponseHead } from './message.ts';
 import { respond } from './respond.ts';
-import type { WireError } from './wire-error.ts';
+import { WireError } from './wire-error.ts';
 
 /** What to leave out of a copied head and what to append: lines as `fieldLines` makes them. */
 export interface FieldEdit {
@@ -126,7 +126,19 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     if (this.#isOver) return;
     this.#isOver = true;
     if (this.#downstream.responded) this.#downstream.abort(error);
-    else if (this.#plan.onUpstreamFailed !== undefined) this.#plan.onUpstreamFailed(error);
-    else respond(this.#downstream, { status: error.status, body: `${error.message}\n` });
+    else if (this.#plan.onUpstreamFailed === undefined) {
+      respond(this.#downstream, { status: error.status, body: `${error.message}\n` });
+    } else this.#tellConsumer(error);
+  }
+
+  /** This may run from a socket's event, where nobody else would catch what the consumer throws. */
+  #tellConsumer(error: WireError): void {
+    try {
+      this.#plan.onUpstreamFailed?.(error);
+    } catch (cause) {
+      this.#downstream.abort(
+        new WireError('exchange_aborted', 'answering a failed request failed', { cause, status: 500 }),
+      );
+    }
   }
 }

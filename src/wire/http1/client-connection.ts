@@ -7,6 +7,7 @@ import { asUpstreamFault, ruleBroken, WireError } from '../wire-error.ts';
 import { BodyDecoder } from './body-decoder.ts';
 import { HeldBytes, readHeadOf } from './held-bytes.ts';
 import { MessageWriter } from './message-writer.ts';
+import { requestHeadText } from './outgoing-head.ts';
 import { type Http1ResponseHead, readResponseHead } from './response-head.ts';
 import { WriteWatch } from './write-watch.ts';
 
@@ -100,7 +101,7 @@ export class Http1ClientConnection {
     this.#interimCount = 0;
     this.#hasResponseBytes = false;
     this.#isPaused = false;
-    this.#writer.begin(headOf(request), request.framing, request.contentLength);
+    this.#writer.begin(requestHeadText(request), request.framing, request.contentLength);
     if (request.framing === 'none' || request.contentLength === 0) this.end('');
   }
 
@@ -150,8 +151,10 @@ export class Http1ClientConnection {
     try {
       while (this.#step()) {}
     } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      this.fail(asUpstreamFault(error));
+      // Anything else was thrown by a listener: a fault of ours, which costs this exchange and nothing more.
+      if (error instanceof WireError) this.fail(asUpstreamFault(error));
+      else
+        this.fail(new WireError('exchange_aborted', 'passing on the response failed', { cause: error, status: 500 }));
     } finally {
       this.#isAdvancing = false;
     }
@@ -299,13 +302,4 @@ export class Http1ClientConnection {
   readonly #onError = (error: Error): void => {
     this.#cause = error;
   };
-}
-
-function headOf(request: OutgoingRequest): string {
-  const { method, target, framing } = request;
-  let head = `${method} ${target} HTTP/1.1\r\n${request.fields}`;
-  if (framing === 'length') head += `content-length: ${request.contentLength}\r\n`;
-  else if (framing === 'chunked') head += 'transfer-encoding: chunked\r\n';
-  if (request.expectsContinue) head += 'expect: 100-continue\r\n';
-  return `${head}\r\n`;
 }

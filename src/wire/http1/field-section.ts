@@ -1,6 +1,7 @@
 import {
   type FieldSet,
   fieldIdOf,
+  fieldIds,
   hopByHopFields,
   reservedPrefix,
   type SpecialFieldName,
@@ -37,7 +38,6 @@ export class FieldSection implements Fields {
   /** Of the whole head, with its blank line. */
   readonly byteLength: number;
   readonly isClose: boolean;
-  readonly isKeepAlive: boolean;
 
   constructor(text: string) {
     const count = scanned.specialsLength;
@@ -50,7 +50,6 @@ export class FieldSection implements Fields {
     this.#specials = noted;
     const options = this.fieldCount('connection') === 0 ? noOptions : this.#connectionOptions();
     this.isClose = options.has('close');
-    this.isKeepAlive = options.has('keep-alive');
     this.#nominated = nominatedOf(options);
   }
 
@@ -107,13 +106,18 @@ export class FieldSection implements Fields {
     return trimmed(this.#text, this.#specials[k + 2]! + 1, this.#specials[k + 3]!);
   }
 
-  #connectionOptions(): Set<string> {
-    const options = new Set<string>();
-    for (const [name, value] of this.entries()) {
-      if (name.toLowerCase() !== 'connection') continue;
-      for (const option of value.toLowerCase().split(',')) if (option.trim() !== '') options.add(option.trim());
+  #connectionOptions(): ReadonlySet<string> {
+    let options: Set<string> | undefined;
+    const noted = this.#specials;
+    for (let k = 0; k < noted.length; k += specialWidth) {
+      if (noted[k] !== fieldIds.connection) continue;
+      const value = this.#valueAt(k).toLowerCase();
+      // What nearly every message says costs no set.
+      if (value === 'keep-alive' && options === undefined) continue;
+      options ??= new Set();
+      for (const option of value.split(',')) if (option.trim() !== '') options.add(option.trim());
     }
-    return options;
+    return options ?? noOptions;
   }
 }
 

@@ -1,16 +1,18 @@
 import type { Duplex } from 'node:stream';
 import type { Clock } from '#runtime/clock.ts';
 import { Deadline } from '../deadline.ts';
-import type { ExchangeHandler } from '../exchange.ts';
+import type { ExchangeHandler, ServerExchange } from '../exchange.ts';
 import type { HttpLimits, HttpTimeouts } from '../limits.ts';
 import { respond } from '../respond.ts';
 import type { ServeOptions, ServerConnection } from '../server-connection.ts';
-import { statusText } from '../status-text.ts';
 import { ruleBroken, WireError } from '../wire-error.ts';
 import { BodyDecoder } from './body-decoder.ts';
 import { HeldBytes, readHeadOf } from './held-bytes.ts';
+import { LingeringClose } from './lingering-close.ts';
 import { MessageWriter } from './message-writer.ts';
+import { refusalText } from './outgoing-head.ts';
 import { type Http1RequestHead, readRequestHead } from './request-head.ts';
+import { endFaulted, runHandler } from './run-handler.ts';
 import { type ExchangeHost, Http1ServerExchange } from './server-exchange.ts';
 import { WriteWatch } from './write-watch.ts';
 
@@ -38,6 +40,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   readonly #decoder: BodyDecoder;
   readonly #readDeadline: Deadline;
   readonly #writeWatch: WriteWatch;
+  readonly #lingering: LingeringClose;
   readonly #readHead: (length: number) => Http1RequestHead | undefined;
   #state: State = 'head';
   #exchange: Http1ServerExchange<Context> | undefined;
@@ -65,6 +68,8 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     this.#readDeadline = new Deadline(options.clock, () => this.#readExpired());
     const { writeStallMs } = options.timeouts;
     this.#writeWatch = new WriteWatch(options.clock, socket, this.writer, writeStallMs, () => socket.destroy());
+    const { lingerMs } = options.timeouts;
+    this.#lingering = new LingeringClose(options.clock, socket, lingerMs, options.limits.drainBytesMax);
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -95,8 +100,11 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     if (this.#state === 'head' && this.#held.length === 0) this.#linger();
   }
 
-  destroy(_error?: WireError): void {
-    if (!this.isClosed) this.#socket.destroy();
+  destroy(): void {
+    if (this.isClosed) return;
+    this.#isBroken = true;
+    this.#held.clear();
+    this.#socket.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -115,8 +123,8 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     try {
       while (this.#step()) {}
     } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      this.#fail(error);
+      if (error instanceof WireError) this.#fail(error);
+      else this.fault(error);
     } finally {
       this.#isAdvancing = false;
     }
@@ -127,8 +135,15 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     this.#writeWatch.check();
   }
 
-  responseEnded(): void {
-    const mustClose = this.closesAfterResponse;
+  fault(error: unknown): void {
+    this.#options.onHandlerError?.(error, this.#context);
+    this.#isBroken = true;
+    if (this.#exchange !== undefined) endFaulted(this.#exchange, error);
+    else this.#socket.destroy();
+  }
+
+  responseEnded(saidClose: boolean): void {
+    const mustClose = saidClose || this.closesAfterResponse;
     this.#exchange = undefined;
     if (mustClose) this.#linger();
     else if (this.#decoder.isDone) this.#nextRequest();
@@ -153,7 +168,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    if (this.#state === 'linger') this.#lingerOver(chunk.length);
+    if (this.#state === 'linger') this.#lingering.readOver(chunk.length);
     else if (this.#mayComplete(chunk)) {
       this.#held.append(chunk);
       this.advance();
@@ -196,7 +211,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     const exchange = new Http1ServerExchange<Context>(this, this.#context, request);
     this.#exchange = exchange;
     this.#state = 'exchange';
-    this.#handle(exchange);
+    runHandler(this.#handler, exchange, this.#onHandlerFault);
     return true;
   }
 
@@ -209,21 +224,10 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     return true;
   }
 
-  #handle(exchange: Http1ServerExchange<Context>): void {
-    try {
-      const handled = this.#handler(exchange);
-      if (handled instanceof Promise) handled.catch((error: unknown) => this.#handlerFailed(exchange, error));
-    } catch (error) {
-      this.#handlerFailed(exchange, error);
-    }
-  }
-
-  #handlerFailed(exchange: Http1ServerExchange<Context>, error: unknown): void {
+  readonly #onHandlerFault = (exchange: ServerExchange<Context>, error: unknown): void => {
     this.#options.onHandlerError?.(error, this.#context);
-    if (exchange.ended) return;
-    if (exchange.responded) exchange.abort(new WireError('exchange_aborted', 'the handler failed', { cause: error }));
-    else respond(exchange, { status: 500 });
-  }
+    endFaulted(exchange, error);
+  };
 
   #stepBody(): boolean {
     const decoder = this.#decoder;
@@ -232,7 +236,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     if (decoder.isDone) return this.#bodyEnded();
     const held = this.#held;
     if (held.length === 0) {
-      if (exchange !== undefined && !exchange.awaitsContinue) this.#readDeadline.set(this.#options.timeouts.bodyIdleMs);
+      if (exchange !== undefined) this.#readDeadline.set(this.#options.timeouts.bodyIdleMs);
       return false;
     }
     const { bytes, start } = held;
@@ -261,6 +265,10 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   }
 
   #nextRequest(): void {
+    if (this.#isDraining) {
+      this.#linger();
+      return;
+    }
     this.#state = 'head';
     this.#hasSkippedLine = false;
     this.#readDeadline.set(this.#options.timeouts.idleMs);
@@ -291,37 +299,26 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
 
   #refuse(error: WireError): void {
     this.#options.onRefused?.(error, this.#context);
-    const body = `${error.message}\n`;
-    this.writer.writeInterim(
-      `HTTP/1.1 ${error.status} ${statusText(error.status)}\r\ncontent-type: text/plain; charset=utf-8\r\n` +
-        `content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
-    );
+    this.writer.writeInterim(refusalText(error.status, error.message));
     this.#linger();
   }
 
-  /** Closing at once would reset the connection and could take the response away from the peer (RFC 9112 9.6). */
   #linger(): void {
     this.#state = 'linger';
     this.#held.clear();
-    this.#readDeadline.set(this.#options.timeouts.lingerMs);
-    this.#socket.end();
-  }
-
-  #lingerOver(count: number): void {
-    this.#discardedBytes += count;
-    if (this.#discardedBytes > this.#options.limits.drainBytesMax) this.#socket.destroy();
+    this.#readDeadline.clear();
+    this.#lingering.begin();
   }
 
   #readExpired(): void {
     if (this.#state === 'exchange') this.#fail(ruleBroken('body_timeout', 'the request body did not come in time'));
-    else if (this.#state === 'linger') this.#socket.destroy();
     else if (this.#state === 'discard' || !this.#isInHead) this.#linger();
     else this.#fail(ruleBroken('head_timeout', 'the request head did not come in time'));
   }
 
   /** Reading stops while the body's reader asks for it, or more is held than anybody wants yet. */
   #regulate(): void {
-    if (this.isClosed) return;
+    if (this.isClosed || this.#state === 'linger') return;
     const isFull = this.#held.length >= this.#options.limits.readAheadBytesMax;
     const isPaused = this.#exchange?.isBodyPaused === true && !this.#decoder.isDone;
     if (isFull || isPaused) {
@@ -332,8 +329,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
 
   readonly #onEnd = (): void => {
     if (this.#state === 'exchange') this.#clientGone();
-    else if (this.#state === 'linger') this.#socket.destroy();
-    else this.#linger();
+    else if (this.#state !== 'linger') this.#linger();
   };
 
   /** A client that closes its side while it waits for a response has given up: there is no other sign of it in TCP. */
@@ -374,6 +370,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     if (this.#state === 'given-up') socket.off('error', this.#onError);
     this.#readDeadline.dispose();
     this.#writeWatch.dispose();
+    this.#lingering.dispose();
     this.#resolveClosed();
     this.#options.onClose?.();
   }

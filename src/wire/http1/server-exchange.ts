@@ -4,6 +4,7 @@ import type { OutgoingResponse } from '../message.ts';
 import { statusText } from '../status-text.ts';
 import type { WireError } from '../wire-error.ts';
 import type { MessageWriter } from './message-writer.ts';
+import { responseHeadText } from './outgoing-head.ts';
 import type { Http1RequestHead } from './request-head.ts';
 
 /** What an exchange needs of its connection. */
@@ -15,8 +16,10 @@ export interface ExchangeHost {
   advance(): void;
   /** Bytes wait in the socket: the peer must take them in time. */
   watchWrites(): void;
-  responseEnded(): void;
-  destroy(error: WireError): void;
+  responseEnded(saidClose: boolean): void;
+  /** A listener or `onEnd` threw: a fault of ours. */
+  fault(error: unknown): void;
+  destroy(): void;
   giveUpSocket(): Duplex;
 }
 
@@ -35,6 +38,7 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
   requestBodyBytes = 0;
   isBodyEndTold = false;
   #hasBegun = false;
+  #saidClose = false;
   #status = 0;
   #listener: ServerExchangeListener | undefined;
   readonly #host: ExchangeHost;
@@ -69,6 +73,7 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
     if (status < 100 || status > 199 || status === 101) throw new TypeError(`${status} is not an interim status`);
     if (status === 100) this.awaitsContinue = false;
     this.#host.writer.writeInterim(`HTTP/1.1 ${status} ${statusText(status)}\r\n${fields}\r\n`);
+    if (status === 100) this.#host.advance();
   }
 
   respond(response: OutgoingResponse): void {
@@ -77,12 +82,11 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
     if (status < 200 || status > 599) throw new TypeError(`${status} is not a final status`);
     this.responded = true;
     this.#status = status;
-    let head = `HTTP/1.1 ${status} ${response.reason ?? statusText(status)}\r\n${response.fields}`;
     const hasNoBody = this.request.method === 'HEAD' || status === 204 || status === 304;
-    if (status !== 204) head += framingLine(framing, contentLength, hasNoBody);
-    if (this.#host.closesAfterResponse) head += 'connection: close\r\n';
+    this.#saidClose = this.#host.closesAfterResponse;
+    const head = responseHeadText(response, hasNoBody, this.#saidClose);
     this.#hasBegun = true;
-    this.#host.writer.begin(`${head}\r\n`, hasNoBody ? 'none' : framing, contentLength);
+    this.#host.writer.begin(head, hasNoBody ? 'none' : framing, contentLength);
   }
 
   write(bytes: Buffer): boolean {
@@ -97,13 +101,13 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
     this.#host.writer.end(trailers);
     this.#host.watchWrites();
     this.finish(undefined);
-    this.#host.responseEnded();
+    this.#host.responseEnded(this.#saidClose);
   }
 
   abort(error: WireError): void {
     if (this.ended) return;
     this.finish(error);
-    this.#host.destroy(error);
+    this.#host.destroy();
   }
 
   acceptTunnel(fields = ''): Duplex {
@@ -132,29 +136,35 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
   }
 
   writable(): void {
-    this.#listener?.onWritable();
+    try {
+      this.#listener?.onWritable();
+    } catch (error) {
+      this.#host.fault(error);
+    }
   }
 
   /** The client failed. The listener may still answer. */
   clientFailed(error: WireError): void {
-    this.#listener?.onAborted(error);
+    try {
+      this.#listener?.onAborted(error);
+    } catch (fault) {
+      this.#host.fault(fault);
+    }
   }
 
   finish(error: WireError | undefined): void {
     if (this.ended) return;
     this.ended = true;
-    this.onEnd?.({
-      status: this.#status,
-      requestBodyBytes: this.requestBodyBytes,
-      responseBodyBytes: this.#hasBegun ? this.#host.writer.bodyBytes : 0,
-      durationMs: this.#host.monotonic() - this.startedAt,
-      error,
-    });
+    try {
+      this.onEnd?.({
+        status: this.#status,
+        requestBodyBytes: this.requestBodyBytes,
+        responseBodyBytes: this.#hasBegun ? this.#host.writer.bodyBytes : 0,
+        durationMs: this.#host.monotonic() - this.startedAt,
+        error,
+      });
+    } catch (fault) {
+      this.#host.fault(fault);
+    }
   }
-}
-
-function framingLine(framing: OutgoingResponse['framing'], contentLength: number, hasNoBody: boolean): string {
-  if (framing === 'length') return `content-length: ${contentLength}\r\n`;
-  if (hasNoBody) return '';
-  return framing === 'chunked' ? 'transfer-encoding: chunked\r\n' : 'content-length: 0\r\n';
 }

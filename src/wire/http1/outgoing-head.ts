@@ -1,0 +1,30 @@
+import type { OutgoingRequest, OutgoingResponse } from '../message.ts';
+import { statusText } from '../status-text.ts';
+
+export function requestHeadText(request: OutgoingRequest): string {
+  const { method, target, framing } = request;
+  let head = `${method} ${target} HTTP/1.1\r\n${request.fields}`;
+  if (framing === 'length') head += `content-length: ${request.contentLength}\r\n`;
+  else if (framing === 'chunked') head += 'transfer-encoding: chunked\r\n';
+  if (request.expectsContinue) head += 'expect: 100-continue\r\n';
+  return `${head}\r\n`;
+}
+
+/** `hasNoBody`: by status or method, whatever the framing says (RFC 9112 6.3). */
+export function responseHeadText(response: OutgoingResponse, hasNoBody: boolean, closes: boolean): string {
+  const { status, reason = statusText(status), framing } = response;
+  let head = `HTTP/1.1 ${status} ${reason}\r\n${response.fields}`;
+  if (framing === 'length') {
+    if (status !== 204) head += `content-length: ${response.contentLength}\r\n`;
+  } else if (!hasNoBody) head += framing === 'chunked' ? 'transfer-encoding: chunked\r\n' : 'content-length: 0\r\n';
+  if (closes) head += 'connection: close\r\n';
+  return `${head}\r\n`;
+}
+
+/** A whole response to what never became an exchange. */
+export function refusalText(status: number, message: string): string {
+  const body = `${message}\n`;
+  const fields = 'content-type: text/plain; charset=utf-8\r\n';
+  const head = { status, fields, framing: 'length', contentLength: body.length } as const;
+  return responseHeadText(head, false, true) + body;
+}
