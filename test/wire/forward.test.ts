@@ -260,3 +260,16 @@ test('spliced connections pass bytes both ways and end together', async () => {
   assert.deepEqual(await both, ['to a', 'to b']);
   await done;
 });
+
+test('a plan that throws costs its exchange: 500, or a broken message', async () => {
+  const thrown = () => {
+    throw new Error('a fault of the consumer');
+  };
+  await using edits = proxyTo(answer('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'), { editResponse: thrown });
+  await edits.server.send(get);
+  assert.match(edits.server.answered, /^HTTP\/1.1 500 Internal Server Error\r\n/);
+  await using fails = proxyTo((end) => void end.socket.destroy(), { onUpstreamFailed: thrown });
+  await fails.server.send(get);
+  assert.equal(fails.server.connection.isClosed, true);
+  assert.deepEqual(fails.pool.load('memory'), { inFlight: 0, idle: 0, queued: 0 });
+});

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import http from 'node:http';
+import net from 'node:net';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { Agent, request } from 'undici';
+import { eventually } from '../support/eventually.ts';
 import { startNodeBackend } from './support/node-backend.ts';
 import { startReverseProxy } from './support/reverse-proxy.ts';
 
@@ -112,3 +115,52 @@ async function curl(...args: string[]): Promise<string> {
   const { stdout } = await promisify(execFile)('curl', ['-sS', '--max-time', '30', ...args], { maxBuffer: 10_000_000 });
   return stdout;
 }
+
+test('closing the listener lets a request in flight end, and ends idle connections', async () => {
+  let finish = () => {};
+  await using backend = await startNodeBackend((_incoming, response) => {
+    finish = () => response.end('done');
+  });
+  await using proxy = await startReverseProxy({ backendPort: backend.port });
+  const answer = curl('-i', `http://127.0.0.1:${proxy.port}/`);
+  await eventually(() => assert.equal(proxy.pool.load(`127.0.0.1:${backend.port}`).inFlight, 1));
+  const closed = proxy.listener.close(10_000);
+  finish();
+  assert.match(await answer, /connection: close\r\n\r\ndone$/);
+  await closed;
+  assert.equal(proxy.listener.connections, 0);
+});
+
+test('a client that resets its connection in the midst of a response harms nobody else', async () => {
+  await using backend = await startNodeBackend((incoming, response) => {
+    if (incoming.url === '/large') response.end(Buffer.alloc(20_000_000));
+    else response.end('ok');
+  });
+  await using proxy = await startReverseProxy({ backendPort: backend.port });
+  const resets = Array.from({ length: 10 }, async () => {
+    const socket = net.connect(proxy.port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write('GET /large HTTP/1.1\r\nHost: a\r\n\r\n');
+    await once(socket, 'data');
+    socket.resetAndDestroy();
+  });
+  await Promise.all(resets);
+  await eventually(() => assert.equal(proxy.outcomes.length, 10));
+  for (const { status, error } of proxy.outcomes) assert.deepEqual([status, error?.code], [200, 'exchange_aborted']);
+  await eventually(() => assert.equal(proxy.pool.load(`127.0.0.1:${backend.port}`).inFlight, 0));
+  assert.equal(await curl(`http://127.0.0.1:${proxy.port}/`), 'ok');
+});
+
+test('a backend that closes idle connections after one second costs no request', { timeout: 20_000 }, async () => {
+  await using backend = await startNodeBackend((_incoming, response) => response.end('ok'));
+  backend.server.keepAliveTimeout = 1_000;
+  await using proxy = await startReverseProxy({ backendPort: backend.port });
+  const dispatcher = new Agent();
+  for (const pauseMs of [0, 990, 1_000, 1_010]) {
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    const { statusCode, body } = await request(`http://127.0.0.1:${proxy.port}/`, { method: 'POST', dispatcher });
+    assert.equal(statusCode, 200);
+    await body.dump();
+  }
+  await dispatcher.close();
+});

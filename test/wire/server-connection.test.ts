@@ -295,3 +295,75 @@ test('fields are found by name, by count and in order; copies leave out what the
   assert.deepEqual(server.handlerErrors, []);
   assert.equal(server.answered.split('\r\n\r\n')[1], `${kept.join('\r\n')}\r\n`);
 });
+
+test('what a consumer throws anywhere costs its own exchange, never the process', async () => {
+  const faults = new Map<string, (exchange: ServerExchange<unknown>) => void>([
+    ['onRequestData', (exchange) => exchange.readBody()],
+    ['onRequestEnd', (exchange) => exchange.readBody()],
+    ['onAborted', () => {}],
+  ]);
+  for (const [name, begin] of faults) {
+    using server = memoryServer((exchange) => {
+      const thrown = () => {
+        throw new Error(name);
+      };
+      const listener = { onRequestData: () => true, onRequestEnd: () => {}, onWritable: () => {}, onAborted: () => {} };
+      exchange.listen({ ...listener, [name]: thrown });
+      begin(exchange);
+    });
+    await server.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx');
+    if (name === 'onAborted') server.client.destroy();
+    else assert.match(server.answered, /^HTTP\/1.1 500 Internal Server Error\r\n/);
+    await server.settle();
+    assert.equal(server.handlerErrors.length, 1, name);
+  }
+  using server = memoryServer((exchange) => {
+    exchange.onEnd = () => {
+      throw new Error('onEnd');
+    };
+    echoPath(exchange);
+  });
+  await server.send(get('/1'));
+  assert.match(server.answered, /\/1$/);
+  assert.equal(server.handlerErrors.length, 1);
+});
+
+test('drain while a body is read away closes the connection afterwards', async () => {
+  using server = memoryServer(echoPath);
+  await server.send('POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel');
+  server.connection.drain();
+  await server.send(`lo${get('/2')}`);
+  assert.deepEqual(bodies(server.answered), ['/1']);
+  assert.equal(server.client.readableEnded, true);
+});
+
+test('a slow reader gets the whole last response', async () => {
+  using server = memoryServer((exchange) => respond(exchange, { status: 200, body: Buffer.alloc(1_000_000, 'z') }));
+  server.client.pause();
+  await server.send(get('/', 'Connection: close\r\n'));
+  await server.clock.advance(10_000);
+  assert.equal(server.connection.isClosed, false);
+  server.client.resume();
+  for (let i = 0; i < 20; i++) await server.settle();
+  assert.match(server.answered, /z{1000000}$/);
+  assert.equal(server.client.readableEnded, true);
+});
+
+test('connections whose bytes alternate see their own requests only: the scan buffer is shared', async () => {
+  const count = 5;
+  const servers = Array.from({ length: count }, () =>
+    memoryServer((exchange) => respond(exchange, { status: 200, body: [...exchange.request.entries()].join() })),
+  );
+  const sent = servers.map(
+    (_, k) => `GET /${k} HTTP/1.1\r\nHost: h${k}\r\nAuthorization: ${`secret${k}`.repeat(k + 1)}\r\n\r\n`,
+  );
+  for (let at = 0; sent.some((text) => at < text.length); at += 3) {
+    for (const [k, server] of servers.entries()) server.client.write(sent[k]!.slice(at, at + 3));
+    await turn();
+  }
+  for (const [k, server] of servers.entries()) {
+    await server.settle();
+    assert.match(server.answered, new RegExp(`Host,h${k},Authorization,(secret${k}){${k + 1}}$`));
+    server[Symbol.dispose]();
+  }
+});

@@ -7,11 +7,11 @@ import { respond } from '../respond.ts';
 import type { ServeOptions, ServerConnection } from '../server-connection.ts';
 import { ruleBroken, WireError } from '../wire-error.ts';
 import { BodyDecoder } from './body-decoder.ts';
-import { HeldBytes, readHeadOf } from './held-bytes.ts';
+import { HeldBytes } from './held-bytes.ts';
 import { LingeringClose } from './lingering-close.ts';
 import { MessageWriter } from './message-writer.ts';
 import { refusalText } from './outgoing-head.ts';
-import { type Http1RequestHead, readRequestHead } from './request-head.ts';
+import { RequestHeadReader } from './request-head-reader.ts';
 import { endFaulted, runHandler } from './run-handler.ts';
 import { type ExchangeHost, Http1ServerExchange } from './server-exchange.ts';
 import { WriteWatch } from './write-watch.ts';
@@ -41,7 +41,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   readonly #readDeadline: Deadline;
   readonly #writeWatch: WriteWatch;
   readonly #lingering: LingeringClose;
-  readonly #readHead: (length: number) => Http1RequestHead | undefined;
+  readonly #heads: RequestHeadReader;
   #state: State = 'head';
   #exchange: Http1ServerExchange<Context> | undefined;
   #isAdvancing = false;
@@ -49,7 +49,6 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   #isBroken = false;
   #isDraining = false;
   #discardedBytes = 0;
-  #hasSkippedLine = false;
   #resolveClosed: () => void = () => {};
 
   constructor(
@@ -64,7 +63,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     this.#options = options;
     this.#decoder = new BodyDecoder(options.limits);
     this.writer = new MessageWriter(socket);
-    this.#readHead = (length) => readRequestHead(length, options.limits);
+    this.#heads = new RequestHeadReader(this.#held, options.limits);
     this.#readDeadline = new Deadline(options.clock, () => this.#readExpired());
     const { writeStallMs } = options.timeouts;
     this.#writeWatch = new WriteWatch(options.clock, socket, this.writer, writeStallMs, () => socket.destroy());
@@ -169,7 +168,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
 
   readonly #onData = (chunk: Buffer): void => {
     if (this.#state === 'linger') this.#lingering.readOver(chunk.length);
-    else if (this.#mayComplete(chunk)) {
+    else if (this.#state !== 'head' || this.#heads.mayComplete(chunk)) {
       this.#held.append(chunk);
       this.advance();
     } else {
@@ -178,16 +177,10 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     }
   };
 
-  /** A head is scanned from its start again only when a line ended, or a limit is near: slow senders cost no more than others. */
-  #mayComplete(chunk: Buffer): boolean {
-    if (this.#state !== 'head') return true;
-    return chunk.includes(10) || this.#held.length + chunk.length > this.#options.limits.lineBytesMax;
-  }
-
   #step(): boolean {
     switch (this.#state) {
       case 'head':
-        return this.#held.length > 0 && this.#stepHead();
+        return this.#stepHead();
       case 'exchange':
       case 'discard':
         return this.#stepBody();
@@ -198,13 +191,11 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   }
 
   #stepHead(): boolean {
-    if (this.#held.bytes[this.#held.start] === 13 && !this.#hasSkippedLine) return this.#skipEmptyLine();
-    const request = readHeadOf(this.#held, this.#options.limits.headBytesMax, this.#readHead);
+    const request = this.#heads.next();
     if (request === undefined) {
-      this.#awaitHead();
+      if (this.#held.length > 0) this.#awaitHead();
       return false;
     }
-    this.#held.consume(request.byteLength);
     this.#isInHead = false;
     this.#readDeadline.clear();
     this.#decoder.start(request.framing, request.contentLength);
@@ -212,15 +203,6 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     this.#exchange = exchange;
     this.#state = 'exchange';
     runHandler(this.#handler, exchange, this.#onHandlerFault);
-    return true;
-  }
-
-  /** One empty line before a request is forgiven (RFC 9112 2.2): old clients send it after a body. */
-  #skipEmptyLine(): boolean {
-    if (this.#held.length < 2) return false;
-    this.#hasSkippedLine = true;
-    if (this.#held.bytes[this.#held.start + 1] !== 10) throw ruleBroken('bare_cr', 'a CR stands without LF');
-    this.#held.consume(2);
     return true;
   }
 
@@ -270,7 +252,6 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
       return;
     }
     this.#state = 'head';
-    this.#hasSkippedLine = false;
     this.#readDeadline.set(this.#options.timeouts.idleMs);
   }
 
