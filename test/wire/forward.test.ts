@@ -273,3 +273,20 @@ test('a plan that throws costs its exchange: 500, or a broken message', async ()
   assert.equal(fails.server.connection.isClosed, true);
   assert.deepEqual(fails.pool.load('memory'), { inFlight: 0, idle: 0, queued: 0 });
 });
+
+test('a small message is one write, on each side', async () => {
+  for (const response of [
+    'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n3\r\nay!\r\n0\r\nX-Sum: 1\r\n\r\n',
+  ]) {
+    let sent = 0;
+    await using proxy = proxyTo(async (end) => {
+      end.socket.on('data', () => sent++);
+      await answer(response)(end);
+    });
+    let answered = 0;
+    proxy.server.client.on('data', () => answered++);
+    await proxy.server.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello');
+    assert.deepEqual([sent, answered], [1, 1]);
+  }
+});

@@ -6,6 +6,7 @@ import type { ExchangeOutcome, ServerExchange } from '#wire/exchange.ts';
 import { readBody } from '#wire/read-body.ts';
 import { respond } from '#wire/respond.ts';
 import { serveConnection } from '#wire/server-connection.ts';
+import { WireError } from '#wire/wire-error.ts';
 import { everyByte, turn } from './support/memory-proxy.ts';
 import { memoryServer } from './support/memory-server.ts';
 
@@ -366,4 +367,17 @@ test('connections whose bytes alternate see their own requests only: the scan bu
     assert.match(server.answered, new RegExp(`Host,h${k},Authorization,(secret${k}){${k + 1}}$`));
     server[Symbol.dispose]();
   }
+});
+
+test('readBody refuses a body above its bound, told ahead or found on the way, and the handler answers', async () => {
+  using server = memoryServer(async (exchange) => {
+    const body = await readBody(exchange, 3).catch((error: WireError) => error);
+    respond(exchange, body instanceof WireError ? { status: body.status } : { status: 200, body });
+  });
+  const head = 'POST / HTTP/1.1\r\nHost: a\r\n';
+  const chunked = `${head}Transfer-Encoding: chunked\r\n\r\n`;
+  await server.send(`${head}Content-Length: 3\r\n\r\nabc${head}Content-Length: 4\r\n\r\nabcd`);
+  await server.send(`${chunked}2\r\nab\r\n2\r\ncd\r\n1\r\ne\r\n0\r\n\r\n${chunked}1\r\nx\r\n0\r\n\r\n`);
+  const statuses = [...server.answered.matchAll(/HTTP\/1.1 (\d+)/g)].map((match) => match[1]);
+  assert.deepEqual(statuses, ['200', '413', '413', '200']);
 });
