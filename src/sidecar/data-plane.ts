@@ -5,7 +5,6 @@ import type { Refusal } from '#net/accept.ts';
 import type { EndpointsByService } from '#net/endpoints.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
-import type { DecisionRecord } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -21,7 +20,7 @@ import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
 import { UpstreamPool } from '#wire/upstream-pool.ts';
 import type { ActivePolicy } from './active-policy.ts';
-import { CalleeEndpoints } from './callee-endpoints.ts';
+import { CalleeEndpoints } from '#net/callee-endpoints.ts';
 import { CalleeListeners } from './callee-listeners.ts';
 import { DecisionLog } from './decision-log.ts';
 import { HandleTable } from './handles.ts';
@@ -49,10 +48,13 @@ export interface DataPlaneOptions {
   readonly policy: Watch<ActivePolicy | undefined>;
   readonly keySet: Watch<KeySet>;
   readonly endpoints: Watch<EndpointsByService>;
+  /** What is known is older than it may be. */
+  readonly isStale: () => boolean;
   readonly askForKey?: (iss: string, kid: string) => Promise<void>;
   readonly ring: DecisionRing;
-  readonly accessLog?: AccessLog;
-  readonly report?: (record: DecisionRecord) => void;
+  readonly accessLog?: AccessLog | undefined;
+  /** Takes each record, as JSON, to the control plane. */
+  readonly report?: (line: string) => void;
   /** Loopback ports of callees that could not be opened; empty when all are open. */
   readonly onListenProblems: (problems: readonly string[]) => void;
   readonly clock: Clock;

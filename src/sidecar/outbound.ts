@@ -15,7 +15,7 @@ import { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { splitAuthority } from './authority.ts';
 import { intentOf } from './call-context.ts';
-import type { CalleeEndpoints } from './callee-endpoints.ts';
+import type { CalleeEndpoints } from '#net/callee-endpoints.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 import type { HandleTable } from './handles.ts';
@@ -36,6 +36,8 @@ export type OutboundEntry =
 
 export interface OutboundOptions {
   readonly policy: Watch<ActivePolicy | undefined>;
+  /** What is known is older than it may be: nothing can be decided by it (DESIGN.md 7). */
+  readonly isStale: () => boolean;
   readonly handles: HandleTable;
   readonly decisions: DecisionLog;
   readonly endpoints: CalleeEndpoints;
@@ -129,6 +131,7 @@ export class Outbound {
   #policyNow(record: OpenRecord): ActivePolicy {
     const policy = this.#options.policy.current;
     if (policy === undefined) throw new Refused('policy_missing', 'call', 'a policy snapshot', 'none yet');
+    if (this.#options.isStale()) throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
     record.service = policy.snapshot.service.name;
     record.policyVersion = policy.snapshot.version;
     return policy;

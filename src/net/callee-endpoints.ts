@@ -1,7 +1,7 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
-import type { Endpoint, EndpointsByService } from '#net/endpoints.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
+import type { Endpoint, EndpointsByService } from './endpoints.ts';
 
 /** An instance that could not be reached is tried last for this long: longer than a restart's worst moment, shorter than anybody's patience. */
 export const avoidedMs = 5_000;

@@ -1,0 +1,51 @@
+import { type Reason, statusOf } from '#policy/reasons.ts';
+import type { ServerExchange } from '#wire/exchange.ts';
+import { respond } from '#wire/respond.ts';
+import type { WireError, WireErrorCode } from '#wire/wire-error.ts';
+import type { OpenRecord } from './edge-decisions.ts';
+
+export interface EdgeDenial {
+  readonly reason: Reason;
+  readonly decisionId: string;
+  readonly retryAfterSeconds?: number | undefined;
+  /** Overrides the status of the reason: the engine tells kinds of bad messages apart. */
+  readonly status?: number;
+}
+
+/** What the engine tells apart, in the words of decisions. */
+export const edgeReasons: Readonly<Record<WireErrorCode, Reason>> = {
+  message_malformed: 'message_malformed',
+  message_too_large: 'message_too_large',
+  message_timeout: 'message_timeout',
+  upstream_unreachable: 'upstream_unreachable',
+  upstream_failed: 'upstream_failed',
+  upstream_malformed: 'upstream_malformed',
+  upstream_timeout: 'upstream_timeout',
+  upstream_overloaded: 'overloaded',
+  exchange_aborted: 'upstream_failed',
+};
+
+/** Answers a customer: status, code and decision id. For every defect of credentials it is the same text. */
+export function answerDenial(
+  exchange: ServerExchange<unknown>,
+  { reason, decisionId, retryAfterSeconds, status = statusOf(reason) }: EdgeDenial,
+): void {
+  if (exchange.ended || exchange.responded) return;
+  respond(exchange, {
+    status,
+    fields: {
+      'content-type': 'application/json',
+      'cellmesh-decision': decisionId,
+      'www-authenticate': status === 401 ? 'Basic realm="cellmesh", charset="UTF-8"' : undefined,
+      'retry-after': retryAfterSeconds === undefined ? undefined : String(retryAfterSeconds),
+    },
+    body: `${JSON.stringify({ reason, decision: decisionId })}\n`,
+  });
+}
+
+/** The cell could not answer. */
+export function answerUpstreamFailure(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
+  record.reason = edgeReasons[error.code];
+  const retryAfterSeconds = error.status === 503 ? 1 : undefined;
+  answerDenial(exchange, { reason: record.reason, decisionId: record.id, status: error.status, retryAfterSeconds });
+}

@@ -1,0 +1,35 @@
+import { parseTrustDomain } from '#certs/spiffe-id.ts';
+import {
+  address,
+  type Config,
+  choice,
+  duration,
+  optional,
+  parsed,
+  path,
+  type Settings,
+  text,
+} from '#runtime/config.ts';
+
+/** What a cell router is started with. */
+export const routerSettings = {
+  instance: text('name of this router, the last part of its SPIFFE ID'),
+  region: text('region, the part before', 'local'),
+  globalTrustDomain: parsed('the global trust domain', 'DOMAIN', parseTrustDomain),
+  globalBundle: path("file with the global trust domain's bundle (SPIFFE JWKS)"),
+  identity: address('gRPC of the identity service', { host: '127.0.0.1', port: 14030 }),
+  tokenIssuer: text('the `iss` of cell tokens, as identity is set'),
+  identityRegion: text('the region in the SPIFFE ID of the identity service', 'local'),
+  joinToken: optional(path('file with a join token; needed once, before there is an SVID')),
+  stateDir: path('directory for SVID, signing key, last good state and decisions; belongs to this router alone'),
+  listen: address('HTTPS for customers', { host: '127.0.0.1', port: 14443 }),
+  certificate: path('certificate chain of the HTTPS port (PEM)'),
+  certificateKey: path('its private key (PEM, mode 0600)'),
+  health: address('health and metrics', { host: '127.0.0.1', port: 14444 }),
+  svidRenewal: duration('time between renewals of the SVID', 2 * 3600_000),
+  drain: duration('how long requests in flight may take to end when the router stops', 10_000),
+  accessLog: choice('write each decision as a JSON line to standard output', ['stdout', 'off'], 'off'),
+  logLevel: choice('what is logged', ['debug', 'info', 'warn', 'error'], 'info'),
+} as const satisfies Settings;
+
+export type RouterConfig = Config<typeof routerSettings>;
