@@ -18,10 +18,10 @@ export interface DecisionLogOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly ring: DecisionRing;
-  readonly accessLog?: AccessLog;
+  readonly accessLog?: AccessLog | undefined;
   readonly metrics: RequestMetrics;
-  /** Takes records to the control plane; bounded, and counts what it drops. */
-  readonly report?: (record: DecisionRecord) => void;
+  /** Takes records, as JSON, to the control plane; bounded, and counts what it drops. */
+  readonly report?: (line: string) => void;
 }
 
 /** Every request has one record: made at its head, complete at its end, and then given to all who want to know. */
@@ -62,7 +62,7 @@ export class DecisionLog {
     const line = JSON.stringify(record);
     ring.append(line);
     accessLog?.append(line);
-    report?.(record);
+    report?.(line);
     metrics.count(record.direction as Direction, record.reason ?? 'allowed', status, durationMs);
   }
 }

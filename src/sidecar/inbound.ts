@@ -34,6 +34,8 @@ export interface InboundOptions {
   readonly globalTrustDomain: TrustDomain;
   /** Undefined until the first snapshot is here. */
   readonly policy: Watch<ActivePolicy | undefined>;
+  /** What is known is older than it may be: nothing can be decided by it (DESIGN.md 7). */
+  readonly isStale: () => boolean;
   readonly tokens: TokenVerifier;
   readonly handles: HandleTable;
   readonly decisions: DecisionLog;
@@ -123,6 +125,7 @@ export class Inbound {
   #policyNow(record: OpenRecord): ActivePolicy {
     const policy = this.#options.policy.current;
     if (policy === undefined) throw new Refused('policy_missing', 'call', 'a policy snapshot', 'none yet');
+    if (this.#options.isStale()) throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
     record.service = policy.snapshot.service.name;
     record.policyVersion = policy.snapshot.version;
     return policy;

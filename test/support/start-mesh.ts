@@ -8,7 +8,7 @@ import { dialMtls } from '#net/dial.ts';
 import type { EndpointsByService } from '#net/endpoints.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import { compileCell } from '#policy/compile.ts';
-import type { DecisionRecord } from '#policy/decision-record.ts';
+import { type DecisionRecord, parseDecisionRecord } from '#policy/decision-record.ts';
 import { readDocuments } from '#policy/read-documents.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { silentLogger } from '#runtime/logger.ts';
@@ -132,7 +132,8 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         endpoints,
         ring,
         accessLog: new AccessLog(lines(accessLines)),
-        report: (record) => records.push(record),
+        report: (line) => records.push(parseDecisionRecord(line)),
+        isStale: () => false,
         onListenProblems: (problems) => {
           if (problems.length > 0) throw new Error(problems.join('; '));
         },

@@ -1,0 +1,222 @@
+import { join } from 'node:path';
+import type { Writable } from 'node:stream';
+import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
+import { AccessLog } from '#feeds/access-log.ts';
+import { DecisionRing, readDecisionRing } from '#feeds/decision-ring.ts';
+import { type Clock, sleep } from '#runtime/clock.ts';
+import { startHealthServer } from '#runtime/health-server.ts';
+import { Lifecycle } from '#runtime/lifecycle.ts';
+import type { LocalServer } from '#runtime/local-server.ts';
+import type { Logger } from '#runtime/logger.ts';
+import { Metrics } from '#runtime/metrics.ts';
+import type { Random } from '#runtime/random.ts';
+import { startAdminSocket } from './admin-socket.ts';
+import { DataPlane } from './data-plane.ts';
+import { Membership } from './membership.ts';
+import { Readiness } from './readiness.ts';
+import type { SidecarConfig } from './sidecar-config.ts';
+import { observeState, summaryOf } from './sidecar-report.ts';
+import { SidecarState } from './sidecar-state.ts';
+
+export interface SidecarSurroundings {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Where the access log goes when it is on. */
+  readonly accessLog?: Writable;
+}
+
+export interface SidecarPorts {
+  /** Undefined until there is an SVID. */
+  readonly inbound: number | undefined;
+  readonly outbound: number | undefined;
+  readonly health: number | undefined;
+}
+
+/** A running sidecar. Disposing it drains and stops. */
+export interface Sidecar extends AsyncDisposable {
+  readonly id: SpiffeId;
+  /** Begins the ids of its decisions. */
+  readonly instance: string;
+  readonly lifecycle: Lifecycle;
+  readonly ports: SidecarPorts;
+  /** Reasons why it must not get traffic; empty when it may. */
+  notReady(): readonly string[];
+}
+
+/** The word that this instance goes away needs a moment to reach those who would still choose it. */
+const settleShareOfDrain = 0.1;
+const instanceDigits = 6;
+
+/**
+ * Starts one sidecar. It resolves when its ports are open, not when it is ready: a first join needs the control plane, and until
+ * then `notReady` says what is missing.
+ * @throws CellmeshError `port_taken`, `file_unreadable`, `trust_bundle_invalid`, `start_failed`
+ */
+export async function startSidecar(config: SidecarConfig, surroundings: SidecarSurroundings): Promise<Sidecar> {
+  const sidecar = new RunningSidecar(config, surroundings);
+  try {
+    await sidecar.start();
+    return sidecar;
+  } catch (error) {
+    await sidecar[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+class RunningSidecar implements Sidecar {
+  readonly id: SpiffeId;
+  readonly instance: string;
+  readonly lifecycle: Lifecycle;
+  readonly #config: SidecarConfig;
+  readonly #surroundings: SidecarSurroundings;
+  readonly #metrics = new Metrics();
+  readonly #state: SidecarState;
+  readonly #readiness: Readiness;
+  readonly #membership: Membership;
+  #ring: DecisionRing | undefined;
+  #health: LocalServer | undefined;
+  #admin: LocalServer | undefined;
+  #dataPlane: DataPlane | undefined;
+
+  constructor(config: SidecarConfig, given: SidecarSurroundings) {
+    const { trustDomain, namespace, serviceAccount } = config;
+    this.id = workloadId(trustDomain, namespace, serviceAccount);
+    this.instance = instanceName(serviceAccount, given.random);
+    const surroundings = { ...given, logger: given.logger.with({ instance: this.instance }) };
+    this.#config = config;
+    this.#surroundings = surroundings;
+    this.lifecycle = new Lifecycle(surroundings.logger);
+    const state = new SidecarState(this.id);
+    this.#state = state;
+    this.#readiness = new Readiness({ ...surroundings, config, state, lifecycle: this.lifecycle });
+    this.#membership = new Membership({
+      ...surroundings,
+      config,
+      state,
+      id: this.id,
+      instance: this.instance,
+      openInbound: async (identity) => {
+        await this.#dataPlane!.openInbound(identity.tls);
+        return this.#dataPlane!.inboundPort!;
+      },
+      onIdentity: (missing) => this.#readiness.setProblems('svid', missing === undefined ? [] : [missing]),
+      onEntered: (feed) => this.#readiness.watch(feed, this.#membership.identity!),
+    });
+  }
+
+  get ports(): SidecarPorts {
+    return {
+      inbound: this.#dataPlane?.inboundPort,
+      outbound: this.#dataPlane?.outboundPort,
+      health: this.#health?.port,
+    };
+  }
+
+  notReady(): readonly string[] {
+    return this.#readiness.notReady();
+  }
+
+  /** In this order; stopped in the opposite one. */
+  async start(): Promise<void> {
+    const { lifecycle } = this;
+    lifecycle.add({
+      name: 'decisions',
+      start: () => this.#openRing(),
+      stop: () => end(this.#ring),
+    });
+    lifecycle.add({
+      name: 'health',
+      start: () => this.#openHealth(),
+      stop: () => end(this.#health),
+    });
+    lifecycle.add({ name: 'admin', start: () => this.#openAdmin(), stop: () => end(this.#admin) });
+    lifecycle.add({
+      name: 'requests',
+      start: () => this.#openDataPlane(),
+      drain: () => this.#dataPlane?.drain(this.#config.drain),
+      stop: () => end(this.#dataPlane),
+    });
+    lifecycle.add({
+      name: 'membership',
+      start: () => this.#membership.start(),
+      drain: () => this.#leave(),
+      stop: () => end(this.#membership),
+    });
+    await lifecycle.start();
+    observeState(this.#metrics, this.#state, this.#membership);
+    this.#surroundings.logger.info('sidecar started', { spiffeId: this.id, ...this.ports });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.lifecycle.stop();
+    // What had begun to start when another part failed is not the lifecycle's to stop.
+    await end(this.#dataPlane);
+    this.#readiness[Symbol.dispose]();
+  }
+
+  async #openRing(): Promise<void> {
+    const { logger } = this.#surroundings;
+    this.#ring = await DecisionRing.open({ directory: this.#ringDirectory, logger });
+  }
+
+  async #openHealth(): Promise<void> {
+    const notReady = () => this.notReady();
+    this.#health = await startHealthServer({ ...this.#config.health, notReady, metrics: this.#metrics });
+  }
+
+  async #openAdmin(): Promise<void> {
+    const { adminSocket, stateDir } = this.#config;
+    this.#admin = await startAdminSocket({
+      path: adminSocket ?? join(stateDir, 'admin', 'sidecar.sock'),
+      state: () => summaryOf(this, this.#state, this.#membership, this.#dataPlane),
+      decision: async (id) => {
+        await this.#ring?.flush();
+        const records = await readDecisionRing(this.#ringDirectory);
+        return records.findLast((record) => (record as { id?: unknown }).id === id);
+      },
+    });
+  }
+
+  async #openDataPlane(): Promise<void> {
+    const { accessLog: accessLogTo, application } = this.#config;
+    const { accessLog } = this.#surroundings;
+    this.#dataPlane = new DataPlane({
+      ...this.#surroundings,
+      ...this.#config,
+      policy: this.#state.policy,
+      keySet: this.#state.keySet,
+      endpoints: this.#state.endpoints,
+      instance: this.instance,
+      applicationHost: application,
+      isStale: () => this.#membership.feed?.isStale ?? false,
+      askForKey: (iss, kid) => this.#membership.askForKey(iss, kid),
+      ring: this.#ring!,
+      accessLog: accessLogTo === 'stdout' && accessLog !== undefined ? new AccessLog(accessLog) : undefined,
+      report: (line) => this.#membership.reporter?.report(line),
+      onListenProblems: (problems) => this.#readiness.setProblems('calls_listen', problems),
+      metrics: this.#metrics,
+    });
+    await this.#dataPlane.openOutbound();
+  }
+
+  /** Others stop choosing this instance before it stops answering (PAINS.md P3). */
+  async #leave(): Promise<void> {
+    await this.#membership.leave();
+    await sleep(this.#surroundings.clock, this.#config.drain * settleShareOfDrain);
+  }
+
+  get #ringDirectory(): string {
+    return join(this.#config.stateDir, 'decisions');
+  }
+}
+
+async function end(owned: AsyncDisposable | undefined): Promise<void> {
+  await owned?.[Symbol.asyncDispose]();
+}
+
+/** `api-7k2m9q`: which service, and which start of it. */
+function instanceName(serviceAccount: string, random: Random): string {
+  const digits = Array.from({ length: instanceDigits }, () => Math.floor(random.fraction() * 36).toString(36));
+  return `${serviceAccount.slice(0, 32)}-${digits.join('')}`;
+}
