@@ -1,4 +1,5 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
+import type { CalleeEndpoints } from '#net/callee-endpoints.ts';
 import type { Endpoint } from '#net/endpoints.ts';
 import { type CanonicalTarget, canonicalTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
@@ -15,7 +16,6 @@ import { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { splitAuthority } from './authority.ts';
 import { intentOf } from './call-context.ts';
-import type { CalleeEndpoints } from '#net/callee-endpoints.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 import type { HandleTable } from './handles.ts';

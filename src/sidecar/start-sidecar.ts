@@ -42,6 +42,8 @@ export interface Sidecar extends AsyncDisposable {
   readonly ports: SidecarPorts;
   /** Reasons why it must not get traffic; empty when it may. */
   notReady(): readonly string[];
+  /** Instances of callees that calls can go to. */
+  knownInstances(): number;
 }
 
 /** The word that this instance goes away needs a moment to reach those who would still choose it. */
@@ -115,6 +117,10 @@ class RunningSidecar implements Sidecar {
 
   notReady(): readonly string[] {
     return this.#readiness.notReady();
+  }
+
+  knownInstances(): number {
+    return [...this.#state.endpoints.current.values()].flat().length;
   }
 
   /** In this order; stopped in the opposite one. */

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { appendFile, chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { silentLogger } from '#runtime/logger.ts';
 import { DecisionRing, pendingBytesMax, readDecisionRing } from '#feeds/decision-ring.ts';
+import { silentLogger } from '#runtime/logger.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 function numbers(records: readonly unknown[]): number[] {

@@ -30,7 +30,7 @@ function problemsOf(run: () => unknown): readonly string[] {
   try {
     run();
   } catch (error) {
-    assert.ok(isCellmeshError(error, 'manifest_invalid'));
+    assert.ok(isCellmeshError(error, 'document_invalid'));
     return error.problems;
   }
   return [];
@@ -95,7 +95,7 @@ test('YAML that says a thing twice, refers to itself or hides its type is refuse
     '? [a]\n: 1',
     'a: !!binary aGk=',
     'a: b: c',
-   
+
     `a: ${'['.repeat(40)}${']'.repeat(40)}`,
   ]) {
     assert.notDeepEqual(

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ChainAnswer } from '../support/messaging-application.ts';
-import { account, startMesh } from '../support/start-mesh.ts';
+import { account } from '../support/mint-test-token.ts';
+import { startMesh } from '../support/start-mesh.ts';
 
 describe("a customer's call through three services", () => {
   test('reaches the last one; every hop is verified, narrowed and told to the application', async () => {

@@ -9,7 +9,8 @@ import { generateSigningKey } from '#tokens/signing-key.ts';
 import type { HttpResponse } from '../support/application.ts';
 import { eventually } from '../support/eventually.ts';
 import type { ServiceName } from '../support/messaging-application.ts';
-import { type Mesh, router, startMesh, type TokenChange } from '../support/start-mesh.ts';
+import { router, type TokenChange } from '../support/mint-test-token.ts';
+import { type Mesh, startMesh } from '../support/start-mesh.ts';
 
 const otherAccount = `AC${'f'.repeat(32)}`;
 let mesh: Mesh;

@@ -1,5 +1,4 @@
 import { Writable } from 'node:stream';
-import { routerId } from '#certs/reserved-ids.ts';
 import { parseTrustDomain, type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import { bundlesOf, type TrustBundles } from '#certs/trust-bundle.ts';
 import { AccessLog } from '#feeds/access-log.ts';
@@ -17,11 +16,8 @@ import { systemRandom } from '#runtime/random.ts';
 import { WatchSource } from '#runtime/watch.ts';
 import { type ActivePolicy, activePolicy } from '#sidecar/active-policy.ts';
 import { DataPlane } from '#sidecar/data-plane.ts';
-import type { AccountId } from '#tokens/account-id.ts';
 import { parseCellId } from '#tokens/cell-id.ts';
 import { KeySet } from '#tokens/key-set.ts';
-import { mintToken, type TokenClaims } from '#tokens/mint.ts';
-import { parseScopeList } from '#tokens/scope.ts';
 import { generateSigningKey, type SigningKey } from '#tokens/signing-key.ts';
 import {
   type Application,
@@ -39,13 +35,12 @@ import {
   type ServiceName,
   serviceNames,
 } from './messaging-application.ts';
+import { mintTestToken, router, type TokenChange } from './mint-test-token.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 import { testAuthority } from './test-authority.ts';
 
 const trustDomain = parseTrustDomain('cell-1.cellmesh.localhost');
 const globalTrustDomain = parseTrustDomain('cellmesh.localhost');
-export const account = 'AC0123456789abcdef0123456789abcdef' as AccountId;
-export const router = routerId(globalTrustDomain, 'local', 'router-1');
 
 export interface MeshService {
   readonly id: SpiffeId;
@@ -58,11 +53,6 @@ export interface MeshService {
   readonly accessLines: readonly string[];
   /** A call of the application through its sidecar. */
   call(call: HttpCall): Promise<HttpResponse>;
-}
-
-export interface TokenChange extends Partial<Omit<TokenClaims, 'scope'>> {
-  readonly scope?: string;
-  readonly key?: SigningKey;
 }
 
 export interface Mesh extends AsyncDisposable {
@@ -180,7 +170,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
     keySet,
     endpoints,
     signingKey,
-    mint: (change = {}) => mint(signingKey, change),
+    mint: (change = {}) => mintTestToken(signingKey, change),
     callAs,
     callAsRouter: ({ token, ...call }) => {
       const headers = { ...(token !== undefined && { 'cellmesh-token': token }), ...call.headers };
@@ -188,27 +178,6 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
-}
-
-let minted = 0;
-
-async function mint(signingKey: SigningKey, { key, scope, ...change }: TokenChange): Promise<string> {
-  const now = systemClock.now();
-  const secret = await mintToken(key ?? signingKey, {
-    sub: account,
-    aud: trustDomain,
-    issuedAt: now,
-    expiresAt: now + 300_000,
-    id: `token-${++minted}`,
-    clientId: router,
-    scope: parseScopeList(scope ?? 'messages:read messages:write'),
-    account,
-    cellId: parseCellId('cell-1'),
-    cellEpoch: 1,
-    generation: 1,
-    ...change,
-  });
-  return secret.reveal();
 }
 
 function lines(into: string[]): Writable {
