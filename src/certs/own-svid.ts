@@ -1,12 +1,12 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
-import { WatchSource } from '#runtime/watch.ts';
+import { type Watch, WatchSource } from '#runtime/watch.ts';
 import type { Authority } from './authority.ts';
 import { verifyCsr } from './csr.ts';
 import { obtainSvid, renewSvid, type SvidRequester } from './renew-svid.ts';
 import type { SpiffeId } from './spiffe-id.ts';
-import type { Svid } from './svid.ts';
+import { type Svid, writeSvid } from './svid.ts';
 import { bundlesOf, type TrustBundles } from './trust-bundle.ts';
 
 export interface OwnSvidOptions {
@@ -31,19 +31,26 @@ export async function ownSvid({ authority, id, ...options }: OwnSvidOptions): Pr
   return svid;
 }
 
-/** An SVID for somebody whom this process vouches for itself: the first administrator. */
-export function issueDirectly(
-  authority: Authority,
-  id: SpiffeId,
-  { clock, signal }: Pick<OwnSvidOptions, 'clock' | 'signal'>,
-): Promise<Svid> {
-  return obtainSvid({
-    requester: requesterFor(authority, id),
-    bundles: () => bundlesOf(authority.bundle.current),
-    clock,
-    signal,
-    expect: id,
-  });
+/**
+ * An SVID for somebody whom this process vouches for itself, the first administrator, kept in `directory` and renewed there for as long as
+ * the process runs: a command that reads it finds one that is good.
+ */
+export async function ownSvidOnDisk(
+  directory: string,
+  bundles: Watch<TrustBundles>,
+  options: OwnSvidOptions,
+): Promise<void> {
+  const svid = await ownSvid(options);
+  let writing = writeSvid(directory, { svid: svid.current, bundles: bundles.current });
+  await writing;
+  // One write after the other: two at once could leave the older one as the current generation.
+  const write = () => {
+    writing = writing
+      .then(() => writeSvid(directory, { svid: svid.current, bundles: bundles.current }))
+      .catch((error: unknown) => options.logger.error('an SVID cannot be stored', { directory, error }));
+  };
+  svid.subscribe(write);
+  bundles.subscribe(write);
 }
 
 function requesterFor(authority: Authority, id: SpiffeId): SvidRequester {

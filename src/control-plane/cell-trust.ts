@@ -1,12 +1,11 @@
 import { join } from 'node:path';
 import { Authority } from '#certs/authority.ts';
-import { issueDirectly, ownSvid } from '#certs/own-svid.ts';
+import { ownSvid, ownSvidOnDisk } from '#certs/own-svid.ts';
 import { readTextFile, writePrivateFile } from '#certs/private-file.ts';
 import { adminId, controlPlaneId } from '#certs/reserved-ids.ts';
 import type { RootSigner } from '#certs/root-signer.ts';
 import { openRootSigner, rootSignerFromFiles } from '#certs/root-signer-file.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
-import { writeSvid } from '#certs/svid.ts';
 import { bundlesOf, parseTrustBundle, serializeTrustBundle, type TrustBundles } from '#certs/trust-bundle.ts';
 import { type TlsIdentity, watchTlsIdentity } from '#net/tls-identity.ts';
 import { CellmeshError } from '#runtime/errors.ts';
@@ -51,8 +50,8 @@ export async function openCellTrust(
     join(config.stateDir, controlPlaneFiles.trustBundle),
     serializeTrustBundle(authority.bundle.current),
   );
-  const admin = await issueDirectly(authority, adminId(trustDomain, config.operator), { clock, signal });
-  await writeSvid(join(config.stateDir, controlPlaneFiles.admin), { svid: admin, bundles: bundles.current });
+  const admin = { authority, id: adminId(trustDomain, config.operator), signal, ...dependencies };
+  await ownSvidOnDisk(join(config.stateDir, controlPlaneFiles.admin), bundles, admin);
   return { authority, bundles, ...watchTlsIdentity(svid, bundles) };
 }
 

@@ -1,10 +1,9 @@
 import { join } from 'node:path';
 import { Authority } from '#certs/authority.ts';
-import { issueDirectly, ownSvid } from '#certs/own-svid.ts';
+import { ownSvid, ownSvidOnDisk } from '#certs/own-svid.ts';
 import { writePrivateFile } from '#certs/private-file.ts';
 import { adminId, identityId } from '#certs/reserved-ids.ts';
 import { openRootSigner } from '#certs/root-signer-file.ts';
-import { writeSvid } from '#certs/svid.ts';
 import { bundlesOf, serializeTrustBundle } from '#certs/trust-bundle.ts';
 import { type TlsIdentity, watchTlsIdentity } from '#net/tls-identity.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
@@ -39,7 +38,7 @@ export async function openGlobalTrust(
   const bundles = new WatchSource(all(cells));
   const svid = await ownSvid({ authority, id: identityId(trustDomain, region), signal, ...dependencies });
   await writePrivateFile(join(stateDir, identityFiles.trustBundle), serializeTrustBundle(authority.bundle.current));
-  const admin = await issueDirectly(authority, adminId(trustDomain, operator), { clock, signal });
-  await writeSvid(join(stateDir, identityFiles.admin), { svid: admin, bundles: bundlesOf(authority.bundle.current) });
+  const admin = { authority, id: adminId(trustDomain, operator), signal, ...dependencies };
+  await ownSvidOnDisk(join(stateDir, identityFiles.admin), bundles, admin);
   return { authority, ...watchTlsIdentity(svid, bundles), setCells: (known) => bundles.set(all(known)) };
 }

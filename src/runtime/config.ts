@@ -30,6 +30,7 @@ export interface Address {
 }
 
 const environmentPrefix = 'CELLMESH_';
+const durationForm = 'DURATION';
 const durationUnits: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** `svidLifetime` as `--svid-lifetime`. */
@@ -74,11 +75,23 @@ export function loadConfig<S extends Settings>(settings: S, { file, environment,
 
 /** One line a setting, for `--help`. */
 export function describeSettings(settings: Settings): string {
-  const rows = Object.entries(settings).map(
-    ([name, { form, doc, fallback }]) => [`${flagOf(name)} ${form}`, `${doc}${describeFallback(fallback)}`] as const,
-  );
+  const rows = Object.entries(settings).map(([name, setting]) => {
+    const fallback = fallbackText(setting);
+    const suffix = fallback === undefined ? '' : ` (default ${fallback})`;
+    return [`${flagOf(name)} ${setting.form}`, `${setting.doc}${suffix}`] as const;
+  });
   const width = Math.max(...rows.map(([left]) => left.length));
   return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join('\n');
+}
+
+/** A setting's fallback as one would write it; undefined when it must be given or may be absent. */
+export function fallbackText({ form, fallback }: Setting<unknown>): string | undefined {
+  if (fallback === undefined) return undefined;
+  if (typeof fallback === 'object' && fallback !== null && 'port' in fallback) {
+    const { host, port } = fallback as Address;
+    return `${host}:${port}`;
+  }
+  return form === durationForm ? durationText(Number(fallback)) : String(fallback);
 }
 
 export function text(doc: string, fallback?: string): Setting<string> {
@@ -133,7 +146,7 @@ export function duration(doc: string, fallback?: number): Setting<number> {
       ? fail('must be a whole number with a unit: 500ms, 30s, 5m, 12h, 7d')
       : Number(match[1]) * durationUnits[match[2]!]!;
   };
-  return setting({ doc, form: 'DURATION', parse }, fallback);
+  return setting({ doc, form: durationForm, parse }, fallback);
 }
 
 /** `127.0.0.1:14001` or `[::1]:14001`. */
@@ -197,13 +210,10 @@ function parseInto(
   }
 }
 
-function describeFallback(fallback: unknown): string {
-  if (fallback === undefined) return '';
-  if (typeof fallback === 'object' && fallback !== null && 'port' in fallback) {
-    const { host, port } = fallback as Address;
-    return ` (default ${host}:${port})`;
-  }
-  return ` (default ${String(fallback)})`;
+/** In the largest unit that divides it. */
+function durationText(ms: number): string {
+  const [unit, size] = Object.entries(durationUnits).findLast(([, size]) => ms % size === 0)!;
+  return `${ms / size}${unit}`;
 }
 
 function fail(reason: string): never {

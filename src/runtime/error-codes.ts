@@ -201,6 +201,11 @@ export const errorCodes = {
     meaning: 'A listener cannot be opened on its address.',
     action: 'Check that the address belongs to this machine and that the port may be used.',
   },
+  // cli
+  installation_missing: {
+    meaning: 'The directory was not made by `cellmesh up`.',
+    action: 'Start a cell with `cellmesh up`, or name its directory with `--state`.',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -62,6 +62,7 @@ export const sidecarSettings = {
   accessLog: choice('Write each decision as a JSON line to standard output.', ['stdout', 'off'], 'off'),
   svidRenewal: duration('Time between renewals of the SVID.', 2 * 3600_000),
   drain: duration('How long requests in flight may take to end when the sidecar stops.', 10_000),
+  logLevel: choice('What is logged.', ['debug', 'info', 'warn', 'error'], 'info'),
 } as const satisfies Settings;
 
 export type SidecarConfig = Config<typeof sidecarSettings>;

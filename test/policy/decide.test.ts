@@ -30,6 +30,7 @@ const id = (account: string): SpiffeId => workloadId(td, 'messaging', account);
 const inbound = (account: string) => new InboundPolicy(compiled.snapshots.get(id(account))!);
 const outbound = (account: string) => new OutboundPolicy(compiled.snapshots.get(id(account))!);
 const router = parseSpiffeId('spiffe://cellmesh.localhost/router/local/r1');
+const ports = { api: 14_080, messaging: 14_180, delivery: 14_280 };
 const account = parseAccountId('AC00000000000000000000000000000001');
 
 function tokenOf(scopes: string): VerifiedToken {
@@ -54,7 +55,7 @@ function request(changed: Partial<Omit<InboundRequest, 'path'>> & { path?: strin
   return {
     peer: id('messaging'),
     isRouter: false,
-    port: 8080,
+    port: ports.delivery,
     method: 'POST',
     token: tokenOf('deliveries:create'),
     left: parseScopeList('deliveries:create'),
@@ -63,8 +64,8 @@ function request(changed: Partial<Omit<InboundRequest, 'path'>> & { path?: strin
   };
 }
 
-function reasonOf(service: string, changed: Parameters<typeof request>[0]): string {
-  const decision = inbound(service).decide(request(changed));
+function reasonOf(service: keyof typeof ports, changed: Parameters<typeof request>[0]): string {
+  const decision = inbound(service).decide(request({ port: ports[service], ...changed }));
   return decision.outcome === 'permit' ? `permit ${decision.rule}` : decision.reason;
 }
 
@@ -172,7 +173,7 @@ test('outbound: a call goes with the customer that the handle names, and with no
     left: parseScopeList('deliveries:create messages:read'),
   };
   const { call, port } = policy.findCall('delivery', undefined)!;
-  assert.equal(port, 8080);
+  assert.equal(port, ports.delivery);
   const base = {
     call,
     port,
