@@ -50,7 +50,7 @@ const backoffShareOfLifetime = 1 / 20;
 
 /**
  * A new key, a request, and the answer held against every rule before anybody uses it.
- * @throws CellmeshError `svid_rejected`, `svid_unreadable`, or whatever the requester throws
+ * @throws CellmeshError `svid_rejected`, `svid_unexpected`, or whatever the requester throws
  */
 export async function obtainSvid(options: ObtainSvidOptions): Promise<Svid> {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -58,7 +58,7 @@ export async function obtainSvid(options: ObtainSvidOptions): Promise<Svid> {
   const verified = verifySvid(chainDer, options.bundles(), options.clock.now());
   if (options.expect !== undefined && verified.id !== options.expect) {
     throw new CellmeshError(
-      'svid_unreadable',
+      'svid_unexpected',
       `the authority answered with an SVID of ${verified.id}, not of ${options.expect}`,
     );
   }

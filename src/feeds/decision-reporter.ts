@@ -68,6 +68,7 @@ export class DecisionReporter implements AsyncDisposable {
     const { clock, random, logger } = this.#options;
     while (!this.#abort.signal.aborted) {
       await this.#somethingWaits();
+      if (this.#abort.signal.aborted) return;
       const reason = await this.#session();
       if (this.#abort.signal.aborted) return;
       logger.warn('decisions cannot be reported, they stay here', {

@@ -98,7 +98,6 @@ export class FeedClient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abort.abort(new Error('the subscriber stops'));
-    this.#stream?.end();
     await this.#running;
   }
 
@@ -141,6 +140,7 @@ export class FeedClient implements AsyncDisposable {
   /** One connection, from its opening to its end; resolves with why it ended. */
   #session(onAlive: () => void): Promise<string> {
     const { clock } = this.#options;
+    const { signal } = this.#abort;
     return new Promise((resolve) => {
       let stream: FeedStream;
       try {
@@ -149,6 +149,9 @@ export class FeedClient implements AsyncDisposable {
         resolve(messageOf(error));
         return;
       }
+      // Also a stream on which nothing has been heard yet must end.
+      const onAbort = () => stream.end();
+      signal.addEventListener('abort', onAbort, { once: true });
       let silence: Scheduled | undefined;
       const awaitWord = () => {
         silence?.cancel();
@@ -162,6 +165,7 @@ export class FeedClient implements AsyncDisposable {
       });
       stream.onEnd((error) => {
         silence?.cancel();
+        signal.removeEventListener('abort', onAbort);
         if (this.#stream === stream) this.#stream = undefined;
         resolve(error === undefined ? 'the stream ended' : messageOf(error));
       });

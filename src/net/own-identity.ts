@@ -28,8 +28,8 @@ export interface OwnIdentityOptions {
 export interface JoinOptions {
   readonly requester: SvidRequester;
   readonly signal: AbortSignal;
-  /** Told why there is no SVID yet, once for every attempt. */
-  readonly onFailed: (reason: string) => void;
+  /** Told why there is no SVID yet, once for every attempt; attempts repeat until one succeeds. */
+  readonly onFailed: (error: Error) => void;
 }
 
 export interface RenewOptions {
@@ -85,7 +85,7 @@ export class OwnIdentity {
         return identity;
       } catch (error) {
         join.signal.throwIfAborted();
-        join.onFailed(messageOf(error));
+        join.onFailed(error instanceof Error ? error : new Error(String(error)));
         const pauseMs = Math.min(joinPauseMsMax, joinPauseMsMin * 2 ** Math.min(attempt, 10));
         await sleep(clock, pauseMs * random.fraction(), join.signal);
       }

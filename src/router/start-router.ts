@@ -161,7 +161,7 @@ async function ownIdentity(
   const known = await OwnIdentity.fromDisk(identityOptions);
   if (known !== undefined) return known;
   using join_ = joining(config, globalBundle, options.clock);
-  const onFailed = (reason: string) => options.logger.warn('not joined yet', { reason });
+  const onFailed = (error: unknown) => options.logger.warn('not joined yet', { reason: messageOf(error) });
   return await OwnIdentity.join(identityOptions, { requester: join_.requester, signal, onFailed });
 }
 

@@ -49,6 +49,11 @@ export const errorCodes = {
     meaning: 'The authority does not sign: its own certificate, the key or the name do not allow it.',
     action: 'Renew the root or intermediate that the message names.',
   },
+  svid_unexpected: {
+    meaning:
+      "The authority issued an SVID for another identity than the one that was asked for: the join token is another workload's.",
+    action: 'Create a join token for the SPIFFE ID that this process is configured as, and give it that one.',
+  },
   svid_unreadable: {
     meaning: 'The SVID in a directory is missing, torn or does not fit its key.',
     action: 'Join again with a new token.',

@@ -12,6 +12,7 @@ import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import { ControlPlaneLink } from './control-plane-link.ts';
+import { joinProblem } from './join-problem.ts';
 import type { SidecarConfig } from './sidecar-config.ts';
 import type { SidecarState } from './sidecar-state.ts';
 
@@ -68,7 +69,7 @@ export class Membership implements AsyncDisposable {
     const identityOptions = await this.#identityOptions();
     const identity = await OwnIdentity.fromDisk(identityOptions);
     if (identity !== undefined) return await this.#enter(identity);
-    this.#options.onIdentity('no SVID yet');
+    this.#options.onIdentity('no SVID yet; asking the control plane for one');
     this.#joining = this.#join(identityOptions);
   }
 
@@ -94,13 +95,12 @@ export class Membership implements AsyncDisposable {
   }
 
   async #join(identityOptions: OwnIdentityOptions): Promise<void> {
-    const { onIdentity } = this.#options;
+    const { onIdentity, config, id } = this.#options;
     const { signal } = this.#abort;
+    const onFailed = (error: unknown) => onIdentity(joinProblem(error, config, id));
     try {
       using joining = this.#link.joining(identityOptions.startBundles, () => this.#joinToken());
-      await this.#enter(
-        await OwnIdentity.join(identityOptions, { requester: joining.requester, signal, onFailed: onIdentity }),
-      );
+      await this.#enter(await OwnIdentity.join(identityOptions, { requester: joining.requester, signal, onFailed }));
     } catch (error) {
       if (!signal.aborted) onIdentity(messageOf(error));
     }

@@ -74,7 +74,7 @@ describe('own identity', () => {
     };
     let joined: OwnIdentity | undefined;
     const { signal } = new AbortController();
-    const join = { requester: late, signal, onFailed: (reason: string) => failures.push(reason) };
+    const join = { requester: late, signal, onFailed: ({ message }: Error) => failures.push(message) };
     void OwnIdentity.join(options, join).then((identity) => {
       joined = identity;
     });

@@ -1,0 +1,28 @@
+import type { SpiffeId } from '#certs/spiffe-id.ts';
+import { isCellmeshError, messageOf } from '#runtime/errors.ts';
+import type { SidecarConfig } from './sidecar-config.ts';
+
+type JoinSettings = Pick<SidecarConfig, 'controlPlane' | 'joinToken'>;
+
+/**
+ * Why there is no SVID yet and what to do, in one line. The same cause gives the same words at every attempt: a condition is logged when its
+ * words change, and a sidecar tries for as long as it must.
+ */
+export function joinProblem(error: unknown, { controlPlane, joinToken }: JoinSettings, id: SpiffeId): string {
+  const where = `${controlPlane.host}:${controlPlane.port}`;
+  if (!isCellmeshError(error)) return messageOf(error);
+  switch (error.code) {
+    case 'peer_refused':
+      return `${where} is not the control plane of this cell (${error.message}); check --control-plane and --trust-bundle`;
+    case 'join_token_rejected':
+      return `${error.message} with 'cellmesh join-token create ${id}' and write it to ${joinToken}`;
+    case 'svid_unexpected':
+      return `${error.message}; the join token in ${joinToken} is another workload's`;
+    case 'rpc_rate_limited':
+      return 'the control plane is asked too often from this address; trying again until it answers';
+    case 'rpc_unavailable':
+      return `the control plane does not answer (${error.message}); trying again until it does`;
+    default:
+      return error.message;
+  }
+}
