@@ -32,7 +32,7 @@ export interface FeedClientOptions {
 
 /** All subscribers of a publisher that comes back must not come at once. */
 export const reconnectMsMax = 10_000;
-/** After the first loss a reconnect is quick: mostly it was one connection, not the publisher. */
+/** After the first loss a reconnect is quick: mostly it was one connection, not the publisher. It doubles with each further one. */
 const firstReconnectMsMax = 1_000;
 /** Three heartbeats missed. */
 export const silenceMsMax = 15_000;
@@ -72,9 +72,9 @@ export class FeedClient implements AsyncDisposable {
     return this.#options.clock.now() - this.#confirmedAt;
   }
 
-  /** Whether what is held is older than it may be: what depends on it is refused. */
+  /** Whether what is held, or was found on disk, is older than it may be: what depends on it is refused. Who never held anything is not stale. */
   get isStale(): boolean {
-    return this.ageMs > ageMsMax;
+    return Number.isFinite(this.#confirmedAt) && this.ageMs > ageMsMax;
   }
 
   holds(type: FeedType): boolean {
@@ -110,6 +110,7 @@ export class FeedClient implements AsyncDisposable {
     try {
       const found = await lastGood.read(type);
       if (found === undefined) return;
+      this.#confirmedAt = Math.max(this.#confirmedAt, found.confirmedAt);
       if (clock.now() - found.confirmedAt > ageMsMax) {
         logger.warn('the last good snapshot is too old to be used', {
           type,
@@ -118,7 +119,6 @@ export class FeedClient implements AsyncDisposable {
         return;
       }
       this.#take(found.snapshot);
-      this.#confirmedAt = Math.max(this.#confirmedAt, found.confirmedAt);
     } catch (error) {
       logger.warn('the last good snapshot cannot be used', { type, reason: messageOf(error) });
     }
@@ -131,7 +131,7 @@ export class FeedClient implements AsyncDisposable {
         losses = 0;
       });
       if (this.#abort.signal.aborted) return;
-      const pauseMs = random.fraction() * (losses++ === 0 ? firstReconnectMsMax : reconnectMsMax);
+      const pauseMs = random.fraction() * Math.min(reconnectMsMax, firstReconnectMsMax * 2 ** losses++);
       logger.warn(`no feed from ${publisher}`, { reason, againInMs: Math.round(pauseMs) });
       await sleep(clock, pauseMs, this.#abort.signal).catch(() => {});
     }

@@ -124,8 +124,8 @@ export class Inbound {
 
   #policyNow(record: OpenRecord): ActivePolicy {
     const policy = this.#options.policy.current;
-    if (policy === undefined) throw new Refused('policy_missing', 'call', 'a policy snapshot', 'none yet');
     if (this.#options.isStale()) throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
+    if (policy === undefined) throw new Refused('policy_missing', 'call', 'a policy snapshot', 'none yet');
     record.service = policy.snapshot.service.name;
     record.policyVersion = policy.snapshot.version;
     return policy;

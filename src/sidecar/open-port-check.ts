@@ -5,6 +5,8 @@ import type { Logger } from '#runtime/logger.ts';
 
 /** Often enough to notice an application that was restarted with another listener, rare enough to cost nothing. */
 export const openPortCheckEveryMs = 30_000;
+/** While one is open this pod gets no traffic: it should come back soon after it was closed. */
+export const openPortRetryMs = 2_000;
 /** A dial to one's own address is answered in microseconds; only a packet filter that drops makes it wait. */
 const dialTimeoutMs = 1_000;
 
@@ -50,8 +52,10 @@ export class OpenPortCheck implements Disposable {
       .flatMap((address) => ports.map((port) => ({ address, port })));
     const answers = await Promise.all(targets.map((target) => this.#answers(target)));
     if (this.#abort.signal.aborted) return;
-    onResult(targets.filter((_, index) => answers[index]).map(format));
-    this.#timer = clock.schedule(openPortCheckEveryMs, () => void this.#round());
+    const open = targets.filter((_, index) => answers[index]).map(format);
+    onResult(open);
+    const pauseMs = open.length > 0 ? openPortRetryMs : openPortCheckEveryMs;
+    this.#timer = clock.schedule(pauseMs, () => void this.#round());
   }
 
   #answers({ address, port }: { address: string; port: number }): Promise<boolean> {
