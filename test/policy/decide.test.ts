@@ -17,8 +17,15 @@ import { parseScopeList, ScopeSet } from '#tokens/scope.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 
 const directory = join(import.meta.dirname, '../../examples/messaging/policy');
+/** The example, with one route more that is sensitive. */
 const documents = readdirSync(directory).map((file) =>
-  readDocuments(readFileSync(join(directory, file), 'utf8'), file),
+  readDocuments(
+    readFileSync(join(directory, file), 'utf8').replace(
+      'scopes: [deliveries:cancel]',
+      'scopes: [deliveries:cancel]\n      sensitive: true',
+    ),
+    file,
+  ),
 );
 const cell = documents.flatMap(({ cells }) => cells)[0]!;
 const compiled = compileCell(

@@ -39,7 +39,7 @@ ${curl(all!)} -X DELETE ${url}/<id of a message>
 ./cellmesh token mint${flag} > ${token}
 ./cellmesh call${flag} --as messaging/delivery --token ${token} http://messaging/messages/1
 
-# A token for another cell: 401 token_audience
+# A token for another cell: 421 wrong_cell
 ./cellmesh token mint${flag} --cell cell-2 > ${token}
 ./cellmesh call${flag} --as router --token ${token} http://api/v1/messages/1
 

@@ -3,14 +3,18 @@ import { join } from 'node:path';
 import { fetch } from 'undici';
 import { ControlPlane } from '#api/generated/cellmesh/controlplane/v1/control_plane_pb.ts';
 import { IdentityAdmin } from '#api/generated/cellmesh/identity/v1/identity_pb.ts';
-import { readTextFile, writePrivateFile } from '#certs/private-file.ts';
+import { Authority } from '#certs/authority.ts';
+import { writePrivateFile } from '#certs/private-file.ts';
 import { routerId } from '#certs/reserved-ids.ts';
+import { openRootSigner } from '#certs/root-signer-file.ts';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { readSvid } from '#certs/svid.ts';
+import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { openWebCertificate } from '#certs/web-certificate.ts';
 import { systemClock } from '#runtime/clock.ts';
 import type { Address } from '#runtime/config.ts';
 import { messageOf } from '#runtime/errors.ts';
+import { systemRandom } from '#runtime/random.ts';
 import {
   cellId,
   globalTrustDomain,
@@ -39,8 +43,8 @@ const readyMsMax = 60_000;
 const svidRemainderMsMin = 10 * 60_000;
 
 /**
- * Starts the processes in the order in which they need each other, and gives each what it needs for its first trust. They end in the opposite
- * order, with `stack`.
+ * Starts the processes in the order in which they need each other, those who are called before those who call, and gives each what it needs
+ * for its first trust. They end in the opposite order, with `stack`: the edge first, so that nothing in flight is cut off.
  */
 export async function startCell(
   installation: Installation,
@@ -67,18 +71,27 @@ export async function startCell(
     await child.whenReady(() => readiness(identity.health), readyMsMax);
   });
   await progress.step('control plane', async () => {
-    const child = start(await roleSpec('control-plane', installation));
-    await child.whenReady(() => liveness(controlPlane.health), readyMsMax);
+    // Before its first word to identity, so that it is no stranger there.
     const cell = {
       cellId,
       trustDomain,
-      trustBundle: await readTextFile(join(controlPlane.stateDir, 'trust-bundle.json')),
+      trustBundle: serializeTrustBundle(await cellBundle(installation)),
       controlPlaneHost: controlPlane.listen.host,
       controlPlanePort: controlPlane.listen.port,
     };
     await atIdentity(options, (client) => client.call(IdentityAdmin.method.registerCell, { cell }));
+    const child = start(await roleSpec('control-plane', installation));
     await child.whenReady(() => readiness(controlPlane.health), readyMsMax);
   });
+  for (const service of services.toReversed()) {
+    await progress.step(`${service.name}, and its sidecar`, async () => {
+      const application = start(applicationSpec(service, installation));
+      await ensureJoinToken(service.stateDir, () => createJoinToken(service.id, options));
+      const sidecar = start(await roleSpec('sidecar', installation, service));
+      await application.whenReady(() => openness(service), readyMsMax);
+      await sidecar.whenReady(() => readiness(service.health), readyMsMax);
+    });
+  }
   const edge = await progress.step('router', async () => {
     const certificate = await openWebCertificate({
       directory: router.edgeDir,
@@ -94,19 +107,17 @@ export async function startCell(
     await child.whenReady(() => readiness(router.health), readyMsMax);
     return certificate;
   });
-  for (const service of services) {
-    await progress.step(`${service.name}, and its sidecar`, async () => {
-      const application = start(applicationSpec(service, installation));
-      await ensureJoinToken(service.stateDir, () => createJoinToken(service.id, options));
-      const sidecar = start(await roleSpec('sidecar', installation, service));
-      await application.whenReady(() => openness(service), readyMsMax);
-      await sidecar.whenReady(() => readiness(service.health), readyMsMax);
-    });
-  }
   const demo = await ensureDemo(installation);
   const edgeAuthority = edge.caFile;
   await progress.step("a customer's call through all of them", () => firstCall({ installation, demo, edgeAuthority }));
   return { demo, edgeAuthority, processes };
+}
+
+/** The roots of the cell. The first start makes the root that the control plane will find. */
+async function cellBundle({ controlPlane }: Installation): Promise<TrustBundle> {
+  const surroundings = { trustDomain, clock: systemClock, random: systemRandom };
+  const rootSigner = await openRootSigner(join(controlPlane.stateDir, 'root'), surroundings);
+  return (await Authority.create({ rootSigner, ...surroundings })).bundle.current;
 }
 
 function createJoinToken(spiffeId: SpiffeId, options: { state: string; region: string }) {
@@ -129,15 +140,6 @@ async function readiness({ host, port }: Address): Promise<string | undefined> {
     const response = await fetch(`http://${host}:${port}/readyz`);
     const { reasons } = (await response.json()) as { reasons: readonly string[] };
     return reasons.length === 0 ? undefined : reasons.join('; ');
-  } catch (error) {
-    return `${host}:${port} does not answer: ${messageOf(error)}`;
-  }
-}
-
-async function liveness({ host, port }: Address): Promise<string | undefined> {
-  try {
-    const { ok } = await fetch(`http://${host}:${port}/healthz`);
-    return ok ? undefined : 'it does not say that it is alive';
   } catch (error) {
     return `${host}:${port} does not answer: ${messageOf(error)}`;
   }

@@ -120,7 +120,8 @@ export class SupervisedProcess {
     this.#log.write(`${line}\n`);
     const { level, message, reason, error, time: _, role: _role, ...fields } = parseLine(line);
     if (level === undefined) this.#lastLine = line;
-    if (level !== 'warn' && level !== 'error') return;
+    // What is missing while everything starts is said by whoever waits for it.
+    if (!this.#isSettled || this.#isStopping || (level !== 'warn' && level !== 'error')) return;
     const why = reason ?? (error as { message?: unknown } | undefined)?.message;
     const rest = Object.entries(fields).map(([name, value]) => `${name}=${String(value)}`);
     this.#events.onWarning(this.spec.name, [`${message}${why === undefined ? '' : `: ${why}`}`, ...rest].join(' '));
