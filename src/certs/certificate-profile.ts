@@ -113,7 +113,7 @@ export function encodeToBeSigned(profile: CertificateProfile, algorithm: Signatu
 }
 
 /** The leftmost 160 bits of the SHA-256 of the SubjectPublicKeyInfo (RFC 7093 2: methods 1 and 4 taken together). */
-function keyIdOf(publicKey: KeyObject): Buffer {
+export function keyIdOf(publicKey: KeyObject): Buffer {
   return createHash('sha256')
     .update(publicKey.export({ format: 'der', type: 'spki' }))
     .digest()
@@ -135,22 +135,22 @@ function authorityName(kind: 'root' | 'intermediate', publicKey: KeyObject): Der
   );
 }
 
-function extension(id: string, critical: boolean, value: Der): Der {
+export function extension(id: string, critical: boolean, value: Der): Der {
   return sequence(oid(id), ...(critical ? [boolean(true)] : []), octetString(encodeDer(value)));
 }
 
 /** A named BIT STRING: trailing zero bits are not written (X.690 11.2.2). */
-function keyUsage(...usages: readonly KeyUsage[]): Der {
+export function keyUsage(...usages: readonly KeyUsage[]): Der {
   const indexes = usages.map((usage) => keyUsages.indexOf(usage));
   const bits = indexes.reduce((sum, index) => sum | (0x80 >> index), 0);
   return extension(oids.keyUsage, true, bitString(Buffer.from([bits]), 7 - Math.max(...indexes)));
 }
 
-function subjectKeyIdentifier(publicKey: KeyObject): Der {
+export function subjectKeyIdentifier(publicKey: KeyObject): Der {
   return extension(oids.subjectKeyIdentifier, false, octetString(keyIdOf(publicKey)));
 }
 
-function authorityKeyIdentifier(keyId: Buffer): Der {
+export function authorityKeyIdentifier(keyId: Buffer): Der {
   return extension(oids.authorityKeyIdentifier, false, sequence(primitive(contextTag(0, 'primitive'), keyId)));
 }
 

@@ -98,6 +98,7 @@ export async function startCell(
       names: ['localhost', globalTrustDomain, `*.${globalTrustDomain}`],
       addresses: ['127.0.0.1', '::1'],
       clock: systemClock,
+      random: systemRandom,
     });
     const request = { spiffeId: routerId(globalTrustDomain, region, router.instance) };
     await ensureJoinToken(router.stateDir, () =>
@@ -108,7 +109,7 @@ export async function startCell(
     return certificate;
   });
   const demo = await ensureDemo(installation);
-  const edgeAuthority = edge.caFile;
+  const edgeAuthority = edge.authorityFile;
   await progress.step("a customer's call through all of them", () => firstCall({ installation, demo, edgeAuthority }));
   return { demo, edgeAuthority, processes };
 }
