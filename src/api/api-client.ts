@@ -16,6 +16,7 @@ import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { Watch } from '#runtime/watch.ts';
+import { explainUnreachable } from './explain-unreachable.ts';
 import { grpcMethod } from './grpc-bridge.ts';
 import { type GrpcStream, type MessageStream, messageStream } from './message-stream.ts';
 import { fromServiceError } from './rpc-error.ts';
@@ -35,19 +36,27 @@ export const callTimeoutMs = 10_000;
 const messageBytesMax = 16 * 1024 * 1024;
 const keepaliveMs = 20_000;
 
+interface Channel {
+  readonly identity: TlsIdentity | AnonymousIdentity;
+  readonly client: Client;
+  openStreams: number;
+}
+
 /**
  * Calls one authority over mutual TLS. A channel presents one SVID; when the identity changes, later calls take a new channel and
  * streams that are open keep the old one until they end.
  */
 export class ApiClient implements Disposable {
   readonly #options: ApiClientOptions;
-  #channel: { readonly identity: TlsIdentity | AnonymousIdentity; readonly client: Client } | undefined;
+  readonly #abort = new AbortController();
+  readonly #channels = new Set<Channel>();
+  #current: Channel | undefined;
 
   constructor(options: ApiClientOptions) {
     this.#options = options;
   }
 
-  /** @throws CellmeshError: the server's typed error, or `rpc_unavailable`, `rpc_internal` */
+  /** @throws CellmeshError: the server's typed error, `peer_refused` with the rule that the server breaks, `rpc_unavailable`, `rpc_internal` */
   call<M extends DescMethodUnary>(
     method: M,
     request: MessageInitShape<M['input']>,
@@ -56,7 +65,7 @@ export class ApiClient implements Disposable {
     return new Promise((resolve, reject) => {
       const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
       const deadline = new Date(this.#options.clock.now() + callTimeoutMs);
-      const call = this.#client().makeUnaryRequest<Message, Message>(
+      const call = this.#channel().client.makeUnaryRequest<Message, Message>(
         path,
         requestSerialize,
         responseDeserialize,
@@ -64,7 +73,7 @@ export class ApiClient implements Disposable {
         { deadline },
         (error, response) => {
           signal?.removeEventListener('abort', onAbort);
-          if (error !== null) reject(fromServiceError(error));
+          if (error !== null) void this.#explained(fromServiceError(error)).then(reject);
           else resolve(response as MessageShape<M['output']>);
         },
       );
@@ -78,12 +87,18 @@ export class ApiClient implements Disposable {
     method: M,
   ): MessageStream<MessageShape<M['output']>, MessageInitShape<M['input']>> {
     const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
-    const call = this.#client().makeBidiStreamRequest<Message, Message>(path, requestSerialize, responseDeserialize);
+    const channel = this.#channel();
+    const call = channel.client.makeBidiStreamRequest<Message, Message>(path, requestSerialize, responseDeserialize);
+    this.#holdOpen(channel, call);
     const stream = messageStream(call as unknown as GrpcStream<MessageShape<M['output']>, Message>, {
       fail: () => call.cancel(),
       translate: fromServiceError,
     });
-    return { ...stream, send: (message) => stream.send(create(method.input, message)) };
+    return {
+      ...stream,
+      send: (message) => stream.send(create(method.input, message)),
+      onEnd: (handler) => this.#onEnd(stream, handler),
+    };
   }
 
   /** A stream of answers to one request. */
@@ -92,12 +107,14 @@ export class ApiClient implements Disposable {
     request: MessageInitShape<M['input']>,
   ): MessageStream<MessageShape<M['output']>, never> {
     const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
-    const call: ClientReadableStream<Message> = this.#client().makeServerStreamRequest<Message, Message>(
+    const channel = this.#channel();
+    const call: ClientReadableStream<Message> = channel.client.makeServerStreamRequest<Message, Message>(
       path,
       requestSerialize,
       responseDeserialize,
       create(method.input, request),
     );
+    this.#holdOpen(channel, call);
     const readable = Object.assign(call, { write: () => false, end: () => call.cancel() });
     return messageStream(readable as unknown as GrpcStream<MessageShape<M['output']>, never>, {
       fail: () => call.cancel(),
@@ -106,17 +123,46 @@ export class ApiClient implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#channel?.client.close();
-    this.#channel = undefined;
+    this.#abort.abort(new Error('the client is closed'));
+    for (const { client } of this.#channels) client.close();
+    this.#channels.clear();
+    this.#current = undefined;
   }
 
-  #client(): Client {
+  #channel(): Channel {
     const identity = this.#options.identity.current;
-    if (this.#channel?.identity === identity) return this.#channel.client;
-    // Calls that are open on it finish.
-    this.#channel?.client.close();
-    this.#channel = { identity, client: this.#connect(identity) };
-    return this.#channel.client;
+    if (this.#current?.identity === identity) return this.#current;
+    const former = this.#current;
+    this.#current = { identity, client: this.#connect(identity), openStreams: 0 };
+    this.#channels.add(this.#current);
+    if (former !== undefined) this.#closeIfDone(former);
+    return this.#current;
+  }
+
+  /** A channel that is closed lets its streams go on and answers no more keep-alive pings: it would lose them. */
+  #holdOpen(channel: Channel, call: { once(event: 'status', listener: () => void): unknown }): void {
+    channel.openStreams++;
+    call.once('status', () => {
+      channel.openStreams--;
+      this.#closeIfDone(channel);
+    });
+  }
+
+  #closeIfDone(channel: Channel): void {
+    if (channel === this.#current || channel.openStreams > 0) return;
+    channel.client.close();
+    this.#channels.delete(channel);
+  }
+
+  #onEnd(stream: Pick<MessageStream<never, never>, 'onEnd'>, handler: (error: Error | undefined) => void): void {
+    stream.onEnd((error) => {
+      if (!(error instanceof CellmeshError)) handler(error);
+      else void this.#explained(error).then(handler);
+    });
+  }
+
+  #explained(error: CellmeshError): Promise<CellmeshError> {
+    return explainUnreachable(error, this.#options, this.#abort.signal);
   }
 
   #connect(identity: TlsIdentity | AnonymousIdentity): Client {

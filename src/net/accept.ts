@@ -216,6 +216,7 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
       bundles: this.#options.identity,
       clock,
       graceMs: this.#limits.drainGraceMs,
+      isDialed: false,
       onDrain: (reason) => onDrain?.(connection, reason),
     });
     this.#guards.set(socket, guard);

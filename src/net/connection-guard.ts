@@ -20,6 +20,8 @@ export type DrainReason = 'certificate_ends' | 'bundle_changed' | 'listener_clos
 export const drainGraceMs = 10_000;
 /** Certificates that live minutes only (tests, drills) drain for a tenth of what is left, not for longer than they live. */
 const drainShareOfLife = 0.1;
+/** The side that opened a connection begins its end this much earlier, in graces (RFC 9110 9.2.2: a POST that crossed a close is lost). */
+const dialedGraces = 2;
 
 export interface GuardOptions {
   readonly socket: TLSSocket;
@@ -30,6 +32,8 @@ export interface GuardOptions {
   readonly bundles: Watch<{ readonly bundles: TrustBundles }>;
   readonly clock: Clock;
   readonly graceMs: number;
+  /** Whether this side opened the connection. It stops using it first: a server that closes an idle one may cross a request on its way. */
+  readonly isDialed: boolean;
   /** Called once. Whoever uses the socket stops beginning new work on it and ends it; after the grace it is destroyed. */
   readonly onDrain: (reason: DrainReason) => void;
 }
@@ -47,10 +51,11 @@ export class ConnectionGuard {
   #isDraining = false;
 
   constructor(options: GuardOptions) {
-    const { svid, ownNotAfter, clock, graceMs, socket } = options;
+    const { svid, ownNotAfter, clock, graceMs, socket, isDialed } = options;
     this.#options = options;
     this.#endsAt = Math.min(ownNotAfter ?? Number.POSITIVE_INFINITY, svid?.notAfter ?? Number.POSITIVE_INFINITY);
-    this.#drainsAt = this.#endsAt - Math.min(graceMs, Math.max(0, this.#endsAt - clock.now()) * drainShareOfLife);
+    const leftMs = Math.max(0, this.#endsAt - clock.now());
+    this.#drainsAt = this.#endsAt - (isDialed ? dialedGraces : 1) * Math.min(graceMs, leftMs * drainShareOfLife);
     this.#unsubscribe = options.bundles.subscribe(({ bundles }) => this.#onBundles(bundles));
     socket.once('close', () => this.#release());
     this.#awaitEnd();

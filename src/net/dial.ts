@@ -112,6 +112,7 @@ function establish(options: DialOptions, identity: TlsIdentity | AnonymousIdenti
     bundles: options.identity,
     clock,
     graceMs: options.drainGraceMs ?? drainGraceMs,
+    isDialed: true,
     onDrain: onDrain ?? (() => undefined),
   });
   return Object.freeze({ socket, peer });

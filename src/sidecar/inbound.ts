@@ -100,6 +100,8 @@ export class Inbound {
     const target = canonicalTarget(request.path);
     record.path = target.path;
 
+    // Before the token: what cannot be judged for want of keys is no fault of whoever sent it.
+    const policy = this.#policyNow(record);
     const text = tokenTextOf(request);
     const token = text === undefined ? undefined : (tokens.lookup(text) ?? (await tokens.verify(text)));
     if (token !== undefined) {
@@ -110,7 +112,6 @@ export class Inbound {
     const left = isRouter ? undefined : leftOf(request);
     if (left !== undefined) record.left = left.text;
 
-    const policy = this.#policyNow(record);
     const port = portOf(policy, request);
 
     const { method } = request;

@@ -1,5 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { ApiClient } from '#api/api-client.ts';
 import { IdentityAdmin, IdentityEdge } from '#api/generated/cellmesh/identity/v1/identity_pb.ts';
 import { DecisionLog } from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
@@ -30,6 +31,7 @@ import {
 } from './application.ts';
 import { eventually } from './eventually.ts';
 import { globalTrustDomain, startIdentitySetting, tokenIssuer } from './identity-setting.ts';
+import { MeshClient } from './mesh-client.ts';
 import {
   cellDocument,
   chainHandler,
@@ -65,8 +67,16 @@ export interface Cell extends AsyncDisposable {
   /** Holds the cell document and the manifests. */
   readonly manifestsDir: string;
   mint(change?: TokenChange): Promise<string>;
+  /** One more key of the router, known to identity. */
+  addSigningKey(): Promise<SigningKey>;
+  /** The trust bundle of the global domain, as the control plane reads it when it starts. */
+  readonly globalBundleFile: string;
   callAs(svid: Svid, service: ServiceName, call: HttpCall): Promise<HttpResponse>;
   callAsRouter(call: HttpCall & { token?: string }): Promise<HttpResponse>;
+  /** Connections to a sidecar that stay open from call to call, presenting the router's SVID. */
+  routerClient(service: ServiceName): Promise<MeshClient>;
+  /** One connection to a sidecar, presenting the router's SVID; the test ends it. */
+  dialAsRouter(service: ServiceName): Promise<Duplex>;
   /** The SVID of a service, from its state directory. */
   svidOf(service: ServiceName): Promise<Svid>;
   /** What the control plane was told; waits for it. */
@@ -169,8 +179,9 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
         const stopped = sidecar;
         if (stopped === undefined) return;
         for (const [port, number] of Object.entries(stopped.ports)) fixed[port] = `127.0.0.1:${number ?? 0}`;
-        sidecar = undefined;
+        // Until it has ended its application goes on calling through it.
         await stopped[Symbol.asyncDispose]();
+        sidecar = undefined;
       },
       async startSidecar(more = {}) {
         const flags = {
@@ -216,10 +227,23 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
     },
     manifestsDir,
     mint: (change = {}) => mintTestToken(signingKey, change),
+    addSigningKey: () => registerKey(identity.client(routerSvid), routerSvid.id),
+    globalBundleFile: join(root, 'identity', 'trust-bundle.json'),
     callAs,
     callAsRouter: ({ token, ...call }) => {
       const headers = { ...(token !== undefined && { 'cellmesh-token': token }), ...call.headers };
       return callAs(routerSvid, 'api', { path: '/v1/messages', ...call, headers });
+    },
+    routerClient: async (service) => {
+      const source = new WatchSource<TlsIdentity>({ svid: routerSvid, bundles: await trusted() });
+      const port = () => services[service].sidecar.ports.inbound!;
+      return stack.use(new MeshClient({ identity: source, expect: services[service].id, port }));
+    },
+    dialAsRouter: async (service) => {
+      const source = new WatchSource<TlsIdentity>({ svid: routerSvid, bundles: await trusted() });
+      const { id: expect, sidecar } = services[service];
+      const port = sidecar.ports.inbound!;
+      return (await dialMtls({ host: '127.0.0.1', port, identity: source, expect, alpn: ['http/1.1'], clock })).socket;
     },
     svidOf: async (service) => (await readSvid(join(services[service].stateDir, 'svid'), clock.now())).svid,
     findDecision: async (id) => {
