@@ -3,6 +3,8 @@ export interface Candidate extends AsyncDisposable {
   readonly name: string;
   /** Where the load generator connects (always a plain HTTP/1.1 port on loopback). */
   readonly target: { readonly port: number; readonly host: string };
+  /** What requests carry beside the ordinary fields. */
+  readonly fields?: Readonly<Record<string, string>>;
   /** Process ids whose CPU time is the work of the hop that accepts mTLS and dials the backend; empty for none. */
   readonly inboundPids: readonly number[];
   /** Process ids of the hop that accepts the load generator's connections and dials mTLS. */

@@ -99,7 +99,7 @@ async function measure(
       const taken = await takeRound(load, candidate, {
         ...scenario.request,
         ...candidate.target,
-        fields,
+        fields: { ...fields, ...candidate.fields },
         connections,
         durationMs: 1000,
       });
