@@ -33,13 +33,13 @@ export async function ownSvid({ authority, id, ...options }: OwnSvidOptions): Pr
 
 /**
  * An SVID for somebody whom this process vouches for itself, the first administrator, kept in `directory` and renewed there for as long as
- * the process runs: a command that reads it finds one that is good.
+ * the process runs: a command that reads it finds one that is good. Disposed, nothing is written any more, and what was begun is done.
  */
 export async function ownSvidOnDisk(
   directory: string,
   bundles: Watch<TrustBundles>,
   options: OwnSvidOptions,
-): Promise<void> {
+): Promise<AsyncDisposable> {
   const svid = await ownSvid(options);
   let writing = writeSvid(directory, { svid: svid.current, bundles: bundles.current });
   await writing;
@@ -49,8 +49,13 @@ export async function ownSvidOnDisk(
       .then(() => writeSvid(directory, { svid: svid.current, bundles: bundles.current }))
       .catch((error: unknown) => options.logger.error('an SVID cannot be stored', { directory, error }));
   };
-  svid.subscribe(write);
-  bundles.subscribe(write);
+  const unsubscribes = [svid.subscribe(write), bundles.subscribe(write)];
+  return {
+    async [Symbol.asyncDispose]() {
+      for (const unsubscribe of unsubscribes) unsubscribe();
+      await writing;
+    },
+  };
 }
 
 function requesterFor(authority: Authority, id: SpiffeId): SvidRequester {

@@ -18,7 +18,7 @@ export interface CellTrust {
   readonly authority: Authority;
   readonly bundles: Watch<TrustBundles>;
   readonly identity: Watch<TlsIdentity>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** What operators and sidecars of this machine find in the state directory. */
@@ -51,8 +51,17 @@ export async function openCellTrust(
     serializeTrustBundle(authority.bundle.current),
   );
   const admin = { authority, id: adminId(trustDomain, config.operator), signal, ...dependencies };
-  await ownSvidOnDisk(join(config.stateDir, controlPlaneFiles.admin), bundles, admin);
-  return { authority, bundles, ...watchTlsIdentity(svid, bundles) };
+  const adminOnDisk = await ownSvidOnDisk(join(config.stateDir, controlPlaneFiles.admin), bundles, admin);
+  const own = watchTlsIdentity(svid, bundles);
+  return {
+    authority,
+    bundles,
+    identity: own.identity,
+    async close() {
+      own.close();
+      await adminOnDisk[Symbol.asyncDispose]();
+    },
+  };
 }
 
 function openRoot(

@@ -17,7 +17,7 @@ export interface GlobalTrust {
   readonly identity: Watch<TlsIdentity>;
   /** Takes the roots of the registered cells into account, whose control planes call here. */
   setCells(cells: CellDirectory): void;
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** What operators and control planes of this machine find in the state directory. */
@@ -39,6 +39,15 @@ export async function openGlobalTrust(
   const svid = await ownSvid({ authority, id: identityId(trustDomain, region), signal, ...dependencies });
   await writePrivateFile(join(stateDir, identityFiles.trustBundle), serializeTrustBundle(authority.bundle.current));
   const admin = { authority, id: adminId(trustDomain, operator), signal, ...dependencies };
-  await ownSvidOnDisk(join(stateDir, identityFiles.admin), bundles, admin);
-  return { authority, ...watchTlsIdentity(svid, bundles), setCells: (known) => bundles.set(all(known)) };
+  const adminOnDisk = await ownSvidOnDisk(join(stateDir, identityFiles.admin), bundles, admin);
+  const own = watchTlsIdentity(svid, bundles);
+  return {
+    authority,
+    identity: own.identity,
+    setCells: (known) => bundles.set(all(known)),
+    async close() {
+      own.close();
+      await adminOnDisk[Symbol.asyncDispose]();
+    },
+  };
 }
