@@ -13,6 +13,7 @@ import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
 import type { CellEntry } from '#tokens/cell-directory.ts';
+import type { WireLimits } from '#wire/limit-settings.ts';
 import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 
 export interface CellLinkOptions {
@@ -20,6 +21,7 @@ export interface CellLinkOptions {
   readonly identity: Watch<TlsIdentity>;
   readonly instance: string;
   readonly stateDir: string;
+  readonly limits: WireLimits;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -44,9 +46,9 @@ export class CellLink implements AsyncDisposable {
   }
 
   private constructor(options: CellLinkOptions) {
-    const { cell, identity, clock, random, logger, instance, stateDir } = options;
+    const { cell, identity, limits, clock, random, logger, instance, stateDir } = options;
     this.cell = cell;
-    this.mesh = new MeshUpstreams({ identity, clock });
+    this.mesh = new MeshUpstreams({ identity, clock, limits: limits.responses, poolLimits: limits.pool });
     const endpoints = new WatchSource<EndpointsByService>(new Map());
     this.instances = new CalleeEndpoints(endpoints, clock);
     this.#client = new ApiClient({

@@ -1,6 +1,6 @@
 import { type Reason, statusOf } from '#policy/reasons.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
-import { respond } from '#wire/respond.ts';
+import { type GeneratedResponse, respond } from '#wire/respond.ts';
 import type { WireError, WireErrorCode } from '#wire/wire-error.ts';
 import type { OpenRecord } from './edge-decisions.ts';
 
@@ -25,13 +25,15 @@ export const edgeReasons: Readonly<Record<WireErrorCode, Reason>> = {
   exchange_aborted: 'upstream_failed',
 };
 
-/** Answers a customer: status, code and decision id. For every defect of credentials it is the same text. */
-export function answerDenial(
-  exchange: ServerExchange<unknown>,
-  { reason, decisionId, retryAfterSeconds, status = statusOf(reason) }: EdgeDenial,
-): void {
-  if (exchange.ended || exchange.responded) return;
-  respond(exchange, {
+/** Answers a customer with a denial. */
+export function answerDenial(exchange: ServerExchange<unknown>, denial: EdgeDenial): void {
+  if (!exchange.ended && !exchange.responded) respond(exchange, denialResponse(denial));
+}
+
+/** What a customer is told: status, code and decision id. For every defect of credentials it is the same text. */
+export function denialResponse(denial: EdgeDenial): GeneratedResponse {
+  const { reason, decisionId, retryAfterSeconds, status = statusOf(reason) } = denial;
+  return {
     status,
     fields: {
       'content-type': 'application/json',
@@ -40,11 +42,11 @@ export function answerDenial(
       'retry-after': retryAfterSeconds === undefined ? undefined : String(retryAfterSeconds),
     },
     body: `${JSON.stringify({ reason, decision: decisionId })}\n`,
-  });
+  };
 }
 
-/** The cell could not answer. */
-export function answerUpstreamFailure(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
+/** The cell could not answer, or the request's body could not be read. */
+export function answerFailure(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
   record.reason = edgeReasons[error.code];
   const retryAfterSeconds = error.status === 503 ? 1 : undefined;
   answerDenial(exchange, { reason: record.reason, decisionId: record.id, status: error.status, retryAfterSeconds });

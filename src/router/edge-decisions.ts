@@ -6,8 +6,9 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Counter, Metrics } from '#runtime/metrics.ts';
 import type { Random } from '#runtime/random.ts';
 import type { ExchangeOutcome } from '#wire/exchange.ts';
+import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
-import { edgeReasons } from './edge-answer.ts';
+import { denialResponse, edgeReasons } from './edge-answer.ts';
 
 /** A record while its request is under way. */
 export type OpenRecord = { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
@@ -51,12 +52,14 @@ export class EdgeDecisions {
     };
   }
 
-  /** What the engine answered by itself. */
-  refused(error: WireError): void {
+  /** A request whose head could not be read; returns the answer. */
+  refused(error: WireError): GeneratedResponse {
     const record = this.begin();
-    record.reason = edgeReasons[error.code];
+    const reason = edgeReasons[error.code];
+    record.reason = reason;
     record.failed = { condition: 'call', expected: 'clean HTTP within the limits', actual: error.message };
     this.end(record, { status: error.status, durationMs: 0 });
+    return denialResponse({ reason, decisionId: record.id, status: error.status });
   }
 
   end(record: OpenRecord, { status, durationMs }: Pick<ExchangeOutcome, 'status' | 'durationMs'>): void {

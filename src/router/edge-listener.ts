@@ -5,6 +5,8 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Address } from '#runtime/config.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { ExchangeHandler } from '#wire/exchange.ts';
+import type { WireLimits } from '#wire/limit-settings.ts';
+import type { GeneratedResponse } from '#wire/respond.ts';
 import { type ServerConnection, serveConnection } from '#wire/server-connection.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import type { EdgeClient } from './edge.ts';
@@ -13,8 +15,9 @@ export interface EdgeListenerOptions {
   readonly listen: Address;
   readonly certificate: string;
   readonly certificateKey: string;
+  readonly limits: WireLimits;
   readonly clock: Clock;
-  readonly onRefused: (error: WireError) => void;
+  readonly onRefused: (error: WireError) => GeneratedResponse;
   readonly onHandlerError: (error: unknown) => void;
 }
 
@@ -25,7 +28,6 @@ export interface EdgeListener extends AsyncDisposable {
   close(graceMs: number): Promise<void>;
 }
 
-const connectionsMax = 1_000;
 const handshakeMs = 10_000;
 
 /**
@@ -36,7 +38,8 @@ export async function listenEdge(
   handler: ExchangeHandler<EdgeClient>,
   options: EdgeListenerOptions,
 ): Promise<EdgeListener> {
-  const { clock, listen, onRefused, onHandlerError } = options;
+  const { clock, listen, limits, onRefused, onHandlerError } = options;
+  const serving = { clock, limits: limits.requests, timeouts: limits.timeouts, onRefused, onHandlerError };
   const open = new Map<TLSSocket, ServerConnection>();
   const server = createServer({
     cert: await readCertificate(options.certificate),
@@ -46,12 +49,12 @@ export async function listenEdge(
     handshakeTimeout: handshakeMs,
     noDelay: true,
   });
-  server.maxConnections = connectionsMax;
+  server.maxConnections = limits.connectionsMax;
   server.on('tlsClientError', (_, socket) => socket.destroy());
   server.on('secureConnection', (socket) => {
     const onClose = () => void open.delete(socket);
     const client = { address: socket.remoteAddress ?? 'unknown' };
-    open.set(socket, serveConnection(socket, client, handler, { clock, onRefused, onHandlerError, onClose }));
+    open.set(socket, serveConnection(socket, client, handler, { ...serving, onClose }));
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {

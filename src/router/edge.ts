@@ -11,12 +11,13 @@ import { fieldLines } from '#wire/field-lines.ts';
 import { fieldSet } from '#wire/field-names.ts';
 import { type FieldEdit, forward } from '#wire/forward.ts';
 import type { ResponseHead } from '#wire/message.ts';
+import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import type { Authentication, Authenticator } from './authenticate.ts';
 import type { CellLink } from './cell-link.ts';
 import type { CellTokens } from './cell-tokens.ts';
 import type { Cells } from './cells.ts';
-import { answerDenial, answerUpstreamFailure } from './edge-answer.ts';
+import { answerDenial, answerFailure } from './edge-answer.ts';
 import type { EdgeDecisions, OpenRecord } from './edge-decisions.ts';
 
 /** What is known of a customer's connection. */
@@ -89,8 +90,8 @@ export class Edge {
   };
 
   /** A request whose head could not be read. */
-  refused(error: WireError): void {
-    this.#options.decisions.refused(error);
+  refused(error: WireError): GeneratedResponse {
+    return this.#options.decisions.refused(error);
   }
 
   /** The path of a request, top to bottom. */
@@ -167,12 +168,12 @@ export class Edge {
       target: target.path + target.query,
       request: { drop: removedFromRequest, append: requestFields(exchange, route, token) },
       editResponse: (head) => responseEdit(head, record),
-      onUpstreamFailed: (error) => {
+      onFailed: (error) => {
         if (error.code === 'upstream_unreachable') {
           cell.instances.avoid(instance);
           if (others.length > 0) return this.#forward(asked, cell, route, target, token, others);
         }
-        answerUpstreamFailure(exchange, record, error);
+        answerFailure(exchange, record, error);
       },
     });
   }

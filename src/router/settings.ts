@@ -10,6 +10,7 @@ import {
   type Settings,
   text,
 } from '#runtime/config.ts';
+import { limitSettings } from '#wire/limit-settings.ts';
 
 /** What a cell router is started with. */
 export const routerSettings = {
@@ -29,6 +30,7 @@ export const routerSettings = {
   svidRenewal: duration('time between renewals of the SVID', 2 * 3600_000),
   drain: duration('how long requests in flight may take to end when the router stops', 10_000),
   accessLog: choice('write each decision as a JSON line to standard output', ['stdout', 'off'], 'off'),
+  ...limitSettings,
   logLevel: choice('what is logged', ['debug', 'info', 'warn', 'error'], 'info'),
 } as const satisfies Settings;
 

@@ -16,6 +16,7 @@ import { Metrics } from '#runtime/metrics.ts';
 import type { Random } from '#runtime/random.ts';
 import { generateSigningKey, type SigningKey, signingKeyFromPem, signingKeyToPem } from '#tokens/signing-key.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
+import { wireLimitsOf } from '#wire/limit-settings.ts';
 import { Authenticator } from './authenticate.ts';
 import { CellTokens } from './cell-tokens.ts';
 import { Cells } from './cells.ts';
@@ -55,6 +56,7 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
   const { clock, random } = surroundings;
   const id = routerId(config.globalTrustDomain, config.region, config.instance);
   const logger = surroundings.logger.with({ instance: config.instance });
+  const limits = wireLimitsOf(config);
   const options = { config, clock, random, logger };
   await using starting = new AsyncDisposableStack();
   const abort = new AbortController();
@@ -65,7 +67,15 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
   const identity = await ownIdentity(id, globalBundle, options, abort.signal);
   const link = starting.use(new IdentityLink(options, identity));
   const cells = starting.use(
-    new Cells({ identity: identity.tls, instance: config.instance, stateDir: config.stateDir, clock, random, logger }),
+    new Cells({
+      identity: identity.tls,
+      instance: config.instance,
+      stateDir: config.stateDir,
+      limits,
+      clock,
+      random,
+      logger,
+    }),
   );
   starting.defer(
     link.cells.subscribe((directory) => {
@@ -116,6 +126,7 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
   });
   const listener: EdgeListener = await listenEdge(edge.handle, {
     ...config,
+    limits,
     clock,
     onRefused: (error) => edge.refused(error),
     onHandlerError: onInternalError,

@@ -138,13 +138,13 @@ export function choice<const T extends string>(doc: string, values: readonly T[]
   return setting({ doc, form: values.join('|'), parse }, fallback);
 }
 
-/** A whole number with a unit (`90s`, `12h`), read as milliseconds. */
-export function duration(doc: string, fallback?: number): Setting<number> {
+/** A whole number with a unit (`90s`, `12h`), read as milliseconds; not below `minMs`. */
+export function duration(doc: string, fallback?: number, minMs = 0): Setting<number> {
   const parse = (value: string) => {
     const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(value);
-    return match === null
-      ? fail('must be a whole number with a unit: 500ms, 30s, 5m, 12h, 7d')
-      : Number(match[1]) * durationUnits[match[2]!]!;
+    if (match === null) fail('must be a whole number with a unit: 500ms, 30s, 5m, 12h, 7d');
+    const ms = Number(match![1]) * durationUnits[match![2]!]!;
+    return ms >= minMs ? ms : fail(`must not be below ${durationText(minMs)}`);
   };
   return setting({ doc, form: durationForm, parse }, fallback);
 }

@@ -16,6 +16,7 @@ import type { CellId } from '#tokens/cell-id.ts';
 import type { KeySet } from '#tokens/key-set.ts';
 import { TokenVerifier } from '#tokens/token-verifier.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
+import type { WireLimits } from '#wire/limit-settings.ts';
 import { listenPlain, type PlainListener } from '#wire/listen-plain.ts';
 import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
@@ -45,6 +46,7 @@ export interface DataPlaneOptions {
   readonly outbound: ListenSetting;
   readonly applicationHost: string;
   readonly tracingRatio: number;
+  readonly limits: WireLimits;
   readonly policy: Watch<ActivePolicy | undefined>;
   readonly keySet: Watch<KeySet>;
   readonly endpoints: Watch<EndpointsByService>;
@@ -87,7 +89,7 @@ export class DataPlane implements AsyncDisposable {
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
-    const { clock, random, policy, logger, metrics } = options;
+    const { clock, random, policy, limits, logger, metrics } = options;
     this.#handles = this.#stack.use(new HandleTable({ clock, random }));
     this.#verifier = this.#stack.use(new TokenVerifier({ ...options, audience: options.trustDomain }));
     this.#refusals = this.#stack.use(new RefusalLog({ clock, logger }));
@@ -97,7 +99,7 @@ export class DataPlane implements AsyncDisposable {
     );
     const decisions = new DecisionLog({ ...options, metrics: new RequestMetrics(metrics) });
     const onInternalError = (error: unknown) => this.#onInternalError(error);
-    const client = this.#stack.use(new UpstreamPool({ clock }));
+    const client = this.#stack.use(new UpstreamPool({ clock, limits: limits.responses, pool: limits.pool }));
     const shared = { ...options, handles: this.#handles, decisions, onInternalError };
     this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client });
     this.#outbound = new Outbound({
@@ -145,12 +147,15 @@ export class DataPlane implements AsyncDisposable {
 
   /** Takes requests of the mesh, and lets calls of the application out. */
   async openInbound(identity: Watch<TlsIdentity>): Promise<void> {
-    const { clock, inbound } = this.#options;
-    this.#mesh = this.#stack.use(new MeshUpstreams({ identity, clock }));
+    const { clock, inbound, limits } = this.#options;
+    this.#mesh = this.#stack.use(
+      new MeshUpstreams({ identity, clock, limits: limits.responses, poolLimits: limits.pool }),
+    );
     const listener = await listenMesh(this.#inbound.handle, {
       ...inbound,
       ...this.#serveOptions((error, peer) => this.#inbound.refused(error, peer)),
       identity,
+      listenLimits: { connectionsMax: limits.connectionsMax },
       onPeerRefused: (refusal) => this.#onPeerRefused(refusal),
     });
     this.#inboundListener = this.#stack.use(listener);
@@ -178,6 +183,7 @@ export class DataPlane implements AsyncDisposable {
     return listenPlain(this.#outbound.handle, {
       ...where,
       ...this.#serveOptions((error) => this.#outbound.refused(error)),
+      connectionsMax: this.#options.limits.connectionsMax,
       contextOf: () => entry,
     });
   }
@@ -196,7 +202,14 @@ export class DataPlane implements AsyncDisposable {
   }
 
   #serveOptions<Context>(onRefused: NonNullable<ServeOptions<Context>['onRefused']>): ServeOptions<Context> {
-    return { clock: this.#options.clock, onRefused, onHandlerError: (error) => this.#onInternalError(error) };
+    const { clock, limits } = this.#options;
+    return {
+      clock,
+      limits: limits.requests,
+      timeouts: limits.timeouts,
+      onRefused,
+      onHandlerError: (error) => this.#onInternalError(error),
+    };
   }
 
   async #applyListeners(policy: ActivePolicy | undefined): Promise<void> {

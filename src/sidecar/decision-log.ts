@@ -5,9 +5,11 @@ import type { DecisionRecord } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import type { ExchangeOutcome } from '#wire/exchange.ts';
+import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
+import { denialResponse } from './denial-response.ts';
+import { wireReasons } from './failure.ts';
 import type { Direction, RequestMetrics } from './request-metrics.ts';
-import { wireReasons } from './upstream-failure.ts';
 
 /** A record while its request is under way: each step of the path writes down what it finds. */
 export type OpenRecord = { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
@@ -48,11 +50,13 @@ export class DecisionLog {
     };
   }
 
-  /** What the engine answered by itself. */
-  refused(record: OpenRecord, error: WireError): void {
-    record.reason = wireReasons[error.code];
+  /** A request whose head could not be read; returns the answer. */
+  refused(record: OpenRecord, error: WireError): GeneratedResponse {
+    const reason = wireReasons[error.code];
+    record.reason = reason;
     record.failed = { condition: 'call', expected: 'clean HTTP within the limits', actual: error.message };
     this.end(record, { status: error.status, durationMs: 0 });
+    return denialResponse({ reason, decisionId: record.id, status: error.status });
   }
 
   end(record: OpenRecord, { status, durationMs }: Pick<ExchangeOutcome, 'status' | 'durationMs'>): void {

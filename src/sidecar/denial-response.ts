@@ -1,6 +1,6 @@
 import { type Reason, statusOf } from '#policy/reasons.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
-import { respond } from '#wire/respond.ts';
+import { type GeneratedResponse, respond } from '#wire/respond.ts';
 
 export interface DenialAnswer {
   readonly reason: Reason;
@@ -10,15 +10,16 @@ export interface DenialAnswer {
   readonly fields?: Readonly<Record<string, string>>;
 }
 
-/**
- * Answers without the application: status, the reason's code and the decision's id, nothing of what the sidecar knows. Who may know more asks
- * `explain` with the id.
- */
+/** Answers without the application. */
 export function answerDenial(exchange: ServerExchange<unknown>, answer: DenialAnswer): void {
-  if (exchange.ended || exchange.responded) return;
+  if (!exchange.ended && !exchange.responded) respond(exchange, denialResponse(answer));
+}
+
+/** Status, the reason's code and the decision's id, nothing of what the sidecar knows. Who may know more asks `explain` with the id. */
+export function denialResponse(answer: DenialAnswer): GeneratedResponse {
   const { reason, decisionId, status = statusOf(reason), fields } = answer;
   const challenge = challengeFor(reason, status);
-  respond(exchange, {
+  return {
     status,
     fields: {
       'content-type': 'application/json',
@@ -27,7 +28,7 @@ export function answerDenial(exchange: ServerExchange<unknown>, answer: DenialAn
       ...fields,
     },
     body: `${JSON.stringify({ reason, decision: decisionId })}\n`,
-  });
+  };
 }
 
 /** RFC 6750 3: a request without credentials gets no error code; 3.1: the codes of the others. */

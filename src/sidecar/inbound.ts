@@ -15,18 +15,19 @@ import { fieldLines } from '#wire/field-lines.ts';
 import { forward } from '#wire/forward.ts';
 import { applicationUpstream } from '#wire/mesh-upstreams.ts';
 import type { RequestHead } from '#wire/message.ts';
+import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { splitAuthority } from './authority.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
+import { answerFailure } from './failure.ts';
 import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { leftOf } from './hop.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
-import { answerUpstreamFailure } from './upstream-failure.ts';
 
 export interface InboundOptions {
   readonly cellId: CellId;
@@ -79,9 +80,9 @@ export class Inbound {
   };
 
   /** A request whose head could not be read never becomes an exchange; it has its record all the same. */
-  refused(error: WireError, peer: VerifiedPeer): void {
+  refused(error: WireError, peer: VerifiedPeer): GeneratedResponse {
     const { decisions } = this.#options;
-    decisions.refused({ ...decisions.begin('inbound'), peer: peer.id }, error);
+    return decisions.refused({ ...decisions.begin('inbound'), peer: peer.id }, error);
   }
 
   /**
@@ -161,7 +162,7 @@ export class Inbound {
       target: target.path + target.query,
       request: { drop: removedFields.inboundRequest, append },
       editResponse: () => responseEdit,
-      onUpstreamFailed: (error: WireError) => answerUpstreamFailure(exchange, record, error),
+      onFailed: (error: WireError) => answerFailure(exchange, record, error),
     });
   }
 

@@ -12,18 +12,19 @@ import { fieldLines } from '#wire/field-lines.ts';
 import { type FieldEdit, forward } from '#wire/forward.ts';
 import type { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import type { ResponseHead } from '#wire/message.ts';
+import type { GeneratedResponse } from '#wire/respond.ts';
 import { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { splitAuthority } from './authority.ts';
 import { intentOf } from './call-context.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
+import { answerFailure } from './failure.ts';
 import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { formatLeft } from './hop.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
-import { answerUpstreamFailure } from './upstream-failure.ts';
 
 /** How a request of the application reached its sidecar. */
 export type OutboundEntry =
@@ -89,9 +90,9 @@ export class Outbound {
   };
 
   /** A request whose head could not be read never becomes an exchange; it has its record all the same. */
-  refused(error: WireError): void {
+  refused(error: WireError): GeneratedResponse {
     const { decisions } = this.#options;
-    decisions.refused(decisions.begin('outbound'), error);
+    return decisions.refused(decisions.begin('outbound'), error);
   }
 
   /** The path of a request, top to bottom; nothing in it waits. Ends with a denial, or undefined once the request is on its way. */
@@ -176,19 +177,19 @@ export class Outbound {
       target: target.path + target.query,
       request: { drop: removedFields.outboundRequest, append },
       editResponse: (head) => responseEdit(head, record.id),
-      onUpstreamFailed: (error) => {
+      onFailed: (error) => {
         if (error.code === 'upstream_unreachable') {
           endpoints.avoid(instance);
           if (others.length > 0) return this.#forward(asked, permit, append, target, others);
         }
-        answerUpstreamFailure(exchange, record, error);
+        answerFailure(exchange, record, error);
       },
     });
   }
 
   #unreachable({ exchange, record }: Asked, { call }: OutboundPermit): void {
     const error = new WireError('upstream_unreachable', `no instance of ${call.source.name} is known`);
-    answerUpstreamFailure(exchange, record, error);
+    answerFailure(exchange, record, error);
   }
 
   #denialFor(error: unknown): Denial {

@@ -14,6 +14,7 @@ import {
   text,
 } from '#runtime/config.ts';
 import { parseCellId } from '#tokens/cell-id.ts';
+import { limitSettings } from '#wire/limit-settings.ts';
 import { isLoopback } from './loopback.ts';
 
 const dnsLabel = (value: string): string => {
@@ -62,6 +63,7 @@ export const sidecarSettings = {
   accessLog: choice('Write each decision as a JSON line to standard output.', ['stdout', 'off'], 'off'),
   svidRenewal: duration('Time between renewals of the SVID.', 2 * 3600_000),
   drain: duration('How long requests in flight may take to end when the sidecar stops.', 10_000),
+  ...limitSettings,
   logLevel: choice('What is logged.', ['debug', 'info', 'warn', 'error'], 'info'),
 } as const satisfies Settings;
 

@@ -10,6 +10,7 @@ import type { LocalServer } from '#runtime/local-server.ts';
 import type { Logger } from '#runtime/logger.ts';
 import { Metrics } from '#runtime/metrics.ts';
 import type { Random } from '#runtime/random.ts';
+import { wireLimitsOf } from '#wire/limit-settings.ts';
 import { startAdminSocket } from './admin-socket.ts';
 import { DataPlane } from './data-plane.ts';
 import { Membership } from './membership.ts';
@@ -195,6 +196,7 @@ class RunningSidecar implements Sidecar {
       endpoints: this.#state.endpoints,
       instance: this.instance,
       applicationHost: application,
+      limits: wireLimitsOf(this.#config),
       isStale: () => this.#membership.feed?.isStale ?? false,
       askForKey: (iss, kid) => this.#membership.askForKey(iss, kid),
       ring: this.#ring!,

@@ -29,8 +29,11 @@ export interface ForwardPlan {
   readonly request: FieldEdit;
   /** How the final head changes; interim heads lose their fields but `link`. Default: nothing more is dropped. */
   editResponse?(head: ResponseHead): FieldEdit;
-  /** The upstream failed and nothing was sent to the client: answer the exchange. Default: the error's status and message. */
-  onUpstreamFailed?(error: WireError): void;
+  /**
+   * The upstream failed, or the request's body broke a rule or a limit, and nothing was sent to the client: answer the exchange. Default: the
+   * error's status and message.
+   */
+  onFailed?(error: WireError): void;
 }
 
 /** Sends the exchange's request to an upstream and answers with its response; both bodies flow with back-pressure. */
@@ -86,9 +89,10 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     this.#downstream.resumeBody();
   }
 
-  onAborted(): void {
+  onAborted(error: WireError): void {
     this.#isOver = true;
     this.#upstream?.abort();
+    if (!this.#downstream.ended && !this.#downstream.responded) this.#tellConsumer(error);
   }
 
   onInformed(head: ResponseHead): void {
@@ -126,7 +130,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     if (this.#isOver) return;
     this.#isOver = true;
     if (this.#downstream.responded) this.#downstream.abort(error);
-    else if (this.#plan.onUpstreamFailed === undefined) {
+    else if (this.#plan.onFailed === undefined) {
       respond(this.#downstream, { status: error.status, body: `${error.message}\n` });
     } else this.#tellConsumer(error);
   }
@@ -134,7 +138,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   /** This may run from a socket's event, where nobody else would catch what the consumer throws. */
   #tellConsumer(error: WireError): void {
     try {
-      this.#plan.onUpstreamFailed?.(error);
+      this.#plan.onFailed?.(error);
     } catch (cause) {
       this.#downstream.abort(
         new WireError('exchange_aborted', 'answering a failed request failed', { cause, status: 500 }),

@@ -5,7 +5,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { connectPlain } from './connect-plain.ts';
 import type { Upstream } from './exchange.ts';
-import type { PoolLimits } from './limits.ts';
+import type { HttpLimits, PoolLimits } from './limits.ts';
 import { UpstreamPool } from './upstream-pool.ts';
 
 /** What sidecars speak among each other; HTTP/2 will stand in front of it. */
@@ -17,6 +17,8 @@ const meshIdleMs = 60_000;
 export interface MeshUpstreamsOptions {
   readonly identity: Watch<TlsIdentity>;
   readonly clock: Clock;
+  /** For the responses. */
+  readonly limits?: Partial<HttpLimits>;
   readonly poolLimits?: Partial<PoolLimits>;
 }
 
@@ -29,6 +31,7 @@ export class MeshUpstreams implements AsyncDisposable {
     this.#options = options;
     this.pool = new UpstreamPool({
       clock: options.clock,
+      ...(options.limits && { limits: options.limits }),
       pool: { idleMs: meshIdleMs, ...options.poolLimits },
     });
   }

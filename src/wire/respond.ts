@@ -10,13 +10,14 @@ export interface GeneratedResponse {
 
 /** Answers an exchange with a whole response. HEAD, 204 and 304 get the same head without the body. */
 export function respond(exchange: ServerExchange<unknown>, response: GeneratedResponse): void {
-  const { status, fields = {}, body = '' } = response;
+  const { status, body = '' } = response;
   const bytes = typeof body === 'string' ? Buffer.from(body) : body;
-  let lines = fieldLines(fields);
-  if (typeof body === 'string' && body !== '' && fields['content-type'] === undefined) {
-    lines += 'content-type: text/plain; charset=utf-8\r\n';
-  }
-  exchange.respond({ status, fields: lines, framing: 'length', contentLength: bytes.length });
+  exchange.respond({ status, fields: linesOf(response), framing: 'length', contentLength: bytes.length });
   exchange.write(bytes);
   exchange.end();
+}
+
+export function linesOf({ fields = {}, body = '' }: GeneratedResponse): string {
+  const isUntypedText = typeof body === 'string' && body !== '' && fields['content-type'] === undefined;
+  return fieldLines(fields) + (isUntypedText ? 'content-type: text/plain; charset=utf-8\r\n' : '');
 }

@@ -9,14 +9,18 @@ import {
   type HttpTimeouts,
   headBytesCeiling,
 } from './limits.ts';
+import type { GeneratedResponse } from './respond.ts';
 import type { WireError } from './wire-error.ts';
 
 export interface ServeOptions<Context> {
   readonly clock: Clock;
   readonly limits?: Partial<HttpLimits>;
   readonly timeouts?: Partial<HttpTimeouts>;
-  /** A request that never became an exchange: its head broke a rule or came too slowly. It was answered already. */
-  onRefused?(error: WireError, context: Context): void;
+  /**
+   * A request that never became an exchange: its head broke a rule or came too slowly. Returns the answer; by default it is the error's status
+   * and message.
+   */
+  onRefused?(error: WireError, context: Context): GeneratedResponse | undefined;
   /** The handler threw: a fault of ours. The client got 500, or a broken message. */
   onHandlerError?(error: unknown, context: Context): void;
   onClose?(): void;

@@ -10,6 +10,7 @@ import { compileCell } from '#policy/compile.ts';
 import { type DecisionRecord, parseDecisionRecord } from '#policy/decision-record.ts';
 import { readDocuments } from '#policy/read-documents.ts';
 import { systemClock } from '#runtime/clock.ts';
+import { loadConfig } from '#runtime/config.ts';
 import { silentLogger } from '#runtime/logger.ts';
 import { Metrics } from '#runtime/metrics.ts';
 import { systemRandom } from '#runtime/random.ts';
@@ -19,6 +20,7 @@ import { DataPlane } from '#sidecar/data-plane.ts';
 import { parseCellId } from '#tokens/cell-id.ts';
 import { KeySet } from '#tokens/key-set.ts';
 import { generateSigningKey, type SigningKey } from '#tokens/signing-key.ts';
+import { limitSettings, wireLimitsOf } from '#wire/limit-settings.ts';
 import {
   type Application,
   callHttp,
@@ -74,6 +76,8 @@ export interface MeshOptions {
   readonly editManifests?: (text: string) => string;
   /** Of `api` for `messaging`. */
   readonly listenPort?: number;
+  /** Limits, as flags would set them. */
+  readonly limits?: Partial<Record<keyof typeof limitSettings, string>>;
 }
 
 /** Data planes of three services on real sockets, with everything else (policy, keys, endpoints, SVIDs) given by hand. */
@@ -86,6 +90,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
   const signingKey = generateSigningKey({ iss: 'https://identity.cellmesh.localhost', kind: 'cell', owner: router });
   const keySet = new WatchSource(new KeySet([signingKey.published]));
   const endpoints = new WatchSource<EndpointsByService>(new Map());
+  const limits = wireLimitsOf(loadConfig(limitSettings, { environment: {}, flags: options.limits ?? {} }));
   const idOf = (name: ServiceName) => workloadId(trustDomain, 'messaging', name);
 
   const applications = {} as Record<ServiceName, Application>;
@@ -117,6 +122,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         outbound: { host: '127.0.0.1', port: 0 },
         applicationHost: '127.0.0.1',
         tracingRatio: 0,
+        limits,
         policy,
         keySet,
         endpoints,

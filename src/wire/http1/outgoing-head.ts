@@ -1,4 +1,5 @@
 import type { OutgoingRequest, OutgoingResponse } from '../message.ts';
+import { type GeneratedResponse, linesOf } from '../respond.ts';
 import { statusText } from '../status-text.ts';
 
 export function requestHeadText(request: OutgoingRequest): string {
@@ -22,9 +23,13 @@ export function responseHeadText(response: OutgoingResponse, hasNoBody: boolean,
 }
 
 /** A whole response to what never became an exchange. */
-export function refusalText(status: number, message: string): string {
-  const body = `${message}\n`;
-  const fields = 'content-type: text/plain; charset=utf-8\r\n';
-  const head = { status, fields, framing: 'length', contentLength: body.length } as const;
+export function refusalText(response: GeneratedResponse): string {
+  const { status, body = '' } = response;
+  const head = {
+    status,
+    fields: linesOf(response),
+    framing: 'length',
+    contentLength: Buffer.byteLength(body),
+  } as const;
   return responseHeadText(head, false, true) + body;
 }

@@ -279,8 +279,8 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   }
 
   #refuse(error: WireError): void {
-    this.#options.onRefused?.(error, this.#context);
-    this.writer.writeInterim(refusalText(error.status, error.message));
+    const answer = this.#options.onRefused?.(error, this.#context);
+    this.writer.writeInterim(refusalText(answer ?? { status: error.status, body: `${error.message}\n` }));
     this.#linger();
   }
 

@@ -33,7 +33,7 @@ export function memoryServer(
   client.on('error', () => {});
   const connection = serveConnection(server, 'the peer', handler, {
     clock,
-    onRefused: (error) => refused.push(error.rule ?? error.code),
+    onRefused: (error) => void refused.push(error.rule ?? error.code),
     onHandlerError: (error) => handlerErrors.push(error),
     ...options,
   });

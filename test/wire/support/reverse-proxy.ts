@@ -57,7 +57,7 @@ export async function startReverseProxy(options: ReverseProxyOptions): Promise<R
       limits,
       timeouts,
       contextOf: () => 'spiffe://cell-1.cellmesh.localhost/ns/messaging/sa/api',
-      onRefused: (error) => refused.push(error),
+      onRefused: (error) => void refused.push(error),
       ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
     },
   );

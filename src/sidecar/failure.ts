@@ -17,8 +17,8 @@ export const wireReasons: Readonly<Record<WireErrorCode, Reason>> = {
   exchange_aborted: 'upstream_failed',
 };
 
-/** A permitted request that what lies behind has failed. */
-export function answerUpstreamFailure(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
+/** A permitted request that did not come through: by its own body, or by what lies behind. */
+export function answerFailure(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
   record.reason = wireReasons[error.code];
   answerDenial(exchange, { reason: record.reason, decisionId: record.id, status: error.status });
 }
