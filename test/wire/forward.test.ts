@@ -178,8 +178,7 @@ test('an upstream that breaks HTTP is 502, or the answer that the consumer choos
   await plain.server.send(get + get);
   assert.match(plain.server.answered, /^HTTP\/1.1 502 Bad Gateway\r\n.*content_length_repeated/s);
   await using chosen = proxyTo(answer('nonsense\r\n'), (exchange) => ({
-    onUpstreamFailed: (error) =>
-      respond(exchange, { status: error.status, fields: { 'x-code': error.code }, body: 'mine' }),
+    onFailed: (error) => respond(exchange, { status: error.status, fields: { 'x-code': error.code }, body: 'mine' }),
   }));
   await chosen.server.send(get);
   assert.match(chosen.server.answered, /x-code: upstream_malformed\r\n.*mine$/s);
@@ -268,7 +267,7 @@ test('a plan that throws costs its exchange: 500, or a broken message', async ()
   await using edits = proxyTo(answer('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'), { editResponse: thrown });
   await edits.server.send(get);
   assert.match(edits.server.answered, /^HTTP\/1.1 500 Internal Server Error\r\n/);
-  await using fails = proxyTo((end) => void end.socket.destroy(), { onUpstreamFailed: thrown });
+  await using fails = proxyTo((end) => void end.socket.destroy(), { onFailed: thrown });
   await fails.server.send(get);
   assert.equal(fails.server.connection.isClosed, true);
   assert.deepEqual(fails.pool.load('memory'), { inFlight: 0, idle: 0, queued: 0 });
