@@ -32,7 +32,7 @@ export interface ApiClientOptions {
 }
 
 /** A single call that takes longer is a failed one. */
-export const callTimeoutMs = 10_000;
+const callTimeoutMs = 10_000;
 const messageBytesMax = 16 * 1024 * 1024;
 const keepaliveMs = 20_000;
 

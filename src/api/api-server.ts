@@ -24,7 +24,7 @@ import { type RateClass, type RpcRule, rateClasses, rpcTable } from './rpc-table
 type MethodOf<S extends DescService> = S['method'];
 
 /** What a server does for one method: a function for single answers, a function over a stream for the rest. */
-export type MethodHandler<M extends DescMethod> = M['methodKind'] extends 'unary'
+type MethodHandler<M extends DescMethod> = M['methodKind'] extends 'unary'
   ? (request: MessageShape<M['input']>, caller: Caller) => Promise<MessageInitShape<M['output']>>
   : M['methodKind'] extends 'server_streaming'
     ? (
@@ -34,7 +34,7 @@ export type MethodHandler<M extends DescMethod> = M['methodKind'] extends 'unary
       ) => void
     : (stream: MessageStream<MessageShape<M['input']>, MessageInitShape<M['output']>>, caller: Caller) => void;
 
-export type ServiceHandlers<S extends DescService> = {
+type ServiceHandlers<S extends DescService> = {
   readonly [K in keyof MethodOf<S>]: MethodHandler<MethodOf<S>[K]>;
 };
 
@@ -49,11 +49,11 @@ export function served<S extends DescService>(service: S, handlers: ServiceHandl
 }
 
 /** Port: limits how often one key may do something of a class. Returns 0, or how many milliseconds to wait. */
-export interface CallRateLimiter {
+interface CallRateLimiter {
   take(rateClass: RateClass, key: string): number;
 }
 
-export interface ApiServerOptions {
+interface ApiServerOptions {
   readonly host: string;
   readonly port: number;
   readonly identity: Watch<TlsIdentity>;

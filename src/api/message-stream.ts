@@ -19,7 +19,7 @@ export interface GrpcStream<In, Out> {
   on(event: 'end' | 'close' | 'drain' | 'cancelled', handler: () => void): unknown;
 }
 
-export interface StreamEnds {
+interface StreamEnds {
   /** Ends the stream with an error. */
   readonly fail: (error: Error) => void;
   /** What an error of the other end means here. */

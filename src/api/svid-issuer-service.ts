@@ -8,7 +8,7 @@ import { type ServedService, served } from './api-server.ts';
 import { SvidIssuer } from './generated/cellmesh/certs/v1/svid_issuer_pb.ts';
 
 /** What an attestor concludes from evidence. */
-export interface Attested {
+interface Attested {
   readonly spiffeId: SpiffeId;
 }
 
@@ -16,13 +16,9 @@ export interface Attested {
  * Port: from evidence to an identity. It runs after the request's own signature has been checked, and spends evidence that is good once.
  * @throws CellmeshError: a refusal with its reason
  */
-export type Attestor = (
-  evidence: { readonly joinToken: string },
-  csr: Buffer,
-  peerAddress: string,
-) => Promise<Attested>;
+type Attestor = (evidence: { readonly joinToken: string }, csr: Buffer, peerAddress: string) => Promise<Attested>;
 
-export interface SvidIssuerServiceOptions {
+interface SvidIssuerServiceOptions {
   readonly authority: Authority;
   readonly attest: Attestor;
   readonly logger: Logger;

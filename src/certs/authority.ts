@@ -31,14 +31,14 @@ export interface AuthorityOptions {
   readonly bundleSequence?: number;
 }
 
-export interface IssueRequest {
+interface IssueRequest {
   readonly id: SpiffeId;
   readonly publicKey: KeyObject;
   /** Default and maximum: the authority's `svidLifetimeMs`. */
   readonly lifetimeMs?: number;
 }
 
-export interface IssuedSvid {
+interface IssuedSvid {
   readonly id: SpiffeId;
   /** Leaf first, without the root. */
   readonly chainDer: readonly Buffer[];

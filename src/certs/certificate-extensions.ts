@@ -28,24 +28,24 @@ export const keyUsages = [
 
 export type KeyUsage = (typeof keyUsages)[number];
 
-export interface KeyUsageExtension {
+interface KeyUsageExtension {
   readonly critical: boolean;
   readonly usages: ReadonlySet<KeyUsage>;
 }
 
-export interface BasicConstraintsExtension {
+interface BasicConstraintsExtension {
   readonly critical: boolean;
   readonly isAuthority: boolean;
   readonly pathLength?: number;
 }
 
-export interface ExtendedKeyUsageExtension {
+interface ExtendedKeyUsageExtension {
   readonly critical: boolean;
   /** Object identifiers. */
   readonly purposes: readonly string[];
 }
 
-export interface SubjectAltNameExtension {
+interface SubjectAltNameExtension {
   readonly critical: boolean;
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];

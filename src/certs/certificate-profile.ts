@@ -36,7 +36,7 @@ export interface CertificateProfile {
   readonly extensions: readonly Der[];
 }
 
-export interface Validity {
+interface Validity {
   /** Milliseconds since the epoch; written in whole seconds, the end rounded down. */
   readonly notBefore: number;
   readonly notAfter: number;

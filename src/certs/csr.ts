@@ -21,7 +21,7 @@ import { oids } from './object-identifiers.ts';
 import { algorithmIdentifier, digestOf, keyAlgorithmOf, publicKeyInfo, readAlgorithm } from './signature-algorithm.ts';
 
 /** What a request proves, the possession of a key, and what it asks for; the authority decides the name by other evidence. */
-export interface VerifiedCsr {
+interface VerifiedCsr {
   readonly publicKey: KeyObject;
   /** Requested URI SANs; ours ask for none. */
   readonly uriSans: readonly string[];

@@ -1,6 +1,6 @@
 import type { SpiffeId } from './spiffe-id.ts';
 
-export interface JoinTokenRecord {
+interface JoinTokenRecord {
   /** SHA-256 of the token's text, lower-case hex: the token itself is stored nowhere. */
   readonly hash: string;
   readonly id: SpiffeId;

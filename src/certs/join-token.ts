@@ -29,7 +29,7 @@ export class JoinTokenRejected extends CellmeshError {
   }
 }
 
-export interface CreatedJoinToken {
+interface CreatedJoinToken {
   /** Shown once: the store keeps its hash. */
   readonly token: Secret<string>;
   readonly id: SpiffeId;
@@ -37,7 +37,7 @@ export interface CreatedJoinToken {
   readonly expiresAt: number;
 }
 
-export interface JoinTokensOptions {
+interface JoinTokensOptions {
   readonly store: JoinTokenStore;
   readonly clock: Clock;
   readonly random: Random;

@@ -9,7 +9,7 @@ import type { SpiffeId } from './spiffe-id.ts';
 import { type Svid, writeSvid } from './svid.ts';
 import { bundlesOf, type TrustBundles } from './trust-bundle.ts';
 
-export interface OwnSvidOptions {
+interface OwnSvidOptions {
   readonly authority: Authority;
   readonly id: SpiffeId;
   readonly clock: Clock;

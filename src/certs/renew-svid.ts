@@ -16,7 +16,7 @@ export interface SvidRequester {
   requestSvid(csr: Buffer, signal: AbortSignal): Promise<{ readonly chainDer: readonly Uint8Array[] }>;
 }
 
-export interface ObtainSvidOptions {
+interface ObtainSvidOptions {
   readonly requester: SvidRequester;
   /** Whom to believe, looked at when the answer is there. */
   readonly bundles: () => TrustBundles;

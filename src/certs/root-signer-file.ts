@@ -13,7 +13,7 @@ import { digestOf, signatureAlgorithmOf } from './signature-algorithm.ts';
 import type { TrustDomain } from './spiffe-id.ts';
 import { brokenRootRule } from './svid-rules.ts';
 
-export interface CreateRootOptions {
+interface CreateRootOptions {
   readonly trustDomain: TrustDomain;
   readonly clock: Clock;
   readonly random: Random;

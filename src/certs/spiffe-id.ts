@@ -9,7 +9,7 @@ export type TrustDomain = string & { readonly [trustDomainBrand]: true };
 /** A whole SPIFFE ID, e.g. `spiffe://cell-1.example.com/ns/messaging/sa/api`. Made by this file only; equal IDs are equal strings. */
 export type SpiffeId = string & { readonly [spiffeIdBrand]: true };
 
-export interface Workload {
+interface Workload {
   readonly namespace: string;
   readonly serviceAccount: string;
 }

@@ -54,7 +54,7 @@ export class SvidRejected extends CellmeshError {
   }
 }
 
-export interface BrokenRule {
+interface BrokenRule {
   readonly rule: SvidRule;
   readonly reason: string;
 }

@@ -20,7 +20,7 @@ import { toPem } from './pem.ts';
 import { exists, readPrivateFile, readTextFile, writePrivateFile } from './private-file.ts';
 import { signCertificate } from './root-signer.ts';
 
-export interface WebCertificateOptions {
+interface WebCertificateOptions {
   readonly directory: string;
   /** Exact DNS names, or `*.` in front of one. */
   readonly names: readonly string[];
@@ -30,7 +30,7 @@ export interface WebCertificateOptions {
 }
 
 /** Files in PEM. Customers' clients trust `authorityFile`; the server shows `certificateFile` and holds `keyFile`. */
-export interface WebCertificateFiles {
+interface WebCertificateFiles {
   readonly authorityFile: string;
   readonly certificateFile: string;
   readonly keyFile: string;

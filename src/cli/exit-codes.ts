@@ -12,7 +12,7 @@ export const exitCodes = {
   version: { code: 78, meaning: 'the state is of a version that this one cannot read' },
 } as const;
 
-export type Exit = keyof typeof exitCodes;
+type Exit = keyof typeof exitCodes;
 
 const exitOf: Partial<Record<ErrorCode, Exit>> = {
   config_invalid: 'usage',

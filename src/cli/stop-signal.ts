@@ -1,5 +1,5 @@
 /** Whoever starts a process and may vanish holds its standard input open: when it ends, there is nobody left to serve. */
-export interface StopOptions {
+interface StopOptions {
   readonly untilStdinEnds: boolean;
 }
 

@@ -13,7 +13,7 @@ import { KeySet, serializeKeySet } from '#tokens/key-set.ts';
 import type { LoadedCell } from './policy-source.ts';
 import type { Registrations } from './registrations.ts';
 
-export interface CellPublisherOptions {
+interface CellPublisherOptions {
   readonly cell: Watch<LoadedCell>;
   readonly bundles: Watch<TrustBundles>;
   readonly keySet: Watch<KeySet | undefined>;

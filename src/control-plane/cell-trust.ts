@@ -14,7 +14,7 @@ import type { ControlPlaneConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
 
 /** The cell's authority, and who the control plane itself is. */
-export interface CellTrust {
+interface CellTrust {
   readonly authority: Authority;
   readonly bundles: Watch<TrustBundles>;
   readonly identity: Watch<TlsIdentity>;
@@ -22,7 +22,7 @@ export interface CellTrust {
 }
 
 /** What operators and sidecars of this machine find in the state directory. */
-export const controlPlaneFiles = { trustBundle: 'trust-bundle.json', admin: 'admin' } as const;
+const controlPlaneFiles = { trustBundle: 'trust-bundle.json', admin: 'admin' } as const;
 
 /**
  * Opens the root (made at the first start, or the operator's), and issues what the process itself and its first administrator need.

@@ -13,7 +13,7 @@ import type { Random } from '#runtime/random.ts';
 import type { Watch, WatchSource } from '#runtime/watch.ts';
 import { type KeySet, parseKeySet } from '#tokens/key-set.ts';
 
-export interface IdentityFeedOptions {
+interface IdentityFeedOptions {
   readonly address: Address;
   readonly identityRegion: string;
   readonly globalTrustDomain: TrustDomain;

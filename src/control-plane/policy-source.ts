@@ -15,7 +15,7 @@ export interface LoadedCell {
   readonly compiled: CompiledCell;
 }
 
-export interface PolicySourceOptions {
+interface PolicySourceOptions {
   readonly directory: string;
   readonly clock: Clock;
   readonly logger: Logger;

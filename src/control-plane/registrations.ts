@@ -14,7 +14,7 @@ CREATE TABLE registrations (
   PRIMARY KEY (service, instance)
 ) STRICT;`;
 
-export interface RegistrationsOptions {
+interface RegistrationsOptions {
   readonly database: DatabaseSync;
   readonly clock: Clock;
   /** The instances of a service have changed. */
@@ -25,7 +25,7 @@ export interface RegistrationsOptions {
  * An instance whose stream has gone is kept this long: a sidecar that lost its control plane still serves, and one that is gone is avoided
  * by its callers at once. Longer than a reconnect takes at worst, so that a restart of the control plane takes nobody's endpoints away.
  */
-export const goneAfterMs = 15_000;
+const goneAfterMs = 15_000;
 
 interface Entry {
   readonly endpoint: Endpoint;

@@ -4,7 +4,7 @@ import { CellmeshError } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { DecisionStore, StoredDecision } from './decision-store.ts';
 
-export interface DecisionLogServiceOptions {
+interface DecisionLogServiceOptions {
   readonly store: DecisionStore;
   /** Reads a record that came over the wire; throws a CellmeshError when it is none. */
   readonly read: (record: string) => StoredDecision;

@@ -6,7 +6,7 @@ import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import { reconnectMsMax } from './feed-client.ts';
 
-export interface DecisionReporterOptions {
+interface DecisionReporterOptions {
   readonly client: ApiClient;
   readonly clock: Clock;
   readonly random: Random;
@@ -14,8 +14,8 @@ export interface DecisionReporterOptions {
 }
 
 /** Half a minute of 300 decisions a second; they lie in the ring on disk too. */
-export const waitingRecordsMax = 10_000;
-export const batchRecordsMax = 500;
+const waitingRecordsMax = 10_000;
+const batchRecordsMax = 500;
 const batchEveryMs = 200;
 /** A batch that nobody acknowledges: the stream is dead, whatever TCP says. */
 const acknowledgeMsMax = 10_000;

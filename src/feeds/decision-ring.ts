@@ -4,14 +4,14 @@ import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 
 /** Two hundred decisions a second of 500 bytes fill a segment in about 40 seconds, and all of them in five minutes. */
-export const segmentBytesDefault = 4 * 1024 * 1024;
-export const segmentsDefault = 8;
+const segmentBytesDefault = 4 * 1024 * 1024;
+const segmentsDefault = 8;
 /** What waits for the disk. Beyond it lines are dropped and counted: a slow disk must not become a slow or a dead sidecar. */
 export const pendingBytesMax = 4 * 1024 * 1024;
 
 const segmentPattern = /^decisions-(\d{8})\.jsonl$/;
 
-export interface DecisionRingOptions {
+interface DecisionRingOptions {
   readonly directory: string;
   readonly logger: Logger;
   readonly segmentBytes?: number;

@@ -9,13 +9,13 @@ export interface StoredDecision {
   readonly record: string;
 }
 
-export interface DecisionRetention {
+interface DecisionRetention {
   readonly ageMsMax: number;
   readonly recordsMax: number;
 }
 
 /** About a gigabyte of records. */
-export const decisionRetention: DecisionRetention = { ageMsMax: 7 * 24 * 3600_000, recordsMax: 2_000_000 };
+const decisionRetention: DecisionRetention = { ageMsMax: 7 * 24 * 3600_000, recordsMax: 2_000_000 };
 
 const expireEveryMs = 60_000;
 

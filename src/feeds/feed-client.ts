@@ -9,7 +9,7 @@ import type { FeedRegistration } from './feed-server.ts';
 import type { LastGoodStore } from './last-good.ts';
 import { digestOf, type FeedSnapshot, type FeedType, isFeedType } from './snapshot.ts';
 
-export type FeedStream = MessageStream<FromPublisher, MessageInitShape<typeof FromSubscriberSchema>>;
+type FeedStream = MessageStream<FromPublisher, MessageInitShape<typeof FromSubscriberSchema>>;
 
 export interface FeedClientOptions {
   /** Opens one stream to the publisher. */
@@ -35,7 +35,7 @@ export const reconnectMsMax = 10_000;
 /** After the first loss a reconnect is quick: mostly it was one connection, not the publisher. It doubles with each further one. */
 const firstReconnectMsMax = 1_000;
 /** Three heartbeats missed. */
-export const silenceMsMax = 15_000;
+const silenceMsMax = 15_000;
 /** How long state is used without its publisher's word (DESIGN.md 7). */
 export const ageMsMax = 12 * 3600_000;
 /** The time of the last word is written down this often, for a restart. */

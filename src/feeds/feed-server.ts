@@ -32,7 +32,7 @@ export interface FeedSubscriber {
   readonly features: ReadonlySet<string>;
 }
 
-export interface SubscriberState {
+interface SubscriberState {
   readonly type: FeedType;
   readonly revisionSent: number;
   readonly revisionAcked: number;
@@ -43,7 +43,7 @@ type Stream = MessageStream<FromSubscriber, FromPublisherInit>;
 type FromPublisherInit = Parameters<Parameters<Parameters<typeof served<typeof Feed>>[1]['subscribe']>[0]['send']>[0];
 
 /** A silent stream is told from a dead one by these. */
-export const heartbeatEveryMs = 5_000;
+const heartbeatEveryMs = 5_000;
 const subscribersMax = 2_000;
 const instanceCharactersMax = 128;
 

@@ -4,7 +4,7 @@ import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { type FeedSnapshot, type FeedType, isFeedType } from './snapshot.ts';
 
 /** A snapshot on disk, with the last time at which its publisher was known to stand by it. */
-export interface LastGood {
+interface LastGood {
   readonly snapshot: FeedSnapshot;
   readonly confirmedAt: number;
 }

@@ -17,7 +17,7 @@ import { parseScope, ScopeSet } from '#tokens/scope.ts';
 import type { AccountRecord, ApiKeyRecord, IdentityStore } from './identity-store.ts';
 import type { KeyDigests } from './key-digest.ts';
 
-export interface AdminServiceOptions {
+interface AdminServiceOptions {
   readonly store: IdentityStore;
   readonly digests: KeyDigests;
   readonly tagKey: Secret<Buffer>;
@@ -31,7 +31,7 @@ export interface AdminServiceOptions {
 
 const nameCharactersMax = 128;
 const overlapMsMax = 30 * 24 * 3600_000;
-export const overlapMsDefault = 24 * 3600_000;
+const overlapMsDefault = 24 * 3600_000;
 
 /** What operators ask of the identity service. Every change is durable before it is answered, and on its way to routers. */
 export function adminService(options: AdminServiceOptions): ServedService {

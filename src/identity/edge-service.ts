@@ -6,7 +6,7 @@ import { keyMessage } from './admin-service.ts';
 import type { RouterKeys } from './router-keys.ts';
 import { type VerifyKeyDependencies, verifyKey } from './verify-key.ts';
 
-export interface EdgeServiceOptions extends VerifyKeyDependencies {
+interface EdgeServiceOptions extends VerifyKeyDependencies {
   readonly routerKeys: RouterKeys;
 }
 

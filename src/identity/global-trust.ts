@@ -12,7 +12,7 @@ import type { IdentityConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-identity.ts';
 
 /** The authority of the global trust domain, and who identity itself is. */
-export interface GlobalTrust {
+interface GlobalTrust {
   readonly authority: Authority;
   readonly identity: Watch<TlsIdentity>;
   /** Takes the roots of the registered cells into account, whose control planes call here. */
@@ -21,7 +21,7 @@ export interface GlobalTrust {
 }
 
 /** What operators and control planes of this machine find in the state directory. */
-export const identityFiles = { trustBundle: 'trust-bundle.json', admin: 'admin' } as const;
+const identityFiles = { trustBundle: 'trust-bundle.json', admin: 'admin' } as const;
 
 export async function openGlobalTrust(
   config: IdentityConfig,

@@ -10,7 +10,7 @@ import { type KeySet, serializeKeySet } from '#tokens/key-set.ts';
 import { serializeKeyStatus } from '#tokens/key-status.ts';
 import type { IdentityStore } from './identity-store.ts';
 
-export interface IdentityPublisherOptions {
+interface IdentityPublisherOptions {
   readonly store: IdentityStore;
   readonly tagKey: Secret<Buffer>;
   readonly keySet: Watch<KeySet>;

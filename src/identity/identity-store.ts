@@ -53,14 +53,14 @@ export interface ApiKeyRecord extends ApiKeyStatus {
   readonly digest: string;
 }
 
-export interface RouterKey {
+interface RouterKey {
   readonly kid: string;
   readonly owner: SpiffeId;
   readonly jwk: string;
 }
 
 /** Two, so that a key can be replaced without a gap. */
-export const usableKeysMax = 2;
+const usableKeysMax = 2;
 /** Keys of one router: the one in use, and those that its last restarts without a disk left behind. */
 const routerKeysMax = 4;
 

@@ -7,7 +7,7 @@ import type { Random } from '#runtime/random.ts';
 import type { Secret } from '#runtime/secret.ts';
 
 /** OWASP's second choice of equal strength: 19 MiB, two passes, one lane; about 30 ms of a core. */
-export const argonParameters = { memory: 19_456, passes: 2, parallelism: 1 } as const;
+const argonParameters = { memory: 19_456, passes: 2, parallelism: 1 } as const;
 const tagLength = 32;
 const saltBytes = 16;
 /** What waits here has waited long enough to be told to come back. */

@@ -5,7 +5,7 @@ import { type Watch, WatchSource } from '#runtime/watch.ts';
 import { KeySet, parseKeySet, serializeKeySet, type VerificationKey } from '#tokens/key-set.ts';
 import type { IdentityStore } from './identity-store.ts';
 
-export interface RouterKeysOptions {
+interface RouterKeysOptions {
   readonly store: IdentityStore;
   readonly tokenIssuer: string;
   /** Identity's own keys, published beside the routers'. */

@@ -6,7 +6,7 @@ import type { RateLimiter } from '#traffic/gcra.ts';
 import { type ApiKeyRecord, type IdentityStore, unusableBecause } from './identity-store.ts';
 import type { KeyDigests } from './key-digest.ts';
 
-export type KeyRefusal = 'key_unknown' | 'key_mismatch' | 'key_revoked' | 'key_expired';
+type KeyRefusal = 'key_unknown' | 'key_mismatch' | 'key_revoked' | 'key_expired';
 
 export interface VerifyKeyDependencies {
   readonly store: IdentityStore;

@@ -33,7 +33,7 @@ export interface ListenLimits {
  * A connection costs 57 KB when idle: a thousand are 57 MB. Handshakes are bounded below that, so that clients that open and say
  * nothing cannot take the places of those that work.
  */
-export const listenLimits: ListenLimits = Object.freeze({
+const listenLimits: ListenLimits = Object.freeze({
   connectionsMax: 1000,
   handshakesMax: 256,
   handshakeMs: 10_000,

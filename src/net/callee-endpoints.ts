@@ -4,7 +4,7 @@ import type { Watch } from '#runtime/watch.ts';
 import type { Endpoint, EndpointsByService } from './endpoints.ts';
 
 /** An instance that could not be reached is tried last for this long: longer than a restart's worst moment, shorter than anybody's patience. */
-export const avoidedMs = 5_000;
+const avoidedMs = 5_000;
 
 /**
  * Chooses instances: in turn, those that could not be reached a moment ago last. What is known comes from the control plane; what

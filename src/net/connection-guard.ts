@@ -23,7 +23,7 @@ const drainShareOfLife = 0.1;
 /** The side that opened a connection begins its end this much earlier, in graces (RFC 9110 9.2.2: a POST that crossed a close is lost). */
 const dialedGraces = 2;
 
-export interface GuardOptions {
+interface GuardOptions {
   readonly socket: TLSSocket;
   /** What the peer presented; absent for an anonymous one. */
   readonly svid: VerifiedSvid | undefined;

@@ -28,7 +28,7 @@ export interface DialOptions {
   readonly drainGraceMs?: number;
 }
 
-export const dialTimeoutMs = 5_000;
+const dialTimeoutMs = 5_000;
 /** Finds a peer that went away without a word, in about two minutes, where nothing is being sent. */
 const keepAliveMs = 30_000;
 

@@ -25,14 +25,14 @@ export interface OwnIdentityOptions {
   readonly logger: Logger;
 }
 
-export interface JoinOptions {
+interface JoinOptions {
   readonly requester: SvidRequester;
   readonly signal: AbortSignal;
   /** Told why there is no SVID yet, once for every attempt; attempts repeat until one succeeds. */
   readonly onFailed: (error: Error) => void;
 }
 
-export interface RenewOptions {
+interface RenewOptions {
   readonly requester: SvidRequester;
   readonly signal: AbortSignal;
   readonly intervalMs?: number;

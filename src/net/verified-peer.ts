@@ -23,7 +23,7 @@ export interface VerifiedPeer {
 /** One SPIFFE ID, or a predicate where several are right. */
 export type ExpectedPeer = SpiffeId | ((id: SpiffeId) => boolean);
 
-export interface PeerVerdict {
+interface PeerVerdict {
   readonly peer: VerifiedPeer;
   /** The chain, to be held against bundles that come later. */
   readonly svid: VerifiedSvid;

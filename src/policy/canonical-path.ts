@@ -6,7 +6,7 @@ import { CellmeshError } from '#runtime/errors.ts';
  */
 export type CanonicalPath = string & { readonly __brand: 'CanonicalPath' };
 
-export type PathReason =
+type PathReason =
   | 'path_not_absolute'
   | 'path_character'
   | 'path_percent'

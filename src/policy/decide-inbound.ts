@@ -19,7 +19,7 @@ export interface InboundRequest {
   readonly left: ScopeSet | undefined;
 }
 
-export interface InboundGrant {
+interface InboundGrant {
   readonly rule: string | undefined;
   /** The scopes in force at this hop: what the application is told, and what is left for the next hop. */
   readonly granted: ScopeSet;

@@ -13,7 +13,7 @@ export type CallContext =
   | { readonly tag: 'unknown' }
   | { readonly tag: 'expired' };
 
-export interface OutboundRequest {
+interface OutboundRequest {
   readonly call: OutboundCall;
   /** The port of the callee that is meant. */
   readonly port: number;
@@ -31,7 +31,7 @@ export interface OutboundCall {
   readonly carry: ScopeSet | undefined;
 }
 
-export interface OutboundGrant {
+interface OutboundGrant {
   readonly call: OutboundCall;
   /** What travels along; absent when the workload calls for itself. */
   readonly attach: { readonly token: VerifiedToken; readonly left: ScopeSet } | undefined;

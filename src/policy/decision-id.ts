@@ -26,8 +26,3 @@ export class DecisionIds {
     return `${this.#instance}.${time}${sequence}${this.#random.bytes(randomBytes).toString('hex')}`;
   }
 }
-
-/** The instance that made an id. */
-export function instanceOf(decisionId: string): string {
-  return decisionId.slice(0, Math.max(0, decisionId.lastIndexOf('.')));
-}

@@ -1,12 +1,12 @@
 import { CellmeshError } from '#runtime/errors.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
-import type { Denial, FailedCondition } from './decide.ts';
+import type { FailedCondition } from './decide.ts';
 import type { Reason } from './reasons.ts';
 
-export type Direction = 'inbound' | 'outbound' | 'edge';
+type Direction = 'inbound' | 'outbound' | 'edge';
 
 /** What policy saw of a token: enough to explain and to replay a decision, nothing to replay a request with. */
-export interface RecordedClaims {
+interface RecordedClaims {
   readonly kind: string;
   readonly subject: string;
   readonly clientId: string;
@@ -59,7 +59,7 @@ export interface DecisionRecord {
 }
 
 /** A record is a few hundred bytes; one that is longer was not written by us. */
-export const recordBytesMax = 16 * 1024;
+const recordBytesMax = 16 * 1024;
 
 export function claimsOf(token: VerifiedToken): RecordedClaims {
   return {
@@ -71,11 +71,6 @@ export function claimsOf(token: VerifiedToken): RecordedClaims {
     ...(token.cellId === undefined ? {} : { cellId: token.cellId }),
     ...(token.generation === undefined ? {} : { generation: token.generation }),
   };
-}
-
-/** The fields that a denial contributes. */
-export function denialFields(denial: Denial): Pick<DecisionRecord, 'reason' | 'failed'> {
-  return { reason: denial.reason, failed: denial.failed };
 }
 
 /** @throws CellmeshError `decision_invalid`: no record of this schema */

@@ -32,14 +32,14 @@ export type PeerPattern =
   | { readonly kind: 'router' }
   | { readonly kind: 'any' };
 
-export type Protocol = 'http' | 'grpc' | 'tcp';
+type Protocol = 'http' | 'grpc' | 'tcp';
 
 export interface ServicePort {
   readonly port: number;
   readonly protocol: Protocol;
 }
 
-export interface Exposure {
+interface Exposure {
   readonly hosts: readonly string[];
   readonly paths: readonly PathPattern[];
   readonly auth: 'required' | 'none';
@@ -100,7 +100,7 @@ const rulesMax = 10_000;
 const itemsMax = 1_000;
 
 const name = matching(label, 'name (a DNS label in lower case)');
-export const host = matching(hostPattern, 'host name (lower case, without port)');
+const host = matching(hostPattern, 'host name (lower case, without port)');
 const scopes = list(parsed(parseScope, 'a scope'), { max: itemsMax });
 const paths = list(parsed(parsePathPattern, 'a path pattern'), { min: 1, max: itemsMax });
 const portNumber = integer(1, 65_535);
@@ -189,7 +189,7 @@ export function workloadText({ namespace, serviceAccount }: WorkloadName): strin
   return `${namespace}/${serviceAccount}`;
 }
 
-export function defaultHosts({ name, namespace }: { name: string; namespace: string }): readonly string[] {
+function defaultHosts({ name, namespace }: { name: string; namespace: string }): readonly string[] {
   const qualified = `${name}.${namespace}`;
   return [name, qualified, `${qualified}.svc`, `${qualified}.svc.cluster.local`];
 }

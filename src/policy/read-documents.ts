@@ -2,7 +2,7 @@ import { type Node, Problems, readYaml } from '#runtime/yaml-document.ts';
 import { type CellDocument, readCellDocument } from './cell-document.ts';
 import { readServicePolicy, type ServicePolicy } from './manifest.ts';
 
-export interface Documents {
+interface Documents {
   readonly cells: readonly CellDocument[];
   readonly policies: readonly ServicePolicy[];
 }

@@ -10,7 +10,7 @@ export type Shape<T> = (node: Node, problems: Problems) => T | undefined;
 type Field<T> = { readonly shape: Shape<T>; readonly isRequired: boolean };
 type ShapeOf<F> = F extends Field<infer T> ? T : never;
 type RequiredKeys<F> = { [K in keyof F]: F[K] extends { isRequired: true } ? K : never }[keyof F];
-export type ObjectOf<F> = { readonly [K in RequiredKeys<F>]: ShapeOf<F[K]> } & {
+type ObjectOf<F> = { readonly [K in RequiredKeys<F>]: ShapeOf<F[K]> } & {
   readonly [K in Exclude<keyof F, RequiredKeys<F>>]?: ShapeOf<F[K]>;
 };
 

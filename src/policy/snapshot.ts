@@ -23,14 +23,14 @@ export interface PolicySnapshot {
   readonly calls: readonly SnapshotCall[];
 }
 
-export interface CellFacts {
+interface CellFacts {
   readonly id: CellId;
   readonly trustDomain: TrustDomain;
   readonly domain: TrustDomain;
   readonly tokenIssuer: string;
 }
 
-export interface ServiceFacts {
+interface ServiceFacts {
   readonly id: SpiffeId;
   /** `namespace/service-account`. */
   readonly name: string;
@@ -148,7 +148,7 @@ function call(value: unknown): SnapshotCall {
   };
 }
 
-export function routeMatch({ port, methods, paths }: Record<string, unknown>): RouteMatch {
+function routeMatch({ port, methods, paths }: Record<string, unknown>): RouteMatch {
   return {
     ...(port === undefined ? {} : { port: number(port) }),
     ...(methods === undefined ? {} : { methods: list(methods).map(text) }),

@@ -10,7 +10,7 @@ import { SingleFlight } from '#traffic/single-flight.ts';
 import type { MatchCache } from './match-cache.ts';
 
 /** Port: asks identity whether a secret belongs to a key. */
-export type VerifyCold = (user: string, secret: Secret<string>, clientAddress: string) => Promise<'match' | KeyRefusal>;
+type VerifyCold = (user: string, secret: Secret<string>, clientAddress: string) => Promise<'match' | KeyRefusal>;
 
 /** Why credentials are refused. It stands in the decision record; the client sees one text for all (IDENTITY B.13). */
 export type KeyRefusal = 'key_unknown' | 'key_mismatch' | 'key_revoked' | 'key_expired';
@@ -23,7 +23,7 @@ export type Authentication =
   | { readonly tag: 'unavailable'; readonly why: string; readonly retryAfterSeconds: number }
   | { readonly tag: 'limited'; readonly retryAfterSeconds: number };
 
-export interface AuthenticatorOptions {
+interface AuthenticatorOptions {
   /** The newest word of identity about all keys; undefined before the first. */
   readonly status: () => KeyStatusDocument | undefined;
   /** Milliseconds since identity last stood by it. */
@@ -35,9 +35,9 @@ export interface AuthenticatorOptions {
 }
 
 /** Beyond this without a word of identity, its keys' status is a guess: warm keys go on, marked, and nobody new is let in. */
-export const freshMsMax = 20_000;
+const freshMsMax = 20_000;
 /** How long warm keys go on (IDENTITY B.12). */
-export const degradedMsMax = 4 * 3600_000;
+const degradedMsMax = 4 * 3600_000;
 /** First uses of keys from one address. A warm key is never counted, whatever comes from its neighbours. */
 const coldRate = { perMinute: 120, burst: 60 };
 /** Wrong secrets that have the right tag: somebody else's key, or an old one. Remembered for a moment. */

@@ -10,7 +10,7 @@ import type { SigningKey } from '#tokens/signing-key.ts';
 import { cellTokenLifetimeMsMax } from '#tokens/verify.ts';
 import { BoundedMap } from '#traffic/bounded-map.ts';
 
-export interface CellTokensOptions {
+interface CellTokensOptions {
   readonly key: SigningKey;
   readonly routerId: SpiffeId;
   readonly clock: Clock;

@@ -4,7 +4,7 @@ import { type GeneratedResponse, respond } from '#wire/respond.ts';
 import type { WireError, WireErrorCode } from '#wire/wire-error.ts';
 import type { OpenRecord } from './edge-decisions.ts';
 
-export interface EdgeDenial {
+interface EdgeDenial {
   readonly reason: Reason;
   readonly decisionId: string;
   readonly retryAfterSeconds?: number | undefined;

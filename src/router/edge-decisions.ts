@@ -13,7 +13,7 @@ import { denialResponse, edgeReasons } from './edge-answer.ts';
 /** A record while its request is under way. */
 export type OpenRecord = { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
 
-export interface EdgeDecisionsOptions {
+interface EdgeDecisionsOptions {
   readonly instance: string;
   readonly clock: Clock;
   readonly random: Random;

@@ -11,7 +11,7 @@ import { type ServerConnection, serveConnection } from '#wire/server-connection.
 import type { WireError } from '#wire/wire-error.ts';
 import type { EdgeClient } from './edge.ts';
 
-export interface EdgeListenerOptions {
+interface EdgeListenerOptions {
   readonly listen: Address;
   readonly certificate: string;
   readonly certificateKey: string;

@@ -25,7 +25,7 @@ export interface EdgeClient {
   readonly address: string;
 }
 
-export interface EdgeOptions {
+interface EdgeOptions {
   readonly authenticator: Authenticator;
   readonly accounts: () => AccountMap | undefined;
   readonly cells: Cells;

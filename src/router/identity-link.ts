@@ -24,7 +24,7 @@ import type { SigningKey } from '#tokens/signing-key.ts';
 import type { KeyRefusal } from './authenticate.ts';
 import type { RouterConfig } from './settings.ts';
 
-export interface IdentityLinkOptions {
+interface IdentityLinkOptions {
   readonly config: RouterConfig;
   readonly clock: Clock;
   readonly random: Random;

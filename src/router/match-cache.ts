@@ -3,7 +3,7 @@ import { equalInConstantTime, type Secret } from '#runtime/secret.ts';
 import { BoundedMap } from '#traffic/bounded-map.ts';
 
 /** A key seen once is checked in microseconds afterwards; 200,000 of them are 40 MB. */
-export const matchesMax = 200_000;
+const matchesMax = 200_000;
 
 /** What is remembered of a key that was verified: nothing that would let anybody in elsewhere. */
 export interface RememberedMatch {

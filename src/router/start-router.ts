@@ -27,7 +27,7 @@ import { IdentityLink, joining, readGlobalBundle } from './identity-link.ts';
 import type { RouterConfig } from './settings.ts';
 import { WarmKeys } from './warm-keys.ts';
 
-export interface RouterSurroundings {
+interface RouterSurroundings {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -36,7 +36,7 @@ export interface RouterSurroundings {
 }
 
 /** A running router. Disposing it drains and stops. */
-export interface RunningRouter extends AsyncDisposable {
+interface RunningRouter extends AsyncDisposable {
   readonly id: SpiffeId;
   readonly address: { readonly host: string; readonly port: number };
   readonly healthPort: number;
@@ -45,7 +45,7 @@ export interface RunningRouter extends AsyncDisposable {
 }
 
 /** The file that a router's signing key lies in. */
-export const signingKeyFile = 'signing.pem';
+const signingKeyFile = 'signing.pem';
 const registerAgainMs = 5_000;
 
 /**

@@ -9,7 +9,7 @@ import type { Random } from '#runtime/random.ts';
 import { Secret } from '#runtime/secret.ts';
 import { MatchCache, type RememberedMatch } from './match-cache.ts';
 
-export interface WarmKeysOptions {
+interface WarmKeysOptions {
   readonly directory: string;
   readonly clock: Clock;
   readonly random: Random;

@@ -16,7 +16,7 @@ export interface Setting<T> {
 export type Settings = Readonly<Record<string, Setting<unknown>>>;
 export type Config<S extends Settings> = { readonly [K in keyof S]: S[K] extends Setting<infer T> ? T : never };
 
-export interface ConfigSources {
+interface ConfigSources {
   /** A YAML or JSON file with a map from setting names to values. */
   readonly file?: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -71,17 +71,6 @@ export function loadConfig<S extends Settings>(settings: S, { file, environment,
     throw new CellmeshError('config_invalid', `the settings cannot be used: ${problems.join('; ')}`, { problems });
   }
   return Object.freeze(config) as Config<S>;
-}
-
-/** One line a setting, for `--help`. */
-export function describeSettings(settings: Settings): string {
-  const rows = Object.entries(settings).map(([name, setting]) => {
-    const fallback = fallbackText(setting);
-    const suffix = fallback === undefined ? '' : ` (default ${fallback})`;
-    return [`${flagOf(name)} ${setting.form}`, `${setting.doc}${suffix}`] as const;
-  });
-  const width = Math.max(...rows.map(([left]) => left.length));
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join('\n');
 }
 
 /** A setting's fallback as one would write it; undefined when it must be given or may be absent. */

@@ -1,6 +1,6 @@
 import type { ErrorCode } from './error-codes.ts';
 
-export interface CellmeshErrorOptions {
+interface CellmeshErrorOptions {
   cause?: unknown;
   /** Whether the same call may succeed later without anybody changing anything. */
   retryable?: boolean;
@@ -33,9 +33,4 @@ export function isCellmeshError(error: unknown, code?: ErrorCode): error is Cell
 /** The text of whatever was thrown, for a log line. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** For what cannot happen unless the code is wrong: never a peer's or a user's mistake. */
-export function assertNever(value: never): never {
-  throw new TypeError(`unreachable: ${String(value)}`);
 }

@@ -1,7 +1,7 @@
 import { json, type LocalRoutes, type LocalServer, startLocalServer } from './local-server.ts';
 import type { Metrics } from './metrics.ts';
 
-export interface HealthServerOptions {
+interface HealthServerOptions {
   readonly host: string;
   readonly port: number;
   /** Why the process is not ready, a reason each; empty when it is. */

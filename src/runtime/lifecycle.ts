@@ -3,13 +3,13 @@ import type { Logger } from './logger.ts';
 import { type Watch, WatchSource } from './watch.ts';
 
 /** What a process is doing. Readiness is `serving` with no condition left. */
-export type Phase =
+type Phase =
   | { readonly tag: 'starting' }
   | { readonly tag: 'serving' }
   | { readonly tag: 'draining' }
   | { readonly tag: 'stopped' };
 
-export interface Part {
+interface Part {
   readonly name: string;
   start?(signal: AbortSignal): Promise<void> | void;
   /** Stop taking new work and let what is in flight finish. */
@@ -104,13 +104,4 @@ export class Lifecycle implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
-}
-
-/** Stops on SIGTERM and SIGINT; resolves when everything has ended. The second signal is ignored: the drain has a bound of its own. */
-export function stopOnSignals(lifecycle: Lifecycle): Promise<void> {
-  return new Promise((resolve) => {
-    const onSignal = () => void lifecycle.stop().then(resolve);
-    process.once('SIGTERM', onSignal);
-    process.once('SIGINT', onSignal);
-  });
 }

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { ListenOptions } from 'node:net';
 import { CellmeshError, messageOf } from './errors.ts';
 
-export interface LocalAnswer {
+interface LocalAnswer {
   readonly status: number;
   readonly contentType: string;
   readonly body: string;

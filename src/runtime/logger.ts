@@ -34,7 +34,7 @@ const secretFields = new Set([
 /** A longer string value is cut, so that hostile input cannot fill a disk. */
 const valueCharactersMax = 2048;
 
-export interface LoggerOptions {
+interface LoggerOptions {
   level: LogLevel;
   clock: Clock;
   /** Receives one JSON object a line, newline included. */

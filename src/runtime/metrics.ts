@@ -37,4 +37,4 @@ export class Metrics {
   }
 }
 
-export type { Counter, Gauge, Histogram };
+export type { Counter };

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { CellmeshError, messageOf } from './errors.ts';
 
-export interface DatabaseOptions {
+interface DatabaseOptions {
   /** A file, or `:memory:`. */
   file: string;
   /** What the file holds, e.g. `control-plane`; another program's file is refused. */

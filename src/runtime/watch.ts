@@ -27,33 +27,3 @@ export class WatchSource<T> implements Watch<T> {
     return () => void this.#listeners.delete(listener);
   }
 }
-
-/** Resolves with the first value that `accept` takes, the current one included. */
-export function watchUntil<T, U extends T>(
-  watch: Watch<T>,
-  accept: (value: T) => value is U,
-  signal?: AbortSignal,
-): Promise<U> {
-  return new Promise((resolve, reject) => {
-    const current = watch.current;
-    if (accept(current)) {
-      resolve(current);
-      return;
-    }
-    if (signal?.aborted) {
-      reject(signal.reason);
-      return;
-    }
-    const onAbort = () => {
-      unsubscribe();
-      reject(signal?.reason);
-    };
-    const unsubscribe = watch.subscribe((value) => {
-      if (!accept(value)) return;
-      unsubscribe();
-      signal?.removeEventListener('abort', onAbort);
-      resolve(value);
-    });
-    signal?.addEventListener('abort', onAbort, { once: true });
-  });
-}

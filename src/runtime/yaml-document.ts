@@ -13,7 +13,7 @@ export type Node =
   | { readonly kind: 'list'; readonly at: Position; readonly items: readonly Node[] }
   | { readonly kind: 'scalar'; readonly at: Position; readonly value: string | number | boolean | null };
 
-export interface MapEntry {
+interface MapEntry {
   readonly keyAt: Position;
   readonly value: Node;
 }
@@ -43,9 +43,9 @@ export class Problems {
 }
 
 /** A manifest of 10,000 rules has about 1 MB. */
-export const documentBytesMax = 4 * 1024 * 1024;
+const documentBytesMax = 4 * 1024 * 1024;
 /** The deepest manifest field lies at 7. */
-export const documentDepthMax = 16;
+const documentDepthMax = 16;
 const problemsMax = 100;
 
 export function documentInvalid(problems: readonly string[]): CellmeshError {

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { CellmeshError } from '#runtime/errors.ts';
 import { json, type LocalServer, startLocalServer } from '#runtime/local-server.ts';
 
-export interface AdminSocketOptions {
+interface AdminSocketOptions {
   /** In a directory that belongs to the sidecar alone; made 0700 when it is not there. */
   readonly path: string;
   /** A summary for people. It is written out as it is: no tokens, handles or keys belong in it. */

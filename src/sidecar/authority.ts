@@ -1,5 +1,5 @@
 /** Host and port of an authority; the port is absent where none is written. */
-export interface Authority {
+interface Authority {
   readonly host: string;
   readonly port: number | undefined;
 }

@@ -6,7 +6,7 @@ import { Refused } from './refusal.ts';
 import type { RequestTrace } from './request-trace.ts';
 
 /** What an application says about a call of its own. */
-export interface Intent {
+interface Intent {
   readonly context: CallContext;
   /** `cellmesh-as: self`: the workload calls for itself, whatever request it is serving. */
   readonly isSelf: boolean;

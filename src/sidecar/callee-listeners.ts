@@ -10,7 +10,7 @@ interface Wanted {
   readonly callee: SpiffeId;
 }
 
-export interface CalleeListenersOptions {
+interface CalleeListenersOptions {
   readonly open: (wanted: Wanted) => Promise<PlainListener>;
   /** Told which ports could not be opened, and why; empty when all are open. */
   readonly onProblems: (problems: readonly string[]) => void;

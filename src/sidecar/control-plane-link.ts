@@ -14,7 +14,7 @@ import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
 
-export interface ControlPlaneOptions {
+interface ControlPlaneOptions {
   readonly address: Address;
   readonly trustDomain: TrustDomain;
   readonly clock: Clock;
@@ -47,7 +47,7 @@ export class ControlPlaneLink {
   }
 }
 
-export class ControlPlaneSession implements Disposable {
+class ControlPlaneSession implements Disposable {
   readonly renewal: SvidRequester;
   readonly #client: ApiClient;
   readonly #options: ControlPlaneOptions;

@@ -30,13 +30,13 @@ import { listenMesh, type MeshListener } from './mesh-listener.ts';
 import { Outbound, type OutboundEntry } from './outbound.ts';
 import { RequestMetrics } from './request-metrics.ts';
 
-export interface ListenSetting {
+interface ListenSetting {
   readonly host: string;
   /** 0 for any free one. */
   readonly port: number;
 }
 
-export interface DataPlaneOptions {
+interface DataPlaneOptions {
   /** Begins the ids of decisions. */
   readonly instance: string;
   readonly cellId: CellId;

@@ -14,7 +14,7 @@ import type { Direction, RequestMetrics } from './request-metrics.ts';
 /** A record while its request is under way: each step of the path writes down what it finds. */
 export type OpenRecord = { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
 
-export interface DecisionLogOptions {
+interface DecisionLogOptions {
   /** Begins every id: which sidecar to ask. */
   readonly instance: string;
   readonly clock: Clock;

@@ -2,7 +2,7 @@ import { type Reason, statusOf } from '#policy/reasons.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
 import { type GeneratedResponse, respond } from '#wire/respond.ts';
 
-export interface DenialAnswer {
+interface DenialAnswer {
   readonly reason: Reason;
   readonly decisionId: string;
   /** Overrides the status of the reason: the engine tells kinds of bad messages apart. */

@@ -9,13 +9,13 @@ export interface Credential {
   readonly left: ScopeSet;
 }
 
-export type HandleLookup =
+type HandleLookup =
   | { readonly tag: 'found'; readonly credential: Credential }
   | { readonly tag: 'expired' }
   | { readonly tag: 'unknown' };
 
 /** Five minutes of distinct credentials at 200 a second; an entry holds a few hundred bytes beside its token. */
-export const handlesMax = 65_536;
+const handlesMax = 65_536;
 /** How long an ended handle is still told apart from one that never was: enough for whoever asks "why did this stop working". */
 export const expiredKeptMs = 5 * 60_000;
 const sweepEveryMs = 10_000;

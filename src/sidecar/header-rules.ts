@@ -6,7 +6,7 @@ import { type FieldSet, fieldSet } from '#wire/field-names.ts';
  * read before its fields are removed; what is attached is attached after, so nothing an application or a peer wrote under one of these
  * names ever stands beside what the sidecar says.
  */
-export type Passage = 'inboundRequest' | 'inboundResponse' | 'outboundRequest' | 'outboundResponse';
+type Passage = 'inboundRequest' | 'inboundResponse' | 'outboundRequest' | 'outboundResponse';
 
 export const removedFields: Readonly<Record<Passage, FieldSet>> = {
   /**

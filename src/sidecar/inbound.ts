@@ -29,7 +29,7 @@ import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
 
-export interface InboundOptions {
+interface InboundOptions {
   readonly cellId: CellId;
   /** The trust domain of routers. */
   readonly globalTrustDomain: TrustDomain;

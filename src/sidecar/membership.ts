@@ -16,7 +16,7 @@ import { joinProblem } from './join-problem.ts';
 import type { SidecarConfig } from './sidecar-config.ts';
 import type { SidecarState } from './sidecar-state.ts';
 
-export interface MembershipOptions {
+interface MembershipOptions {
   readonly config: SidecarConfig;
   readonly id: SpiffeId;
   readonly instance: string;

@@ -7,7 +7,7 @@ import type { ExchangeHandler } from '#wire/exchange.ts';
 import { meshProtocols } from '#wire/mesh-upstreams.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
 
-export interface MeshListenerOptions extends Omit<ServeOptions<VerifiedPeer>, 'onClose'> {
+interface MeshListenerOptions extends Omit<ServeOptions<VerifiedPeer>, 'onClose'> {
   readonly host: string;
   /** 0 for any free one. */
   readonly port: number;

@@ -6,11 +6,11 @@ import type { Logger } from '#runtime/logger.ts';
 /** Often enough to notice an application that was restarted with another listener, rare enough to cost nothing. */
 export const openPortCheckEveryMs = 30_000;
 /** While one is open this pod gets no traffic: it should come back soon after it was closed. */
-export const openPortRetryMs = 2_000;
+const openPortRetryMs = 2_000;
 /** A dial to one's own address is answered in microseconds; only a packet filter that drops makes it wait. */
 const dialTimeoutMs = 1_000;
 
-export interface OpenPortCheckOptions {
+interface OpenPortCheckOptions {
   /** The addresses at which others reach this pod. */
   readonly addresses: readonly string[];
   /** Where the application should be reached, by its sidecar alone. */

@@ -35,7 +35,7 @@ export type OutboundEntry =
   /** A loopback port of one callee: whatever the request names, that callee is meant. */
   | { readonly tag: 'listen'; readonly callee: SpiffeId };
 
-export interface OutboundOptions {
+interface OutboundOptions {
   readonly policy: Watch<ActivePolicy | undefined>;
   /** What is known is older than it may be: nothing can be decided by it (DESIGN.md 7). */
   readonly isStale: () => boolean;

@@ -7,7 +7,7 @@ import { OpenPortCheck, ownAddresses } from './open-port-check.ts';
 import type { SidecarConfig } from './sidecar-config.ts';
 import { neededTypes, type SidecarState } from './sidecar-state.ts';
 
-export interface ReadinessOptions {
+interface ReadinessOptions {
   readonly config: SidecarConfig;
   readonly state: SidecarState;
   readonly lifecycle: Lifecycle;

@@ -19,7 +19,7 @@ import type { SidecarConfig } from './sidecar-config.ts';
 import { observeState, summaryOf } from './sidecar-report.ts';
 import { SidecarState } from './sidecar-state.ts';
 
-export interface SidecarSurroundings {
+interface SidecarSurroundings {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -27,7 +27,7 @@ export interface SidecarSurroundings {
   readonly accessLog?: Writable;
 }
 
-export interface SidecarPorts {
+interface SidecarPorts {
   /** Undefined until there is an SVID. */
   readonly inbound: number | undefined;
   readonly outbound: number | undefined;

@@ -7,10 +7,10 @@ export const tracestateBytesMax = 512;
 /** W3C Trace Context 3.3.1.5: members longer than this are the first to go when the list is too long. */
 const memberBytesLarge = 128;
 /** Longer input is not looked at. Several times what any vendor writes; the head's own limit is far above. */
-export const tracestateInputBytesMax = 4096;
+const tracestateInputBytesMax = 4096;
 
 /** Our key in `tracestate`; its value is a handle. */
-export const tracestateKey = 'cellmesh';
+const tracestateKey = 'cellmesh';
 
 export interface TracestateMember {
   readonly key: string;
@@ -45,7 +45,7 @@ export function parseTracestate(values: readonly string[]): readonly TracestateM
   return members.length > tracestateMembersMax ? undefined : members;
 }
 
-export interface TakenHandle {
+interface TakenHandle {
   /** The value of our member, whatever it is; undefined when there is none. */
   readonly handle: string | undefined;
   readonly others: readonly TracestateMember[];

@@ -9,7 +9,7 @@ import { equalInConstantTime, Secret } from '#runtime/secret.ts';
  * the tag key does not help to find a secret. The form is fixed and has a prefix, for secret scanners:
  * `cmk1_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}`.
  */
-export interface ApiKeySecret {
+interface ApiKeySecret {
   readonly locator: string;
   readonly secret: Secret<string>;
 }

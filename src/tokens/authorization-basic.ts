@@ -6,7 +6,7 @@ export interface BasicCredentials {
 }
 
 /** An account and a key fit into 150 bytes; nobody needs more. */
-export const authorizationBytesMax = 512;
+const authorizationBytesMax = 512;
 const pattern = /^[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2})$/;
 const printable = /^[\x21-\x7e]+$/;
 

@@ -5,7 +5,7 @@ import { CellmeshError, isCellmeshError, messageOf } from '#runtime/errors.ts';
 /** What a key may sign. A key signs one kind only, so that no token passes for another kind (DESIGN.md 5). */
 export type TokenKind = 'cell' | 'exchanged' | 'service' | 'access';
 /** Minted: ES256. Verified: these. `none` and HMAC never (RFC 8725 3.1, 3.2). */
-export type TokenAlgorithm = 'ES256' | 'RS256' | 'PS256';
+type TokenAlgorithm = 'ES256' | 'RS256' | 'PS256';
 
 export interface VerificationKey {
   readonly iss: string;
@@ -19,7 +19,7 @@ export interface VerificationKey {
 }
 
 /** Routers times two kids, identity's own and the cell's: a fleet of hundreds fits with room. */
-export const keysMax = 4096;
+const keysMax = 4096;
 const keySetBytesMax = 4 * 1024 * 1024;
 const kinds: ReadonlySet<string> = new Set(['cell', 'exchanged', 'service', 'access']);
 const algorithms: ReadonlySet<string> = new Set(['ES256', 'RS256', 'PS256']);

@@ -4,9 +4,9 @@ import { CellmeshError } from '#runtime/errors.ts';
 export type Scope = string & { readonly __brand: 'Scope' };
 
 /** A catalogue lists scopes by hand; a longer name is a mistake. */
-export const scopeBytesMax = 64;
+const scopeBytesMax = 64;
 /** A token of 4 KiB cannot hold more; PAINS: tokens stay small. */
-export const scopesMax = 64;
+const scopesMax = 64;
 
 const scopePattern = /^[a-z][a-z0-9_-]*:[a-z][a-z0-9_-]*$/;
 

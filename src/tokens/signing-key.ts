@@ -9,7 +9,7 @@ export interface SigningKey {
   readonly published: VerificationKey;
 }
 
-export interface SigningKeyRole {
+interface SigningKeyRole {
   readonly iss: string;
   readonly kind: TokenKind;
   /** The workload that alone holds the key. */

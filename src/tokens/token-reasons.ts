@@ -1,7 +1,7 @@
 import { CellmeshError } from '#runtime/errors.ts';
 
 /** Why a token is refused; the same codes are reasons of decisions (policy/reasons.ts). */
-export type TokenReason =
+type TokenReason =
   | 'token_malformed'
   | 'token_too_large'
   | 'token_type'

@@ -4,7 +4,7 @@ import type { KeySet } from './key-set.ts';
 import { TokenRejected } from './token-reasons.ts';
 import { keyNameOf, skewMs, type VerifiedToken, verifyToken } from './verify.ts';
 
-export interface TokenVerifierOptions {
+interface TokenVerifierOptions {
   readonly keySet: Watch<KeySet>;
   readonly audience: string;
   readonly clock: Clock;
@@ -14,7 +14,7 @@ export interface TokenVerifierOptions {
   readonly tokensMax?: number;
 }
 
-export const tokensMaxDefault = 10_000;
+const tokensMaxDefault = 10_000;
 /** Refusals are kept too: a client that repeats a bad token must not cost a signature check each time. */
 const refusalsMax = 1_000;
 const refusalKeptMs = 5_000;

@@ -30,7 +30,7 @@ export interface VerifiedToken {
   readonly text: Secret<string>;
 }
 
-export interface VerifyContext {
+interface VerifyContext {
   readonly keySet: KeySet;
   /** The `aud` that must be named: the cell's trust domain, or the service's SPIFFE ID for exchanged tokens. */
   readonly audience: string;

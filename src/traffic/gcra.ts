@@ -1,6 +1,6 @@
 import type { Clock } from '#runtime/clock.ts';
 
-export interface Rate {
+interface Rate {
   readonly perMinute: number;
   /** How many may come at once after a pause. */
   readonly burst: number;

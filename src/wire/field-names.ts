@@ -41,7 +41,7 @@ const specialNames = [
 export type SpecialFieldName = (typeof specialNames)[number];
 
 /** `cellmesh-*`: every name with that prefix. `*_*`: names with an underscore, which CGI-like servers confuse with a dash. */
-export type FieldClass = 'cellmesh-*' | '*_*';
+type FieldClass = 'cellmesh-*' | '*_*';
 
 /** Ids of special fields, from 1; 0 is any other field. */
 export const fieldIds = Object.fromEntries(specialNames.map((name, index) => [name, index + 1])) as Readonly<

@@ -5,7 +5,7 @@ import type { ExchangeHandler } from './exchange.ts';
 import { connectionsMaxDefault } from './limits.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from './server-connection.ts';
 
-export interface PlainListenOptions<Context> extends ServeOptions<Context> {
+interface PlainListenOptions<Context> extends ServeOptions<Context> {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;

@@ -14,7 +14,7 @@ export const meshProtocols: readonly string[] = ['http/1.1'];
 /** Shorter than the 75 s after which a listener of ours closes an idle connection, so that the side that sends closes first (PAINS.md P4). */
 const meshIdleMs = 60_000;
 
-export interface MeshUpstreamsOptions {
+interface MeshUpstreamsOptions {
   readonly identity: Watch<TlsIdentity>;
   readonly clock: Clock;
   /** For the responses. */

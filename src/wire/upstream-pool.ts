@@ -6,7 +6,7 @@ import { defaultHttpTimeouts, defaultPoolLimits, type HttpLimits, type PoolLimit
 import type { OutgoingRequest } from './message.ts';
 import { resolveLimits } from './server-connection.ts';
 
-export interface UpstreamPoolOptions {
+interface UpstreamPoolOptions {
   readonly clock: Clock;
   /** For the responses. */
   readonly limits?: Partial<HttpLimits>;
@@ -15,7 +15,7 @@ export interface UpstreamPoolOptions {
   readonly writeStallMs?: number;
 }
 
-export interface UpstreamLoad {
+interface UpstreamLoad {
   readonly inFlight: number;
   readonly idle: number;
   readonly queued: number;

@@ -1,7 +1,7 @@
 import { CellmeshError } from '#runtime/errors.ts';
 
 /** Each way to break HTTP/1.1 that the parsers tell apart, with the status that a client gets for it. */
-export const wireRules = {
+const wireRules = {
   // request line and status line
   request_line: 400,
   method: 400,
@@ -46,7 +46,7 @@ export const wireRules = {
   body_timeout: 408,
 } as const;
 
-export type WireRule = keyof typeof wireRules;
+type WireRule = keyof typeof wireRules;
 
 export type WireErrorCode =
   | 'message_malformed'
@@ -71,7 +71,7 @@ const statusOfCode: Record<WireErrorCode, number> = {
   exchange_aborted: 499,
 };
 
-export interface WireErrorOptions {
+interface WireErrorOptions {
   rule?: WireRule;
   status?: number;
   cause?: unknown;

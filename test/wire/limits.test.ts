@@ -5,11 +5,11 @@ import { systemClock } from '#runtime/clock.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
 import { type HttpLimits, headBytesCeiling } from '#wire/limits.ts';
 import { listenPlain } from '#wire/listen-plain.ts';
-import { readBody } from '#wire/read-body.ts';
 import { respond } from '#wire/respond.ts';
 import { resolveLimits } from '#wire/server-connection.ts';
 import { eventually } from '../support/eventually.ts';
 import { memoryServer } from './support/memory-server.ts';
+import { readBody } from './support/read-body.ts';
 
 async function answerWithSize(exchange: ServerExchange<unknown>): Promise<void> {
   try {

@@ -3,12 +3,12 @@ import { duplexPair } from 'node:stream';
 import { test } from 'node:test';
 import { systemClock } from '#runtime/clock.ts';
 import type { ExchangeOutcome, ServerExchange } from '#wire/exchange.ts';
-import { readBody } from '#wire/read-body.ts';
 import { respond } from '#wire/respond.ts';
 import { serveConnection } from '#wire/server-connection.ts';
 import { WireError } from '#wire/wire-error.ts';
 import { everyByte, turn } from './support/memory-proxy.ts';
 import { memoryServer } from './support/memory-server.ts';
+import { readBody } from './support/read-body.ts';
 
 const get = (path = '/', fields = '') => `GET ${path} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`;
 const echoPath = (exchange: ServerExchange<unknown>) => respond(exchange, { status: 200, body: exchange.request.path });

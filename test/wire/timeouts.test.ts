@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Deadline } from '#wire/deadline.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
-import { readBody } from '#wire/read-body.ts';
 import { respond } from '#wire/respond.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { memoryServer } from './support/memory-server.ts';
+import { readBody } from './support/read-body.ts';
 
 const timeouts = { headMs: 10_000, bodyIdleMs: 5_000, idleMs: 60_000, lingerMs: 2_000, writeStallMs: 7_000 };
 const get = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';

@@ -11,7 +11,7 @@ export interface Demo {
   readonly keys: readonly DemoKey[];
 }
 
-export interface DemoKey {
+interface DemoKey {
   readonly keyId: string;
   readonly secret: string;
   readonly scopes: readonly string[];

@@ -5,7 +5,7 @@ import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Installation } from '../installation.ts';
 import type { Demo } from './demo-account.ts';
 
-export interface FirstCallOptions {
+interface FirstCallOptions {
   readonly installation: Installation;
   readonly demo: Demo;
   readonly edgeAuthority: string;

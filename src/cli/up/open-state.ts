@@ -6,7 +6,7 @@ import type { Address } from '#runtime/config.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { findInstallation, type Installation, portBaseDefault, writeInstallation } from '../installation.ts';
 
-export interface OpenOptions {
+interface OpenOptions {
   readonly state: string;
   readonly fresh: boolean;
   readonly portBase?: number;

@@ -13,7 +13,7 @@ export interface ProcessSpec {
   readonly logFile: string;
 }
 
-export interface ProcessEvents {
+interface ProcessEvents {
   /** A warning or an error that the process logged, or its last words. */
   readonly onWarning: (name: string, text: string) => void;
   readonly onRestart: (name: string, reason: string) => void;

@@ -4,7 +4,7 @@ import { ruleBroken } from '../wire-error.ts';
 /** 15 digits stay below 2^53: every count of bytes is exact. */
 const contentLengthPattern = /^[0-9]{1,15}$/;
 
-export interface FramingFields {
+interface FramingFields {
   readonly framing: Exclude<Framing, 'until-close'>;
   readonly contentLength: number;
 }

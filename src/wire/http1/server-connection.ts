@@ -16,7 +16,7 @@ import { endFaulted, runHandler } from './run-handler.ts';
 import { type ExchangeHost, Http1ServerExchange } from './server-exchange.ts';
 import { WriteWatch } from './write-watch.ts';
 
-export interface ResolvedServeOptions<Context> extends ServeOptions<Context> {
+interface ResolvedServeOptions<Context> extends ServeOptions<Context> {
   readonly clock: Clock;
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;

@@ -1,7 +1,7 @@
 import type { TargetForm } from '../message.ts';
 import { ruleBroken } from '../wire-error.ts';
 
-export interface ParsedTarget {
+interface ParsedTarget {
   readonly form: TargetForm;
   readonly path: string;
   /** Lower case; undefined for forms that name no host. */
