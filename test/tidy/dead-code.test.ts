@@ -9,6 +9,7 @@ const forTests: Readonly<Record<string, string>> = {
   'src/certs/root-signer-file.ts: rootFileName': 'a file of the state directory',
   'src/certs/svid-rules.ts: svidRules': 'docs/errors.md is held to it',
   'src/identity/verify-key.ts: neighbourhoodOf': 'a pure part with cases of its own',
+  'src/net/peer-refused.ts: connectionRules': 'docs/errors.md is held to it',
   'src/runtime/logger.ts: silentLogger': 'the fake of a port, beside it',
   'src/wire/field-lines.ts: fieldLine': 'the proxy of the tests writes one field',
   'src/wire/field-lines.ts: isFieldValue': 'a pure part with cases of its own',

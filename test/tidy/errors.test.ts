@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { svidRules } from '#certs/svid-rules.ts';
 import { exitCodes } from '#cli/exit-codes.ts';
+import { connectionRules } from '#net/peer-refused.ts';
 import { reasons } from '#policy/reasons.ts';
 import { errorCodes } from '#runtime/error-codes.ts';
 import { root } from './source-files.ts';
@@ -17,6 +18,7 @@ const tables: readonly (readonly [string, readonly (readonly (string | number)[]
   ],
   ['Errors', Object.entries(errorCodes).map(([code, { meaning, action }]) => [`\`${code}\``, meaning, action])],
   ['Rules for certificates', Object.entries(svidRules).map(([rule, meaning]) => [`\`${rule}\``, meaning])],
+  ['Rules for connections', Object.entries(connectionRules).map(([rule, meaning]) => [`\`${rule}\``, meaning])],
   ['Exit codes', Object.values(exitCodes).map(({ code, meaning }) => [code, meaning])],
 ];
 
