@@ -43,11 +43,20 @@ export interface RunningUp extends AsyncDisposable {
 const portBases = { first: 15_000, step: 500, count: 30 };
 const tries = 5;
 
+export interface UpOptions {
+  readonly portBase?: number;
+  /** Beside this process's own; every process that `up` starts has it too. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** Starts `cellmesh up` on free ports and waits until it says what runs where. */
-export async function startUp(stateDir: string, { portBase: known }: { portBase?: number } = {}): Promise<RunningUp> {
+export async function startUp(
+  stateDir: string,
+  { portBase: known, environment = {} }: UpOptions = {},
+): Promise<RunningUp> {
   for (let attempt = 1; ; attempt++) {
     const portBase = known ?? portBases.first + portBases.step * Math.floor(Math.random() * portBases.count);
-    const up = launch(stateDir, portBase);
+    const up = launch(stateDir, portBase, environment);
     try {
       await eventually(() => {
         if (up.process.exitCode !== null) throw new Ended(up.output());
@@ -63,9 +72,9 @@ export async function startUp(stateDir: string, { portBase: known }: { portBase?
 
 class Ended extends Error {}
 
-function launch(stateDir: string, portBase: number): RunningUp {
+function launch(stateDir: string, portBase: number, environment: UpOptions['environment']): RunningUp {
   const args = ['up', '--state', stateDir, '--port-base', String(portBase)];
-  const child = spawn(launcher, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(launcher, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {

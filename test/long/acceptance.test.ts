@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Pool } from 'undici';
+import { edgeAuthorityOf, isAlive, type RunningUp, startUp } from '../support/command.ts';
+import { eventually } from '../support/eventually.ts';
+import { type LoadReport, startLoad } from '../support/load.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+const perSecond = 200;
+const minuteMs = 60_000;
+const services = ['api', 'messaging', 'delivery'];
+
+/** Six renewals a minute; what the last one brought outlives the minute without a control plane. */
+const environment = { CELLMESH_SVID_RENEWAL: '10s', CELLMESH_SVID_LIFETIME: '10m' };
+
+test(`two minutes at ${perSecond} requests a second through four processes, SVIDs renewed four times, then no control plane: no request fails`, {
+  timeout: 5 * minuteMs,
+}, async (context) => {
+  await using directory = await temporaryDirectory();
+  const stateDir = join(directory.path, 'state');
+  await using up = await startUp(stateDir, { environment });
+  await using customers = await customersOf(up);
+  const seen = new Map(services.map((name) => [name, new Set<string>()]));
+
+  const load = startLoad({ perSecond, send: customers.send });
+  await using _ = load;
+  while (load.nowMs < minuteMs) {
+    for (const name of services) seen.get(name)!.add(await serialOf(stateDir, name));
+    await delay(500);
+  }
+  for (const [name, serials] of seen) assert.ok(serials.size > 4, `${name}: ${serials.size - 1} renewals`);
+
+  await using control = await takeControlPlaneAway(up);
+  while (load.nowMs < 2 * minuteMs) await delay(500);
+  assert.ok(control.attempts() > 0, 'nobody looked for the control plane');
+  const report = await load.stop();
+
+  context.diagnostic(summary(report));
+  assert.deepEqual(report.failures.slice(0, 10), [], `${report.failures.length} of ${report.sent} requests failed`);
+  assert.ok(report.sent > 1.95 * perSecond * 60, `${report.sent} requests`);
+  assert.equal(report.succeeded, report.sent);
+});
+
+interface Customers extends AsyncDisposable {
+  send(): Promise<{ status: number; body: string; decision: string }>;
+}
+
+/** Customers with the demonstration's key, on connections that are kept. A success is a message that came through to the last service. */
+async function customersOf({ stateDir, portBase }: RunningUp): Promise<Customers> {
+  const { accountId, keys } = JSON.parse(await readFile(join(stateDir, 'demo.json'), 'utf8')) as {
+    accountId: string;
+    keys: { secret: string }[];
+  };
+  const ca = await readFile(edgeAuthorityOf(stateDir), 'utf8');
+  const pool = new Pool(`https://localhost:${portBase + 443}`, { connections: 64, pipelining: 1, connect: { ca } });
+  const authorization = `Basic ${Buffer.from(`${accountId}:${keys[0]!.secret}`).toString('base64')}`;
+  return {
+    async send() {
+      const answer = await pool.request({
+        method: 'POST',
+        path: '/v1/messages',
+        headers: { authorization, 'content-type': 'application/json' },
+        body: '{"to":"+15550100","text":"hello"}',
+      });
+      const body = await answer.body.text();
+      const isWhole = answer.statusCode === 201 && (JSON.parse(body) as { delivery?: string }).delivery !== undefined;
+      return { status: isWhole ? 200 : answer.statusCode, body, decision: String(answer.headers['cellmesh-decision']) };
+    },
+    [Symbol.asyncDispose]: () => pool.close(),
+  };
+}
+
+async function serialOf(stateDir: string, service: string): Promise<string> {
+  return await readFile(join(stateDir, 'sidecars', service, 'svid/current/svid.pem'), 'utf8');
+}
+
+/** Kills the control plane and takes its port, so that it cannot come back. */
+async function takeControlPlaneAway(up: RunningUp): Promise<AsyncDisposable & { attempts(): number }> {
+  const pid = up.pidOf('control-plane');
+  process.kill(pid, 'SIGKILL');
+  let attempts = 0;
+  const squatter = createServer((socket) => {
+    attempts++;
+    socket.on('error', () => {});
+    socket.destroy();
+  });
+  squatter.on('error', () => {});
+  await eventually(() => {
+    if (!squatter.listening) squatter.listen(up.portBase + 10, '127.0.0.1');
+    assert.ok(squatter.listening);
+  });
+  await eventually(() => assert.ok(!isAlive(pid)));
+  return {
+    attempts: () => attempts,
+    [Symbol.asyncDispose]: () => new Promise((resolve) => squatter.close(() => resolve())),
+  };
+}
+
+function summary(report: LoadReport): string {
+  const [p50, p99] = [50, 99].map((percent) => report.latencyMs(percent).toFixed(1));
+  return `${report.sent} requests, ${report.failures.length} failed; median ${p50} ms, 99 % below ${p99} ms`;
+}
