@@ -71,13 +71,7 @@ export function readYaml(text: string, file: string): Node[] {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
-  const documents = parseAllDocuments(text, {
-    lineCounter: lines,
-    uniqueKeys: true,
-    strict: true,
-    prettyErrors: false,
-    logLevel: 'silent',
-  });
+  const documents = parseDocuments(text, file, lines);
   const nodes: Node[] = [];
   for (const document of 'empty' in documents ? [] : documents) {
     for (const finding of [...document.errors, ...document.warnings])
@@ -88,6 +82,23 @@ export function readYaml(text: string, file: string): Node[] {
   }
   problems.throwIfAny();
   return nodes;
+}
+
+function parseDocuments(text: string, file: string, lineCounter: LineCounter): ReturnType<typeof parseAllDocuments> {
+  try {
+    // The library compares each key with all before it; `convert` looks it up.
+    return parseAllDocuments(text, {
+      lineCounter,
+      uniqueKeys: false,
+      strict: true,
+      prettyErrors: false,
+      logLevel: 'silent',
+    });
+  } catch (error) {
+    // The library descends by recursion: a file of brackets exhausts the stack.
+    if (!(error instanceof RangeError)) throw error;
+    throw documentInvalid([`${file}:1:1: the file is nested deeper than ${documentDepthMax} levels`]);
+  }
 }
 
 function convert(
@@ -104,8 +115,9 @@ function convert(
   if (isMap(node)) {
     const entries = new Map<string, MapEntry>();
     for (const { key, value } of node.items) {
-      const keyAt = position((key as YamlNode).range?.[0] ?? 0);
+      const keyAt = position((key as YamlNode | null)?.range?.[0] ?? node.range?.[0] ?? 0);
       if (!isScalar(key) || typeof key.value !== 'string') problems.add(keyAt, 'a key must be plain text');
+      else if (entries.has(key.value)) problems.add(keyAt, `the key \`${key.value.slice(0, 64)}\` stands here twice`);
       else {
         const converted = convert(value as YamlNode | null, position, problems, depth + 1);
         if (converted !== undefined) entries.set(key.value, { keyAt, value: converted });
