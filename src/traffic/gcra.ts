@@ -6,6 +6,9 @@ interface Rate {
   readonly burst: number;
 }
 
+/** A flood of new keys must not make each of them walk through all the others. */
+const sweepEveryMs = 1_000;
+
 /**
  * The generic cell rate algorithm: one number a key, the time at which its next event would be on schedule. No windows, so no
  * double burst at their edges. Keys are bounded; an entry whose time has passed says nothing and goes first.
@@ -14,6 +17,7 @@ export class RateLimiter {
   readonly #clock: Clock;
   readonly #keysMax: number;
   readonly #theoreticalArrival = new Map<string, number>();
+  #sweptAt = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock, keysMax = 100_000) {
     this.#clock = clock;
@@ -39,10 +43,15 @@ export class RateLimiter {
 
   #makeRoom(now: number): void {
     if (this.#theoreticalArrival.size < this.#keysMax) return;
-    for (const [key, arrival] of this.#theoreticalArrival) if (arrival <= now) this.#theoreticalArrival.delete(key);
+    if (now - this.#sweptAt >= sweepEveryMs) this.#sweep(now);
     // All of them are being limited: forgetting the oldest is kinder than refusing whoever is new.
     const oldest =
       this.#theoreticalArrival.size < this.#keysMax ? undefined : this.#theoreticalArrival.keys().next().value;
     if (oldest !== undefined) this.#theoreticalArrival.delete(oldest);
+  }
+
+  #sweep(now: number): void {
+    this.#sweptAt = now;
+    for (const [key, arrival] of this.#theoreticalArrival) if (arrival <= now) this.#theoreticalArrival.delete(key);
   }
 }
