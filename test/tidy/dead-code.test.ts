@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { reasons } from '#policy/reasons.ts';
+import { errorCodes } from '#runtime/error-codes.ts';
 import { isGenerated, type SourceFile, sourceFiles } from './source-files.ts';
 
 /** Values that only tests import, and why they are in src/ and open. Limits need no reason: tests go up to them and one past. */
@@ -41,6 +43,16 @@ describe('the source', () => {
     const values = exported.filter(({ name, isType }) => !isType && !isLimit.test(name));
     const onlyInTests = values.map(({ name }) => name).filter((name) => !usedBySource.has(name));
     assert.deepEqual(onlyInTests.filter((name) => usedByOthers.has(name)).sort(), Object.keys(forTests));
+  });
+
+  test('has no code or reason that nothing ends with', () => {
+    const tables = /^src\/(runtime\/error-codes|policy\/reasons)\.ts$/;
+    const text = written.map((file) => (tables.test(file.path) ? '' : file.text)).join('');
+    const codes = [...Object.keys(errorCodes), ...Object.keys(reasons)];
+    assert.deepEqual(
+      codes.filter((code) => !text.includes(`'${code}'`)),
+      [],
+    );
   });
 });
 
