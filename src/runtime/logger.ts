@@ -48,7 +48,7 @@ export function createLogger(options: LoggerOptions): Logger {
   const log = (level: LogLevel, message: string, fields?: LogFields) => {
     if (severity[level] < threshold) return;
     const line = { time: new Date(options.clock.now()).toISOString(), level, message, ...options.fields, ...fields };
-    options.write(`${JSON.stringify(line, redact)}\n`);
+    options.write(`${toJson(line)}\n`);
   };
   return {
     debug: (message, fields) => log('debug', message, fields),
@@ -66,6 +66,15 @@ export const silentLogger: Logger = {
   error() {},
   with: () => silentLogger,
 };
+
+/** A field that has no JSON (a circle, a `toJSON` that throws) costs the fields, never the line or the caller. */
+function toJson({ time, level, message, ...fields }: LogFields): string {
+  try {
+    return JSON.stringify({ time, level, message, ...fields }, redact);
+  } catch {
+    return JSON.stringify({ time, level, message, unprintable: Object.keys(fields) }, redact);
+  }
+}
 
 function redact(key: string, value: unknown): unknown {
   if (value instanceof Secret || secretFields.has(key.toLowerCase())) return '[redacted]';
