@@ -24,41 +24,39 @@ const tokensMax = 100_000;
 const idBytes = 12;
 
 interface Minted {
-  readonly token: Secret<string>;
+  readonly token: Promise<Secret<string>>;
   readonly useUntil: number;
 }
 
 /** Five-minute tokens for a cell, one for all requests of a key with the same rights (IDENTITY C.3). */
 export class CellTokens {
   readonly #options: CellTokensOptions;
-  readonly #minted = new BoundedMap<string, Promise<Minted>>(tokensMax);
+  readonly #minted = new BoundedMap<string, Minted>(tokensMax);
 
   constructor(options: CellTokensOptions) {
     this.#options = options;
   }
 
-  async tokenFor(key: ApiKeyStatus, place: AccountPlace, cell: CellEntry): Promise<Secret<string>> {
+  tokenFor(key: ApiKeyStatus, place: AccountPlace, cell: CellEntry): Promise<Secret<string>> {
     const name = [key.keyId, key.scopes.text, place.cellId, place.cellEpoch, place.generation].join(' ');
-    const known = await this.#minted.get(name);
-    if (known !== undefined && known.useUntil > this.#options.clock.now()) return known.token;
-    const minting = this.#mint(key, place, cell);
-    this.#minted.set(name, minting);
-    try {
-      return (await minting).token;
-    } catch (error) {
-      this.#minted.delete(name);
-      throw error;
-    }
+    const { clock, random } = this.#options;
+    const known = this.#minted.get(name);
+    if (known !== undefined && known.useUntil > clock.now()) return known.token;
+    const useUntil = clock.now() + usedMsMax - random.fraction() * jitterMs;
+    const minted = { useUntil, token: this.#mint(key, place, cell) };
+    this.#minted.set(name, minted);
+    minted.token.catch(() => this.#minted.delete(name));
+    return minted.token;
   }
 
-  async #mint(
+  #mint(
     { accountId, scopes }: ApiKeyStatus,
     { cellId, cellEpoch, generation }: AccountPlace,
     { trustDomain }: CellEntry,
-  ): Promise<Minted> {
+  ): Promise<Secret<string>> {
     const { key, routerId, clock, random } = this.#options;
     const now = clock.now();
-    const token = await mintToken(key, {
+    return mintToken(key, {
       sub: accountId,
       aud: trustDomain,
       issuedAt: now,
@@ -71,6 +69,5 @@ export class CellTokens {
       cellEpoch,
       generation,
     });
-    return { token, useUntil: now + usedMsMax - random.fraction() * jitterMs };
   }
 }

@@ -30,7 +30,7 @@ import {
   startApplication,
 } from './application.ts';
 import { eventually } from './eventually.ts';
-import { globalTrustDomain, startIdentitySetting, tokenIssuer } from './identity-setting.ts';
+import { globalTrustDomain, type IdentitySetting, startIdentitySetting, tokenIssuer } from './identity-setting.ts';
 import { MeshClient } from './mesh-client.ts';
 import {
   cellDocument,
@@ -62,6 +62,7 @@ export interface CellService {
 }
 
 export interface Cell extends AsyncDisposable {
+  readonly identity: IdentitySetting;
   readonly services: Readonly<Record<ServiceName, CellService>>;
   readonly controlPlane: RunningControlPlane;
   /** Holds the cell document and the manifests. */
@@ -221,6 +222,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
     }
   };
   const cell: Cell = {
+    identity,
     services,
     get controlPlane() {
       return controlPlane!;
