@@ -1,7 +1,8 @@
+import { failureReasons } from '#policy/failure-reasons.ts';
 import { type Reason, statusOf } from '#policy/reasons.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
 import { type GeneratedResponse, respond } from '#wire/respond.ts';
-import type { WireError, WireErrorCode } from '#wire/wire-error.ts';
+import type { WireError } from '#wire/wire-error.ts';
 import type { OpenRecord } from './edge-decisions.ts';
 
 interface EdgeDenial {
@@ -11,19 +12,6 @@ interface EdgeDenial {
   /** Overrides the status of the reason: the engine tells kinds of bad messages apart. */
   readonly status?: number;
 }
-
-/** What the engine tells apart, in the words of decisions. */
-export const edgeReasons: Readonly<Record<WireErrorCode, Reason>> = {
-  message_malformed: 'message_malformed',
-  message_too_large: 'message_too_large',
-  message_timeout: 'message_timeout',
-  upstream_unreachable: 'upstream_unreachable',
-  upstream_failed: 'upstream_failed',
-  upstream_malformed: 'upstream_malformed',
-  upstream_timeout: 'upstream_timeout',
-  upstream_overloaded: 'overloaded',
-  exchange_aborted: 'upstream_failed',
-};
 
 /** Answers a customer with a denial. */
 export function answerDenial(exchange: ServerExchange<unknown>, denial: EdgeDenial): void {
@@ -47,7 +35,7 @@ export function denialResponse(denial: EdgeDenial): GeneratedResponse {
 
 /** The cell could not answer, or the request's body could not be read. */
 export function answerFailure(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
-  record.reason = edgeReasons[error.code];
+  record.reason = failureReasons[error.code];
   const retryAfterSeconds = error.status === 503 ? 1 : undefined;
   answerDenial(exchange, { reason: record.reason, decisionId: record.id, status: error.status, retryAfterSeconds });
 }

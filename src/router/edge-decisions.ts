@@ -2,13 +2,14 @@ import type { AccessLog } from '#feeds/access-log.ts';
 import type { DecisionRing } from '#feeds/decision-ring.ts';
 import { DecisionIds } from '#policy/decision-id.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
+import { failureReasons } from '#policy/failure-reasons.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Counter, Metrics } from '#runtime/metrics.ts';
 import type { Random } from '#runtime/random.ts';
 import type { ExchangeOutcome } from '#wire/exchange.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
-import { denialResponse, edgeReasons } from './edge-answer.ts';
+import { denialResponse } from './edge-answer.ts';
 
 /** A record while its request is under way. */
 export type OpenRecord = { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
@@ -55,7 +56,7 @@ export class EdgeDecisions {
   /** A request whose head could not be read; returns the answer. */
   refused(error: WireError): GeneratedResponse {
     const record = this.begin();
-    const reason = edgeReasons[error.code];
+    const reason = failureReasons[error.code];
     record.reason = reason;
     record.failed = { condition: 'call', expected: 'clean HTTP within the limits', actual: error.message };
     this.end(record, { status: error.status, durationMs: 0 });

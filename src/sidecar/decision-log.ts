@@ -2,13 +2,13 @@ import type { AccessLog } from '#feeds/access-log.ts';
 import type { DecisionRing } from '#feeds/decision-ring.ts';
 import { DecisionIds } from '#policy/decision-id.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
+import { failureReasons } from '#policy/failure-reasons.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import type { ExchangeOutcome } from '#wire/exchange.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import { denialResponse } from './denial-response.ts';
-import { wireReasons } from './failure.ts';
 import type { Direction, RequestMetrics } from './request-metrics.ts';
 
 /** A record while its request is under way: each step of the path writes down what it finds. */
@@ -52,7 +52,7 @@ export class DecisionLog {
 
   /** A request whose head could not be read; returns the answer. */
   refused(record: OpenRecord, error: WireError): GeneratedResponse {
-    const reason = wireReasons[error.code];
+    const reason = failureReasons[error.code];
     record.reason = reason;
     record.failed = { condition: 'call', expected: 'clean HTTP within the limits', actual: error.message };
     this.end(record, { status: error.status, durationMs: 0 });

@@ -48,7 +48,7 @@ const wireRules = {
 
 type WireRule = keyof typeof wireRules;
 
-export type WireErrorCode =
+type WireErrorCode =
   | 'message_malformed'
   | 'message_too_large'
   | 'message_timeout'

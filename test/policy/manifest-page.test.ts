@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { compileCell } from '#policy/compile.ts';
 import { readDocuments } from '#policy/read-documents.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 
@@ -9,29 +10,31 @@ const page = readFileSync(join(import.meta.dirname, '../../docs/manifest.md'), '
 const blocks = [...page.matchAll(/^```(.*)\n([\s\S]*?)^```$/gm)].map(([, kind, text]) => ({ kind, text: text! }));
 
 describe('docs/manifest.md', () => {
-  test('has examples that load', () => {
-    const examples = blocks
-      .filter(({ kind }) => kind === 'yaml')
-      .map(({ text }) => readDocuments(text, 'example.yaml'));
-    assert.deepEqual(
-      examples.map(({ cells, policies }) => [cells.length, policies.length]),
-      [
-        [0, 1],
-        [1, 0],
-      ],
-    );
+  test('has examples that make a cell together', () => {
+    const text = blocks.flatMap(({ kind, text }) => (kind === 'yaml' ? [text] : [])).join('---\n');
+    const { cells, policies } = readDocuments(text, 'example.yaml');
+    const compiled = compileCell(cells[0]!, policies);
+    assert.deepEqual([cells.length, compiled.snapshots.size], [1, 3]);
   });
 
-  test('shows what the reader says of a wrong one', () => {
-    const at = blocks.findIndex(({ kind }) => kind === 'yaml error');
-    const said = blocks[at + 1]!.text.trimEnd().split('\n');
-    assert.throws(
-      () => readDocuments(blocks[at]!.text, 'messaging.yaml'),
-      (error) => {
-        assert.ok(isCellmeshError(error));
-        assert.deepEqual(error.problems, said);
-        return true;
-      },
-    );
-  });
+  const wrong = blocks.flatMap(({ kind, text }, at) => (kind === 'yaml error' ? [[text, blocks[at + 1]!.text]] : []));
+
+  test('shows several wrong ones', () => assert.equal(wrong.length, 5));
+
+  for (const [text, said] of wrong) {
+    test(`shows what is said of a wrong one: ${said!.split('\n')[0]}`, () => {
+      assert.deepEqual(problemsOf(text!), said!.trimEnd().split('\n'));
+    });
+  }
 });
+
+function problemsOf(text: string): readonly string[] {
+  try {
+    const { cells, policies } = readDocuments(text, 'messaging.yaml');
+    if (cells[0] !== undefined) compileCell(cells[0], policies);
+    return [];
+  } catch (error) {
+    assert.ok(isCellmeshError(error, 'document_invalid'));
+    return error.problems;
+  }
+}
