@@ -152,7 +152,7 @@ export const reasons = {
     action: 'Check `expose` in the manifests.',
   },
   // What is not clean HTTP
-  message_malformed: { status: 400, meaning: 'The request breaks a rule of HTTP/1.1.', action: 'Correct the client.' },
+  message_malformed: { status: 400, meaning: 'The request breaks a rule of HTTP.', action: 'Correct the client.' },
   path_not_absolute: { status: 400, meaning: 'The path does not begin with `/`.', action: 'Correct the client.' },
   path_character: {
     status: 400,

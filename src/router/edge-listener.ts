@@ -6,6 +6,7 @@ import type { Address } from '#runtime/config.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { ExchangeHandler } from '#wire/exchange.ts';
 import type { WireLimits } from '#wire/limit-settings.ts';
+import { negotiatedProtocol } from '#wire/negotiated-protocol.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
 import { type ServerConnection, serveConnection } from '#wire/server-connection.ts';
 import type { WireError } from '#wire/wire-error.ts';
@@ -31,7 +32,7 @@ export interface EdgeListener extends AsyncDisposable {
 const handshakeMs = 10_000;
 
 /**
- * HTTPS for customers: a certificate from files, TLS 1.2 or 1.3, HTTP/1.1.
+ * HTTPS for customers: a certificate from files, TLS 1.2 or 1.3, HTTP/2 or HTTP/1.1.
  * @throws CellmeshError `file_unreadable`, `key_permissions`, `port_taken`, `start_failed`
  */
 export async function listenEdge(
@@ -45,7 +46,7 @@ export async function listenEdge(
     cert: await readCertificate(options.certificate),
     key: await readPrivateFile(options.certificateKey),
     minVersion: 'TLSv1.2',
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: ['h2', 'http/1.1'],
     handshakeTimeout: handshakeMs,
     noDelay: true,
   });
@@ -54,7 +55,8 @@ export async function listenEdge(
   server.on('secureConnection', (socket) => {
     const onClose = () => void open.delete(socket);
     const client = { address: socket.remoteAddress ?? 'unknown' };
-    open.set(socket, serveConnection(socket, client, handler, { ...serving, onClose }));
+    const protocol = negotiatedProtocol(socket);
+    open.set(socket, serveConnection(socket, client, handler, { ...serving, protocol, onClose }));
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {

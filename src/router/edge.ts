@@ -56,7 +56,6 @@ class Refused extends Error {
  * with an underscore go for the servers that fold them into those with a dash.
  */
 const removedFromRequest = fieldSet(
-  'host',
   'authorization',
   'cellmesh-*',
   '*_*',
@@ -166,7 +165,8 @@ export class Edge {
       client: cell.mesh.pool,
       upstream: cell.mesh.to(route.id, instance.host, instance.port),
       target: target.path + target.query,
-      request: { drop: removedFromRequest, append: requestFields(exchange, route, token) },
+      authority: route.authority,
+      request: { drop: removedFromRequest, append: requestFields(exchange, token) },
       editResponse: (head) => responseEdit(head, record),
       onFailed: (error) => {
         if (error.code === 'upstream_unreachable') {
@@ -227,13 +227,8 @@ function routeOf(cell: CellLink, host: string, { path }: CanonicalTarget): Route
   return route;
 }
 
-function requestFields(
-  { context, request }: ServerExchange<EdgeClient>,
-  { authority }: Route,
-  token: Secret<string> | undefined,
-): string {
+function requestFields({ context, request }: ServerExchange<EdgeClient>, token: Secret<string> | undefined): string {
   return fieldLines({
-    host: authority,
     'cellmesh-token': token?.reveal(),
     'x-forwarded-for': context.address,
     'x-forwarded-host': request.authority,

@@ -150,7 +150,7 @@ export const errorCodes = {
   request_invalid: { meaning: 'A field of a call cannot be used.', action: 'The message names the field.' },
   // wire
   message_malformed: {
-    meaning: 'A request breaks a rule of HTTP/1.1; the rule is named in the message.',
+    meaning: 'A request breaks a rule of HTTP; the rule is named in the message.',
     action: 'Correct the client: nothing that two readers could understand differently is forwarded.',
   },
   message_too_large: {
@@ -170,7 +170,7 @@ export const errorCodes = {
     action: 'Look at the upstream; a server whose keep-alive time is below the pool idle time also shows this.',
   },
   upstream_malformed: {
-    meaning: 'A response breaks a rule of HTTP/1.1; the rule is named in the message.',
+    meaning: 'A response breaks a rule of HTTP; the rule is named in the message.',
     action: 'Correct the upstream.',
   },
   upstream_timeout: {

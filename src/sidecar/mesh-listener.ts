@@ -5,6 +5,7 @@ import type { VerifiedPeer } from '#net/verified-peer.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { ExchangeHandler } from '#wire/exchange.ts';
 import { meshProtocols } from '#wire/mesh-upstreams.ts';
+import { negotiatedProtocol } from '#wire/negotiated-protocol.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
 
 interface MeshListenerOptions extends Omit<ServeOptions<VerifiedPeer>, 'onClose'> {
@@ -25,8 +26,8 @@ export interface MeshListener extends AsyncDisposable {
 }
 
 /**
- * Serves HTTP to peers that proved who they are. A connection whose certificate ends, or whose root is no longer trusted, is told so by
- * `Connection: close` and ends after what is in flight.
+ * Serves HTTP to peers that proved who they are. A connection whose certificate ends, or whose root is no longer trusted, is told so
+ * (GOAWAY, `Connection: close`) and ends after what is in flight.
  */
 export async function listenMesh(
   handler: ExchangeHandler<VerifiedPeer>,
@@ -45,7 +46,8 @@ export async function listenMesh(
     onRefused: options.onPeerRefused,
     onConnection: ({ socket, peer }) => {
       const onClose = () => void serving.delete(socket);
-      serving.set(socket, serveConnection(socket, peer, handler, { ...options, onClose }));
+      const protocol = negotiatedProtocol(socket);
+      serving.set(socket, serveConnection(socket, peer, handler, { ...options, protocol, onClose }));
     },
     onDrain: ({ socket }) => serving.get(socket)?.drain(),
   });

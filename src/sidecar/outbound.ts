@@ -63,6 +63,13 @@ interface Chosen {
   readonly port: number;
 }
 
+/** What is sent of a permitted request, whichever instance takes it. */
+interface Outgoing {
+  readonly authority: string;
+  readonly target: CanonicalTarget;
+  readonly append: string;
+}
+
 /** One instance that cannot be reached must not fail a request while others can; more than three say something about the network. */
 const attemptsMax = 3;
 const decisionIdPattern = /^[a-z0-9.-]{1,80}$/;
@@ -125,7 +132,8 @@ export class Outbound {
     record.granted = decision.attach?.left.text ?? '';
 
     const instances = this.#options.endpoints.inOrder(call.source.id).slice(0, attemptsMax);
-    this.#forward(asked, decision, this.#fieldsFor(decision, chosen, trace), target, instances);
+    const outgoing = { authority: chosen.authority, target, append: attachedFields(decision, trace) };
+    this.#forward(asked, decision, outgoing, instances);
     return undefined;
   }
 
@@ -146,23 +154,8 @@ export class Outbound {
     this.#options.serveTunnel(exchange, authority);
   }
 
-  #fieldsFor({ attach }: OutboundPermit, { authority }: Chosen, trace: RequestTrace): string {
-    return fieldLines({
-      host: authority,
-      'cellmesh-token': attach?.token.text.reveal(),
-      'cellmesh-left': attach === undefined ? undefined : formatLeft(attach.left),
-      ...traceFields(trace),
-    });
-  }
-
   /** Only with a permit in hand. An instance that could not be reached has seen nothing of the request: the next one may. */
-  #forward(
-    asked: Asked,
-    permit: OutboundPermit,
-    append: string,
-    target: CanonicalTarget,
-    [instance, ...others]: readonly Endpoint[],
-  ): void {
+  #forward(asked: Asked, permit: OutboundPermit, outgoing: Outgoing, [instance, ...others]: readonly Endpoint[]): void {
     const { exchange, record } = asked;
     const { endpoints } = this.#options;
     const mesh = this.#options.mesh();
@@ -174,13 +167,14 @@ export class Outbound {
     forward(exchange, {
       client: mesh.pool,
       upstream,
-      target: target.path + target.query,
-      request: { drop: removedFields.outboundRequest, append },
+      target: outgoing.target.path + outgoing.target.query,
+      authority: outgoing.authority,
+      request: { drop: removedFields.outboundRequest, append: outgoing.append },
       editResponse: (head) => responseEdit(head, record.id),
       onFailed: (error) => {
         if (error.code === 'upstream_unreachable') {
           endpoints.avoid(instance);
-          if (others.length > 0) return this.#forward(asked, permit, append, target, others);
+          if (others.length > 0) return this.#forward(asked, permit, outgoing, others);
         }
         answerFailure(exchange, record, error);
       },
@@ -231,6 +225,14 @@ function authorityOf({ context, request }: ServerExchange<OutboundEntry>): strin
     throw new Refused('message_malformed', 'call', `a request for ${context.authority}`, 'another host in the tunnel');
   }
   return context.authority;
+}
+
+function attachedFields({ attach }: OutboundPermit, trace: RequestTrace): string {
+  return fieldLines({
+    'cellmesh-token': attach?.token.text.reveal(),
+    'cellmesh-left': attach === undefined ? undefined : formatLeft(attach.left),
+    ...traceFields(trace),
+  });
 }
 
 function noteContext(record: OpenRecord, context: ReturnType<typeof intentOf>['context']): void {

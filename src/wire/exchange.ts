@@ -80,6 +80,9 @@ export interface ClientExchangeListener {
   onFailed(error: WireError): void;
 }
 
+/** As ALPN names them. */
+export type Protocol = 'http/1.1' | 'h2';
+
 /** One request and its response, seen from the client. */
 export interface ClientExchange {
   /** Only after `onRequestReady`. False: no room, wait for `onRequestWritable`. */
@@ -95,13 +98,15 @@ export interface ClientExchange {
 export interface Upstream {
   /** Connections are shared between requests with the same key: it must name address, expected peer and own identity. */
   readonly key: string;
+  /** What it speaks; `negotiated`: what ALPN chose on the connection that came. Default: HTTP/1.1. */
+  readonly protocol?: Protocol | 'negotiated';
   /** Opens a connection, ready for bytes (handshake done, peer verified). Rejections become 503 `upstream_unreachable`. */
   connect(signal: AbortSignal): Promise<Duplex>;
   /** Lower than the pool's `idleMs` where the upstream is known to close early. */
   readonly idleMs?: number;
 }
 
-/** What sends requests: pools of connections now, HTTP/2 sessions later. */
+/** What sends requests. */
 export interface Client {
   request(upstream: Upstream, request: OutgoingRequest, listener: ClientExchangeListener): ClientExchange;
 }

@@ -36,6 +36,8 @@ const specialNames = [
   'cellmesh-context',
   'cellmesh-as',
   'cellmesh-expect-account',
+  'cookie',
+  'set-cookie',
 ] as const;
 
 export type SpecialFieldName = (typeof specialNames)[number];
@@ -57,6 +59,14 @@ export const reservedPrefix = 'cellmesh-';
 
 export function fieldIdOf(name: string): number {
   return (fieldIds as Record<string, number>)[name] ?? 0;
+}
+
+/** Id of any lower-case name, with its class where it has one. */
+export function fieldIdOrClassOf(name: string): number {
+  const id = fieldIdOf(name);
+  if (id !== 0) return id;
+  if (name.includes('_')) return underscoreFieldId;
+  return name.startsWith(reservedPrefix) ? reservedFieldId : 0;
 }
 
 /** Names and classes to leave out of a copy: a table by id, and names the scanner does not know (slower to find). */
@@ -86,10 +96,11 @@ export function unionOf(a: FieldSet, b: FieldSet): FieldSet {
 }
 
 /**
- * Never copied from one connection to the next (RFC 9110 7.6.1), with the framing fields, which are written anew.
- * `trailer` only announces and passes; `expect` is relayed by the engine itself.
+ * Never copied from one connection to the next (RFC 9110 7.6.1), with what every engine writes anew: the framing fields, `host`, `te` and
+ * `expect`. `trailer` only announces and passes.
  */
 export const hopByHopFields = fieldSet(
+  'host',
   'connection',
   'keep-alive',
   'proxy-connection',

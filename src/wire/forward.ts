@@ -18,14 +18,14 @@ export interface FieldEdit {
 }
 
 /**
- * Where a request goes and how its heads change. Hop-by-hop and framing fields, and what `Connection` nominates, never pass.
- * `Host` passes unless dropped: who drops it appends another.
- */
+ * Where a request goes and how its heads change. Hop-by-hop and framing fields, and what `Connection` nominates, never pass. */
 export interface ForwardPlan {
   readonly client: Client;
   readonly upstream: Upstream;
   /** The request target sent: the path that was decided on, never the one that came. */
   readonly target: string;
+  /** The host sent. Default: the request's own. */
+  readonly authority?: string;
   readonly request: FieldEdit;
   /** How the final head changes; interim heads lose their fields but `link`. Default: nothing more is dropped. */
   editResponse?(head: ResponseHead): FieldEdit;
@@ -58,15 +58,17 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
 
   start(): void {
     const { request } = this.#downstream;
-    const { client, upstream, target, request: edit } = this.#plan;
+    const { client, upstream, target, authority = request.authority, request: edit } = this.#plan;
     this.#downstream.listen(this);
     const outgoing = {
       method: request.method,
       target,
+      authority,
       fields: request.linesExcept(edit.drop) + edit.append,
       framing: request.framing,
       contentLength: request.contentLength,
       expectsContinue: request.expectsContinue,
+      acceptsTrailers: request.acceptsTrailers,
     };
     const exchange = client.request(upstream, outgoing, this);
     if (!this.#isOver) this.#upstream = exchange;

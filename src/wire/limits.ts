@@ -84,8 +84,8 @@ export interface PoolLimits {
 }
 
 export const defaultPoolLimits: PoolLimits = {
-  inFlightMax: 64,
-  queueMax: 64,
+  inFlightMax: 256,
+  queueMax: 256,
   queueMs: 5_000,
   connectMs: 5_000,
   responseHeadMs: 30_000,

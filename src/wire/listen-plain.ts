@@ -40,6 +40,7 @@ export async function listenPlain<Context>(
       return;
     }
     const connection = serveConnection(socket, options.contextOf(socket), handler, {
+      protocol: 'detected',
       ...options,
       onClose: () => {
         open.delete(connection);

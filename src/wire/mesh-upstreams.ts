@@ -4,12 +4,12 @@ import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { connectPlain } from './connect-plain.ts';
-import type { Upstream } from './exchange.ts';
+import type { Protocol, Upstream } from './exchange.ts';
 import type { HttpLimits, PoolLimits } from './limits.ts';
 import { UpstreamPool } from './upstream-pool.ts';
 
-/** What sidecars speak among each other; HTTP/2 will stand in front of it. */
-export const meshProtocols: readonly string[] = ['http/1.1'];
+/** What sidecars speak among each other, and with foreign peers that offer nothing better. */
+export const meshProtocols: readonly Protocol[] = ['h2', 'http/1.1'];
 
 /** Shorter than the 75 s after which a listener of ours closes an idle connection, so that the side that sends closes first (PAINS.md P4). */
 const meshIdleMs = 60_000;
@@ -45,6 +45,7 @@ export class MeshUpstreams implements AsyncDisposable {
     const key = `${expect} ${host} ${port} ${identity.current.svid.chain[0]!.serial}`;
     return {
       key,
+      protocol: 'negotiated',
       connect: async (signal) => {
         const onDrain = () => this.pool.evict(key);
         const { socket } = await dialMtls({

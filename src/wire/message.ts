@@ -37,6 +37,8 @@ export interface RequestHead extends Fields {
   readonly contentLength: number;
   /** The client waits for 100 Continue before it sends the body. */
   readonly expectsContinue: boolean;
+  /** The client says that it will not drop trailers (`TE: trailers`); gRPC servers demand it. */
+  readonly acceptsTrailers: boolean;
 }
 
 export interface ResponseHead extends Fields {
@@ -48,14 +50,17 @@ export interface ResponseHead extends Fields {
   readonly contentLength: number;
 }
 
-/** `fields`: lines with CRLF as `Fields.linesExcept` and `fieldLines` make them, with `host`, without framing fields. */
+/** `fields`: lines with CRLF as `Fields.linesExcept` and `fieldLines` make them, without `host` and framing fields. */
 export interface OutgoingRequest {
   readonly method: string;
   readonly target: string;
+  /** Host and optional port: `Host`, or `:authority`. */
+  readonly authority: string;
   readonly fields: string;
   readonly framing: Exclude<Framing, 'until-close'>;
   readonly contentLength: number;
   readonly expectsContinue: boolean;
+  readonly acceptsTrailers: boolean;
 }
 
 /** A `length` framing on a response that has no body (HEAD, 304) writes `Content-Length` alone. */

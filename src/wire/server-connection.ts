@@ -1,7 +1,10 @@
 import type { Duplex } from 'node:stream';
 import type { Clock } from '#runtime/clock.ts';
-import type { ExchangeHandler } from './exchange.ts';
+import { DetectedConnection } from './detect-protocol.ts';
+import type { ExchangeHandler, Protocol } from './exchange.ts';
 import { Http1ServerConnection } from './http1/server-connection.ts';
+import { defaultHttp2Limits, type Http2Limits } from './http2/http2-limits.ts';
+import { Http2ServerConnection } from './http2/server-connection.ts';
 import {
   defaultHttpLimits,
   defaultHttpTimeouts,
@@ -24,6 +27,15 @@ export interface ServeOptions<Context> {
   /** The handler threw: a fault of ours. The client got 500, or a broken message. */
   onHandlerError?(error: unknown, context: Context): void;
   onClose?(): void;
+  /** What the client speaks: chosen by ALPN, or known; `detected`: as its first bytes show. Default: HTTP/1.1. */
+  readonly protocol?: Protocol | 'detected';
+  readonly http2?: Partial<Http2Limits>;
+}
+
+export interface ResolvedServeOptions<Context> extends ServeOptions<Context> {
+  readonly limits: HttpLimits;
+  readonly timeouts: HttpTimeouts;
+  readonly http2: Http2Limits;
 }
 
 export interface ServerConnection extends AsyncDisposable {
@@ -48,8 +60,12 @@ export function serveConnection<Context>(
 ): ServerConnection {
   const limits = resolveLimits(options.limits);
   const timeouts = { ...defaultHttpTimeouts, ...options.timeouts };
-  return new Http1ServerConnection(socket, context, handler, { ...options, limits, timeouts });
+  const http2 = { ...defaultHttp2Limits, ...options.http2 };
+  const Connection = engines[options.protocol ?? 'http/1.1'];
+  return new Connection(socket, context, handler, { ...options, limits, timeouts, http2 });
 }
+
+const engines = { 'http/1.1': Http1ServerConnection, h2: Http2ServerConnection, detected: DetectedConnection } as const;
 
 /** @throws RangeError for a limit that the scan buffer cannot hold: a programmer's mistake. */
 export function resolveLimits(limits: Partial<HttpLimits> | undefined): HttpLimits {

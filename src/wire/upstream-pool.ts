@@ -1,16 +1,18 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Client, ClientExchange, ClientExchangeListener, Upstream } from './exchange.ts';
-import type { ClientConnectionOptions } from './http1/client-connection.ts';
-import { UpstreamGroup } from './http1/upstream-group.ts';
+import { groupFor } from './group-for.ts';
+import { defaultHttp2Limits, type Http2Limits } from './http2/http2-limits.ts';
 import { defaultHttpTimeouts, defaultPoolLimits, type HttpLimits, type PoolLimits } from './limits.ts';
 import type { OutgoingRequest } from './message.ts';
 import { resolveLimits } from './server-connection.ts';
+import type { ClientOptions, UpstreamGroup } from './upstream-group.ts';
 
 interface UpstreamPoolOptions {
   readonly clock: Clock;
   /** For the responses. */
   readonly limits?: Partial<HttpLimits>;
   readonly pool?: Partial<PoolLimits>;
+  readonly http2?: Partial<Http2Limits>;
   /** An upstream that takes none of the bytes that wait for it loses its connection. Milliseconds. */
   readonly writeStallMs?: number;
 }
@@ -24,13 +26,14 @@ interface UpstreamLoad {
 /** Connections to upstreams, kept and shared by `Upstream.key`. */
 export class UpstreamPool implements Client, AsyncDisposable {
   readonly #groups = new Map<string, UpstreamGroup>();
-  readonly #options: ClientConnectionOptions;
+  readonly #options: ClientOptions;
 
   constructor(options: UpstreamPoolOptions) {
     this.#options = {
       clock: options.clock,
       limits: resolveLimits(options.limits),
       pool: { ...defaultPoolLimits, ...options.pool },
+      http2: { ...defaultHttp2Limits, ...options.http2 },
       writeStallMs: options.writeStallMs ?? defaultHttpTimeouts.writeStallMs,
     };
   }
@@ -67,7 +70,7 @@ export class UpstreamPool implements Client, AsyncDisposable {
     const { key } = upstream;
     let group = this.#groups.get(key);
     if (group === undefined) {
-      const made: UpstreamGroup = new UpstreamGroup(upstream, this.#options, () => {
+      const made: UpstreamGroup = groupFor(upstream, this.#options, () => {
         if (this.#groups.get(key) === made) this.#groups.delete(key);
       });
       group = made;

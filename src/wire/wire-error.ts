@@ -1,6 +1,6 @@
 import { CellmeshError } from '#runtime/errors.ts';
 
-/** Each way to break HTTP/1.1 that the parsers tell apart, with the status that a client gets for it. */
+/** Each way to break HTTP that the parsers tell apart, with the status that a client gets for it. */
 const wireRules = {
   // request line and status line
   request_line: 400,
@@ -26,6 +26,8 @@ const wireRules = {
   length_and_encoding: 400,
   connection_nominates: 400,
   connect_body: 400,
+  pseudo_field: 400,
+  connection_field: 400,
   expectation: 417,
   // body
   chunk_size: 400,
@@ -112,7 +114,7 @@ function codeOf(status: number): WireErrorCode {
 /** The same finding in a response: not the client's fault, so the client is told 502. */
 export function asUpstreamFault(error: WireError): WireError {
   if (error.rule === undefined) return error;
-  return new WireError('upstream_malformed', `the upstream's response breaks HTTP/1.1: ${error.message}`, {
+  return new WireError('upstream_malformed', `the upstream's response breaks HTTP: ${error.message}`, {
     rule: error.rule,
     cause: error,
   });

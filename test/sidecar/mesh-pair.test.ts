@@ -44,7 +44,7 @@ async function startPair(
         const { path } = exchange.request;
         const request = {
           drop: removedFields.inboundRequest,
-          append: `host: app\r\ncellmesh-caller: ${exchange.context.id}\r\n`,
+          append: `cellmesh-caller: ${exchange.context.id}\r\n`,
         };
         forward(exchange, {
           client: local,
@@ -61,9 +61,9 @@ async function startPair(
     await listenPlain(
       (exchange) => {
         const { path } = exchange.request;
-        const request = { drop: removedFields.outboundRequest, append: 'host: callee\r\n' };
+        const request = { drop: removedFields.outboundRequest, append: '' };
         const upstream = upstreams.to(expect, '127.0.0.1', inbound.address.port);
-        forward(exchange, { client: upstreams.pool, upstream, target: path, request });
+        forward(exchange, { client: upstreams.pool, upstream, target: path, authority: 'callee', request });
       },
       { host: '127.0.0.1', port: 0, clock, contextOf: () => undefined },
     ),

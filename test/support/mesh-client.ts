@@ -37,16 +37,19 @@ export class MeshClient implements AsyncDisposable {
 
   async call({ method, path, headers, body }: MeshCall): Promise<MeshAnswer> {
     const { expect, port } = this.#options;
+    const { host = 'localhost', ...fields } = headers;
     const recorder = new ClientRecorder(body === undefined ? [] : [body]);
     this.#upstreams.pool.request(
       this.#upstreams.to(expect, '127.0.0.1', port()),
       {
         method,
         target: path,
-        fields: fieldLines(headers),
+        authority: host,
+        fields: fieldLines(fields),
         framing: body === undefined ? 'none' : 'length',
         contentLength: Buffer.byteLength(body ?? ''),
         expectsContinue: false,
+        acceptsTrailers: false,
       },
       recorder,
     );

@@ -1,22 +1,14 @@
 import type { Duplex } from 'node:stream';
-import type { Clock } from '#runtime/clock.ts';
 import { Deadline } from '../deadline.ts';
-import type { HttpLimits, PoolLimits } from '../limits.ts';
 import type { OutgoingRequest, ResponseHead } from '../message.ts';
+import type { ClientOptions } from '../upstream-group.ts';
 import { asUpstreamFault, ruleBroken, WireError } from '../wire-error.ts';
+import { WriteWatch } from '../write-watch.ts';
 import { BodyDecoder } from './body-decoder.ts';
 import { HeldBytes, readHeadOf } from './held-bytes.ts';
 import { MessageWriter } from './message-writer.ts';
 import { requestHeadText } from './outgoing-head.ts';
 import { type Http1ResponseHead, readResponseHead } from './response-head.ts';
-import { WriteWatch } from './write-watch.ts';
-
-export interface ClientConnectionOptions {
-  readonly clock: Clock;
-  readonly limits: HttpLimits;
-  readonly pool: PoolLimits;
-  readonly writeStallMs: number;
-}
 
 /** The exchange that a connection carries. */
 export interface CarriedExchange {
@@ -47,7 +39,7 @@ const idleMarginMs = 1_000;
 export class Http1ClientConnection {
   readonly #socket: Duplex;
   readonly #owner: ConnectionOwner;
-  readonly #options: ClientConnectionOptions;
+  readonly #options: ClientOptions;
   readonly #held = new HeldBytes();
   readonly #decoder: BodyDecoder;
   readonly #writer: MessageWriter;
@@ -67,7 +59,7 @@ export class Http1ClientConnection {
   #idleSince = 0;
   #idleMs: number;
 
-  constructor(socket: Duplex, owner: ConnectionOwner, options: ClientConnectionOptions, idleMs: number) {
+  constructor(socket: Duplex, owner: ConnectionOwner, options: ClientOptions, idleMs: number) {
     this.#socket = socket;
     this.#owner = owner;
     this.#options = options;

@@ -4,9 +4,10 @@ import { statusText } from '../status-text.ts';
 
 export function requestHeadText(request: OutgoingRequest): string {
   const { method, target, framing } = request;
-  let head = `${method} ${target} HTTP/1.1\r\n${request.fields}`;
+  let head = `${method} ${target} HTTP/1.1\r\nhost: ${request.authority}\r\n${request.fields}`;
   if (framing === 'length') head += `content-length: ${request.contentLength}\r\n`;
   else if (framing === 'chunked') head += 'transfer-encoding: chunked\r\n';
+  if (request.acceptsTrailers) head += 'te: trailers\r\nconnection: te\r\n';
   if (request.expectsContinue) head += 'expect: 100-continue\r\n';
   return `${head}\r\n`;
 }

@@ -1,10 +1,8 @@
 import type { ClientExchange, ClientExchangeListener } from '../exchange.ts';
+import { idempotentMethods } from '../idempotent-methods.ts';
 import type { OutgoingRequest, ResponseHead } from '../message.ts';
 import type { WireError } from '../wire-error.ts';
 import type { CarriedExchange, Http1ClientConnection } from './client-connection.ts';
-
-/** RFC 9110 9.2.2: repeating these has the effect of sending them once. */
-const idempotentMethods = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE']);
 
 /** The pool's side of an exchange. */
 export interface ExchangeOwner {
@@ -19,8 +17,6 @@ export interface ExchangeOwner {
 /** One request on its way through the pool: waiting, connecting, or on a connection. */
 export class PooledExchange implements ClientExchange, CarriedExchange {
   readonly request: OutgoingRequest;
-  /** Clock.monotonic() when it began to wait in the queue. */
-  queuedAt = 0;
   isOver = false;
   readonly #listener: ClientExchangeListener;
   readonly #owner: ExchangeOwner;

@@ -1,10 +1,10 @@
+import { acceptsTrailers, framingOf } from '../body-framing.ts';
 import type { HttpLimits } from '../limits.ts';
 import type { RequestHead, TargetForm } from '../message.ts';
+import { effectiveAuthority, parseAuthority, parseTarget } from '../target.ts';
 import { ruleBroken } from '../wire-error.ts';
 import { FieldSection } from './field-section.ts';
-import { framingOf } from './framing.ts';
 import { scanBytes, scanned, scanRequestHead } from './scan-head.ts';
-import { effectiveAuthority, parseAuthority, parseTarget } from './target.ts';
 
 const commonMethods = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS', 'CONNECT'] as const;
 
@@ -18,6 +18,7 @@ export class Http1RequestHead extends FieldSection implements RequestHead {
   readonly framing: RequestHead['framing'];
   readonly contentLength: number;
   readonly expectsContinue: boolean;
+  readonly acceptsTrailers: boolean;
 
   constructor(text: string) {
     super(text);
@@ -34,6 +35,7 @@ export class Http1RequestHead extends FieldSection implements RequestHead {
       throw ruleBroken('connect_body', 'CONNECT has a body');
     }
     this.expectsContinue = this.#expectsContinue();
+    this.acceptsTrailers = acceptsTrailers(this);
   }
 
   #host(): string {

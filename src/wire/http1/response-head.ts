@@ -1,8 +1,8 @@
+import { contentLengthOf, framingOf } from '../body-framing.ts';
 import type { HttpLimits } from '../limits.ts';
 import type { Framing, ResponseHead } from '../message.ts';
 import { ruleBroken } from '../wire-error.ts';
 import { FieldSection } from './field-section.ts';
-import { contentLengthOf, framingOf } from './framing.ts';
 import { scanBytes, scanned, scanResponseHead } from './scan-head.ts';
 
 /** The head of an HTTP/1.1 response, or of an HTTP/1.0 one, after which the connection ends. */

@@ -1,26 +1,18 @@
 import type { Duplex } from 'node:stream';
-import type { Clock } from '#runtime/clock.ts';
 import { Deadline } from '../deadline.ts';
 import type { ExchangeHandler, ServerExchange } from '../exchange.ts';
-import type { HttpLimits, HttpTimeouts } from '../limits.ts';
 import { respond } from '../respond.ts';
-import type { ServeOptions, ServerConnection } from '../server-connection.ts';
+import { endFaulted, runHandler } from '../run-handler.ts';
+import type { ResolvedServeOptions, ServerConnection } from '../server-connection.ts';
 import { ruleBroken, WireError } from '../wire-error.ts';
+import { WriteWatch } from '../write-watch.ts';
 import { BodyDecoder } from './body-decoder.ts';
 import { HeldBytes } from './held-bytes.ts';
 import { LingeringClose } from './lingering-close.ts';
 import { MessageWriter } from './message-writer.ts';
 import { refusalText } from './outgoing-head.ts';
 import { RequestHeadReader } from './request-head-reader.ts';
-import { endFaulted, runHandler } from './run-handler.ts';
 import { type ExchangeHost, Http1ServerExchange } from './server-exchange.ts';
-import { WriteWatch } from './write-watch.ts';
-
-interface ResolvedServeOptions<Context> extends ServeOptions<Context> {
-  readonly clock: Clock;
-  readonly limits: HttpLimits;
-  readonly timeouts: HttpTimeouts;
-}
 
 /**
  * `head`: between requests, or in a head · `exchange`: a request is being answered · `discard`: answered, its body is read away ·

@@ -74,10 +74,12 @@ export function outgoing(method: string, overrides: Partial<OutgoingRequest> = {
   return {
     method,
     target: '/',
-    fields: 'host: a\r\n',
+    authority: 'a',
+    fields: '',
     framing: 'none',
     contentLength: -1,
     expectsContinue: false,
+    acceptsTrailers: false,
     ...overrides,
   };
 }

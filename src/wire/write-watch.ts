@@ -1,18 +1,23 @@
 import type { Duplex } from 'node:stream';
 import type { Clock } from '#runtime/clock.ts';
-import { Deadline } from '../deadline.ts';
-import type { MessageWriter } from './message-writer.ts';
+import { Deadline } from './deadline.ts';
+
+/** Whoever writes to the socket. */
+interface Writer {
+  /** Bytes handed to the socket since the start. */
+  readonly writtenBytes: number;
+}
 
 /** Notices that a peer takes none of the bytes that wait for it during a whole period. */
 export class WriteWatch {
   readonly #socket: Duplex;
-  readonly #writer: MessageWriter;
+  readonly #writer: Writer;
   readonly #stallMs: number;
   readonly #onStalled: () => void;
   readonly #deadline: Deadline;
   #takenBytes = 0;
 
-  constructor(clock: Clock, socket: Duplex, writer: MessageWriter, stallMs: number, onStalled: () => void) {
+  constructor(clock: Clock, socket: Duplex, writer: Writer, stallMs: number, onStalled: () => void) {
     this.#socket = socket;
     this.#writer = writer;
     this.#stallMs = stallMs;

@@ -1,5 +1,5 @@
-import type { TargetForm } from '../message.ts';
-import { ruleBroken } from '../wire-error.ts';
+import type { TargetForm } from './message.ts';
+import { ruleBroken } from './wire-error.ts';
 
 interface ParsedTarget {
   readonly form: TargetForm;

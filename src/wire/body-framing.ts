@@ -1,5 +1,5 @@
-import type { Fields, Framing } from '../message.ts';
-import { ruleBroken } from '../wire-error.ts';
+import type { Fields, Framing } from './message.ts';
+import { ruleBroken } from './wire-error.ts';
 
 /** 15 digits stay below 2^53: every count of bytes is exact. */
 const contentLengthPattern = /^[0-9]{1,15}$/;
@@ -33,4 +33,10 @@ export function contentLengthOf(fields: Fields, count: number): number {
   const text = fields.field('content-length')!;
   if (!contentLengthPattern.test(text)) throw ruleBroken('content_length', 'Content-Length is not a plain number');
   return Number(text);
+}
+
+/** `TE` lists codings too; only this member of it concerns a proxy (RFC 9110 10.1.4). */
+export function acceptsTrailers(fields: Fields): boolean {
+  const codings = fields.field('te');
+  return codings !== undefined && /(?:^|,)[\t ]*trailers[\t ]*(?:$|[,;])/i.test(codings);
 }

@@ -1,34 +1,35 @@
 import type { Duplex } from 'node:stream';
-import { messageOf } from '#runtime/errors.ts';
+import { connectInTime } from '../connect-in-time.ts';
 import { Deadline } from '../deadline.ts';
 import type { ClientExchangeListener, Upstream } from '../exchange.ts';
 import type { OutgoingRequest } from '../message.ts';
+import type { ClientOptions, UpstreamGroup } from '../upstream-group.ts';
+import { overloaded, WaitingQueue } from '../waiting-queue.ts';
 import { WireError } from '../wire-error.ts';
-import { type ClientConnectionOptions, type ConnectionOwner, Http1ClientConnection } from './client-connection.ts';
+import { type ConnectionOwner, Http1ClientConnection } from './client-connection.ts';
 import { type ExchangeOwner, PooledExchange } from './pooled-exchange.ts';
 
 /** Connections and waiting requests of one upstream key. */
-export class UpstreamGroup implements ConnectionOwner, ExchangeOwner {
-  readonly #options: ClientConnectionOptions;
+export class Http1Group implements UpstreamGroup, ConnectionOwner, ExchangeOwner {
+  readonly #options: ClientOptions;
   readonly #onEmpty: () => void;
   /** The one used last is at the end: it is taken first, so that others can expire. */
   readonly #idle: Http1ClientConnection[] = [];
   readonly #connections = new Set<Http1ClientConnection>();
-  readonly #queue: PooledExchange[] = [];
+  readonly #queue: WaitingQueue<PooledExchange>;
   readonly #idleDeadline: Deadline;
-  readonly #queueDeadline: Deadline;
   #upstream: Upstream;
   /** Exchanges that hold a connection or wait for one being opened. */
   #inFlight = 0;
   #isRetired = false;
   readonly #abort = new AbortController();
 
-  constructor(upstream: Upstream, options: ClientConnectionOptions, onEmpty: () => void) {
+  constructor(upstream: Upstream, options: ClientOptions, onEmpty: () => void) {
     this.#upstream = upstream;
     this.#options = options;
     this.#onEmpty = onEmpty;
     this.#idleDeadline = new Deadline(options.clock, () => this.#closeExpired());
-    this.#queueDeadline = new Deadline(options.clock, () => this.#failExpired());
+    this.#queue = new WaitingQueue(options.clock, options.pool.queueMs);
   }
 
   get inFlight(): number {
@@ -48,12 +49,15 @@ export class UpstreamGroup implements ConnectionOwner, ExchangeOwner {
     const exchange = new PooledExchange(request, listener, this);
     const { inFlightMax, queueMax } = this.#options.pool;
     if (this.#inFlight < inFlightMax) this.#begin(exchange);
-    else if (this.#queue.length < queueMax) this.#enqueue(exchange);
-    else
-      exchange.fail(
-        new WireError('upstream_overloaded', 'too many requests wait for the upstream', { retryable: true }),
-      );
+    else if (this.#queue.length < queueMax) this.#queue.push(exchange);
+    else exchange.fail(overloaded());
     return exchange;
+  }
+
+  adopt(socket: Duplex): void {
+    const connection = this.#newConnection(socket);
+    this.#inFlight++;
+    this.released(connection, true);
   }
 
   /** Idle connections close now, the others after their exchange. The pool sends nothing new to this group. */
@@ -65,11 +69,11 @@ export class UpstreamGroup implements ConnectionOwner, ExchangeOwner {
   destroy(): void {
     this.retire();
     const gone = new WireError('upstream_failed', 'the pool was closed');
-    for (const exchange of this.#queue.splice(0)) exchange.fail(gone);
+    this.#queue.failAll(gone);
     for (const connection of [...this.#connections]) connection.fail(gone);
     this.#abort.abort(gone);
     this.#idleDeadline.dispose();
-    this.#queueDeadline.dispose();
+    this.#queue.dispose();
   }
 
   released(connection: Http1ClientConnection, isReusable: boolean): void {
@@ -99,8 +103,7 @@ export class UpstreamGroup implements ConnectionOwner, ExchangeOwner {
   }
 
   abandoned(exchange: PooledExchange): void {
-    const at = this.#queue.indexOf(exchange);
-    if (at >= 0) this.#queue.splice(at, 1);
+    this.#queue.delete(exchange);
     this.#leaveIfEmpty();
   }
 
@@ -125,74 +128,28 @@ export class UpstreamGroup implements ConnectionOwner, ExchangeOwner {
   async #open(exchange: PooledExchange): Promise<void> {
     let socket: Duplex;
     try {
-      socket = await this.#connect();
-    } catch (cause) {
-      exchange.fail(connectError(cause));
+      const { clock, pool } = this.#options;
+      socket = await connectInTime(this.#upstream, clock, pool.connectMs, this.#abort.signal, 'http/1.1');
+    } catch (error) {
+      exchange.fail(error as WireError);
       this.failed();
       return;
     }
-    const { idleMs } = this.#upstream;
-    const connection = new Http1ClientConnection(socket, this, this.#options, idleMs ?? this.#options.pool.idleMs);
-    this.#connections.add(connection);
+    const connection = this.#newConnection(socket);
     if (exchange.isOver) this.released(connection, true);
     else exchange.start(connection);
   }
 
-  /** A `connect` that ignores its signal loses its socket when it comes after the time. */
-  #connect(): Promise<Duplex> {
-    return new Promise((resolve, reject) => {
-      const abort = new AbortController();
-      const give = (error: WireError) => {
-        abort.abort(error);
-        reject(error);
-      };
-      const onClosed = () => give(this.#abort.signal.reason);
-      const deadline = new Deadline(this.#options.clock, () => {
-        give(
-          new WireError('upstream_timeout', 'the upstream did not accept a connection in time', { retryable: true }),
-        );
-      });
-      const settle = () => {
-        deadline.dispose();
-        this.#abort.signal.removeEventListener('abort', onClosed);
-      };
-      deadline.set(this.#options.pool.connectMs);
-      this.#abort.signal.addEventListener('abort', onClosed, { once: true });
-      this.#upstream.connect(abort.signal).then(
-        (socket) => {
-          settle();
-          if (abort.signal.aborted) socket.destroy();
-          else resolve(socket);
-        },
-        (error: unknown) => {
-          settle();
-          reject(error);
-        },
-      );
-    });
-  }
-
-  #enqueue(exchange: PooledExchange): void {
-    exchange.queuedAt = this.#options.clock.monotonic();
-    this.#queue.push(exchange);
-    if (!this.#queueDeadline.isSet) this.#queueDeadline.set(this.#options.pool.queueMs);
+  #newConnection(socket: Duplex): Http1ClientConnection {
+    const { idleMs = this.#options.pool.idleMs } = this.#upstream;
+    const connection = new Http1ClientConnection(socket, this, this.#options, idleMs);
+    this.#connections.add(connection);
+    return connection;
   }
 
   #serveQueue(): void {
     while (this.#queue.length > 0 && this.#inFlight < this.#options.pool.inFlightMax) this.#begin(this.#queue.shift()!);
     this.#leaveIfEmpty();
-  }
-
-  #failExpired(): void {
-    const { queueMs } = this.#options.pool;
-    const now = this.#options.clock.monotonic();
-    const expired: PooledExchange[] = [];
-    while (this.#queue.length > 0 && this.#queue[0]!.queuedAt + queueMs <= now) expired.push(this.#queue.shift()!);
-    if (this.#queue.length > 0) this.#queueDeadline.set(this.#queue[0]!.queuedAt + queueMs - now);
-    const error = new WireError('upstream_overloaded', 'the request waited too long for the upstream', {
-      retryable: true,
-    });
-    for (const exchange of expired) exchange.fail(error);
   }
 
   #closeExpired(): void {
@@ -205,13 +162,7 @@ export class UpstreamGroup implements ConnectionOwner, ExchangeOwner {
   #leaveIfEmpty(): void {
     if (this.#inFlight + this.#connections.size + this.#queue.length > 0) return;
     this.#idleDeadline.dispose();
-    this.#queueDeadline.dispose();
+    this.#queue.dispose();
     this.#onEmpty();
   }
-}
-
-function connectError(cause: unknown): WireError {
-  if (cause instanceof WireError) return cause;
-  const message = `no connection to the upstream: ${messageOf(cause)}`;
-  return new WireError('upstream_unreachable', message, { cause, retryable: true });
 }

@@ -1,6 +1,6 @@
-import type { ExchangeHandler, ServerExchange } from '../exchange.ts';
-import { respond } from '../respond.ts';
-import { WireError } from '../wire-error.ts';
+import type { ExchangeHandler, ServerExchange } from './exchange.ts';
+import { respond } from './respond.ts';
+import { WireError } from './wire-error.ts';
 
 /** Calls the handler; one that throws or rejects harms its own exchange only. `onFault` hears the error. */
 export function runHandler<Context>(

@@ -1,0 +1,213 @@
+import { ruleBroken, type WireError } from '../wire-error.ts';
+import { DecodedField, type DecodedName, decodedName } from './decoded-field.ts';
+import { decodeHuffman } from './huffman.ts';
+import { ConnectionFault, errorCode } from './protocol.ts';
+import { staticTable } from './static-table.ts';
+
+/** What one header block holds, up to the limits. */
+export interface DecodedBlock {
+  readonly fields: readonly DecodedField[];
+  /** The first rule or limit that it breaks: its message is refused, and the connection goes on. */
+  readonly problem: WireError | undefined;
+}
+
+export interface BlockLimits {
+  /** Of name, value and 32 for each field: SETTINGS_MAX_HEADER_LIST_SIZE. */
+  readonly listBytesMax: number;
+  readonly fieldsMax: number;
+}
+
+const defaultTableBytes = 4096;
+/** Continuation bytes of an integer: 28 bits hold every length and index that can be right. */
+const integerShiftMax = 21;
+/** A string that is longer than this cannot belong to a head that is accepted; decoding it would only cost. */
+const stringBytesMax = 64 * 1024;
+const scratch = Buffer.allocUnsafeSlow(stringBytesMax);
+
+const staticFields = staticTable.map(
+  ([name, value]) => new DecodedField(name, value, decodedName(name, true).id, true),
+);
+const staticNames: readonly DecodedName[] = staticTable.map(([name]) => decodedName(name, true));
+
+/** Bytes of a lower-case token (RFC 9110 5.6.2 and RFC 9113 8.2). */
+const nameBytes = byteSet("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz");
+/** As in HTTP/1.1 (`scan-head.ts`): visible ASCII, space and tab. */
+const valueBytes = byteSet('\t', 0x20, 0x7e);
+
+/**
+ * Reads header blocks (RFC 7541). The table follows what the peer says even in blocks that are refused, and nothing that is over a limit is kept
+ * for the message.
+ */
+export class HpackDecoder {
+  readonly #tableBytesLimit: number;
+  #tableBytesMax: number;
+  #tableBytes = 0;
+  /** Dynamic entries, the oldest at `#first`; the array is cut when half of it is gone. */
+  #entries: DecodedField[] = [];
+  #first = 0;
+  #fields: DecodedField[] = [];
+  #problem: WireError | undefined;
+  #listBytes = 0;
+  #limits: BlockLimits = { listBytesMax: 0, fieldsMax: 0 };
+  #at = 0;
+
+  /** `tableBytesLimit`: what SETTINGS_HEADER_TABLE_SIZE allows the peer. */
+  constructor(tableBytesLimit: number) {
+    this.#tableBytesLimit = tableBytesLimit;
+    this.#tableBytesMax = Math.min(defaultTableBytes, tableBytesLimit);
+  }
+
+  get tableBytes(): number {
+    return this.#tableBytes;
+  }
+
+  /** @throws ConnectionFault COMPRESSION_ERROR: the table is out of step for good */
+  decode(bytes: Buffer, start: number, end: number, limits: BlockLimits): DecodedBlock {
+    this.#fields = [];
+    this.#problem = undefined;
+    this.#listBytes = 0;
+    this.#limits = limits;
+    this.#at = start;
+    let mayResize = true;
+    while (this.#at < end) {
+      const first = bytes[this.#at]!;
+      if ((first & 0x80) !== 0) this.#emit(this.#entry(this.#integer(bytes, end, 0x7f)));
+      else if ((first & 0xe0) === 0x20) {
+        if (!mayResize) throw compressionFault('a table size update stands after a field');
+        this.#resize(this.#integer(bytes, end, 0x1f));
+        continue;
+      } else this.#literal(bytes, end, (first & 0x40) !== 0);
+      mayResize = false;
+    }
+    const block = { fields: this.#fields, problem: this.#problem };
+    this.#fields = [];
+    return block;
+  }
+
+  #literal(bytes: Buffer, end: number, isIndexed: boolean): void {
+    const index = this.#integer(bytes, end, isIndexed ? 0x3f : 0x0f);
+    const name = index === 0 ? this.#name(bytes, end) : nameOf(this.#entry(index), index);
+    const value = this.#string(bytes, end);
+    const field = new DecodedField(name.text, value, name.id, name.isValid && isValidValue(value));
+    this.#emit(field);
+    if (isIndexed) this.#insert(field);
+  }
+
+  #emit(field: DecodedField): void {
+    const { listBytesMax, fieldsMax } = this.#limits;
+    this.#listBytes += field.size;
+    if (this.#listBytes > listBytesMax) {
+      this.#problem ??= ruleBroken('head_size', `the head is longer than ${listBytesMax} bytes`);
+    } else if (this.#fields.length === fieldsMax) {
+      this.#problem ??= ruleBroken('fields_count', `the head has more than ${fieldsMax} fields`);
+    } else if (field.isValid) this.#fields.push(field);
+    else this.#problem ??= ruleBroken('field_value', 'a field name or value has a byte that HTTP/2 does not allow');
+  }
+
+  #entry(index: number): DecodedField {
+    if (index === 0) throw compressionFault('index 0 is used');
+    if (index <= staticFields.length) return staticFields[index - 1]!;
+    const at = this.#entries.length - (index - staticFields.length);
+    if (at < this.#first) throw compressionFault('an index is beyond the table');
+    return this.#entries[at]!;
+  }
+
+  #insert(field: DecodedField): void {
+    this.#evictTo(this.#tableBytesMax - field.size);
+    if (field.size > this.#tableBytesMax) return;
+    this.#entries.push(field);
+    this.#tableBytes += field.size;
+  }
+
+  #resize(size: number): void {
+    if (size > this.#tableBytesLimit) throw compressionFault('the table size is above what was allowed');
+    this.#tableBytesMax = size;
+    this.#evictTo(size);
+  }
+
+  #evictTo(size: number): void {
+    while (this.#tableBytes > size && this.#first < this.#entries.length) {
+      this.#tableBytes -= this.#entries[this.#first++]!.size;
+    }
+    if (this.#first > 64 && this.#first * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#first);
+      this.#first = 0;
+    }
+  }
+
+  /** An integer with a prefix of as many bits as `mask` has (section 5.1). */
+  #integer(bytes: Buffer, end: number, mask: number): number {
+    let value = bytes[this.#at++]! & mask;
+    if (value < mask) return value;
+    for (let shift = 0; ; shift += 7) {
+      if (this.#at >= end || shift > integerShiftMax) throw compressionFault('an integer is cut off or too long');
+      const byte = bytes[this.#at++]!;
+      value += (byte & 0x7f) << shift;
+      if ((byte & 0x80) === 0) return value;
+    }
+  }
+
+  #name(bytes: Buffer, end: number): DecodedName {
+    const text = this.#string(bytes, end);
+    return internedName(text);
+  }
+
+  #string(bytes: Buffer, end: number): string {
+    if (this.#at >= end) throw compressionFault('a string is missing');
+    const isHuffman = (bytes[this.#at]! & 0x80) !== 0;
+    const length = this.#integer(bytes, end, 0x7f);
+    const start = this.#at;
+    if (start + length > end) throw compressionFault('a string is longer than its block');
+    this.#at = start + length;
+    if (!isHuffman) return bytes.toString('latin1', start, this.#at);
+    const decoded = decodeHuffman(bytes, start, this.#at, scratch);
+    if (decoded < 0) throw compressionFault('a string is no Huffman code, or too long');
+    return scratch.toString('latin1', 0, decoded);
+  }
+}
+
+/** Names that were seen, valid or not: few in practice, and bounded against those who send many. */
+const names = new Map<string, DecodedName>();
+const namesMax = 2_000;
+
+function internedName(text: string): DecodedName {
+  let name = names.get(text);
+  if (name === undefined) {
+    if (names.size >= namesMax) names.clear();
+    name = decodedName(text, isValidName(text));
+    names.set(text, name);
+  }
+  return name;
+}
+
+function nameOf(field: DecodedField, index: number): DecodedName {
+  return index <= staticNames.length ? staticNames[index - 1]! : internedName(field.name);
+}
+
+function isValidName(name: string): boolean {
+  const start = name.charCodeAt(0) === 0x3a ? 1 : 0;
+  for (let i = start; i < name.length; i++) if (nameBytes[name.charCodeAt(i)] === 0) return false;
+  return name.length > start;
+}
+
+/** Neither begins nor ends with white space (RFC 9113 8.2.1). */
+function isValidValue(value: string): boolean {
+  const { length } = value;
+  for (let i = 0; i < length; i++) if (valueBytes[value.charCodeAt(i)] === 0) return false;
+  return length === 0 || (!isBlank(value.charCodeAt(0)) && !isBlank(value.charCodeAt(length - 1)));
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+function byteSet(characters: string, from = 1, to = 0): Uint8Array {
+  const set = new Uint8Array(256);
+  for (const character of characters) set[character.charCodeAt(0)] = 1;
+  for (let byte = from; byte <= to; byte++) set[byte] = 1;
+  return set;
+}
+
+function compressionFault(message: string): ConnectionFault {
+  return new ConnectionFault(errorCode.compressionError, message);
+}
