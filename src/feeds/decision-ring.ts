@@ -1,5 +1,6 @@
 import { type FileHandle, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Clock, Scheduled } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 
@@ -9,10 +10,14 @@ const segmentsDefault = 8;
 /** What waits for the disk. Beyond it lines are dropped and counted: a slow disk must not become a slow or a dead sidecar. */
 export const pendingBytesMax = 4 * 1024 * 1024;
 
+/** A write for every turn of the loop was an eighth of a busy sidecar's time. */
+const batchMs = 10;
+
 const segmentPattern = /^decisions-(\d{8})\.jsonl$/;
 
 interface DecisionRingOptions {
   readonly directory: string;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly segmentBytes?: number;
   readonly segments?: number;
@@ -20,11 +25,11 @@ interface DecisionRingOptions {
 
 /**
  * The last decisions on disk, one JSON text a line, in files of bounded size of which the oldest goes first. Lines are written in
- * batches right after the turn of the event loop that made them, so a killed process loses what it decided in its last turn at
- * most. Every start opens a new file: a line that a crash tore is the last of its file and never runs into another.
+ * batches: a killed process loses what it decided in the last `batchMs`. Every start opens a new file: a line that a crash tore is the last of its file and never runs into another.
  */
 export class DecisionRing implements AsyncDisposable {
   readonly #directory: string;
+  readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #segmentBytes: number;
   readonly #segments: number;
@@ -34,12 +39,13 @@ export class DecisionRing implements AsyncDisposable {
   #file: FileHandle | undefined;
   #fileBytes = 0;
   #sequence: number;
-  #scheduled = false;
+  #scheduled: Scheduled | undefined;
   #writing: Promise<void> | undefined;
   #failing = false;
 
   private constructor(options: DecisionRingOptions, lastSequence: number) {
     this.#directory = options.directory;
+    this.#clock = options.clock;
     this.#logger = options.logger;
     this.#segmentBytes = options.segmentBytes ?? segmentBytesDefault;
     this.#segments = options.segments ?? segmentsDefault;
@@ -77,16 +83,16 @@ export class DecisionRing implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#scheduled?.cancel();
     await this.flush();
     await this.#file?.close();
     this.#file = undefined;
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#writing !== undefined) return;
-    this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
+    if (this.#scheduled !== undefined || this.#writing !== undefined) return;
+    this.#scheduled = this.#clock.schedule(batchMs, () => {
+      this.#scheduled = undefined;
       this.#writing ??= this.#write();
     });
   }

@@ -93,7 +93,7 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
   await link.feed.start();
 
   const metrics = new Metrics();
-  const ring = starting.use(await DecisionRing.open({ directory: join(config.stateDir, 'decisions'), logger }));
+  const ring = starting.use(await DecisionRing.open({ directory: join(config.stateDir, 'decisions'), clock, logger }));
   const warmKeys = starting.use(await WarmKeys.open({ directory: config.stateDir, clock, random, logger }));
   const accessLog =
     config.accessLog === 'stdout' && surroundings.accessLog !== undefined

@@ -164,7 +164,7 @@ class RunningSidecar implements Sidecar {
 
   async #openRing(): Promise<void> {
     const { logger } = this.#surroundings;
-    this.#ring = await DecisionRing.open({ directory: this.#ringDirectory, logger });
+    this.#ring = await DecisionRing.open({ directory: this.#ringDirectory, clock: this.#surroundings.clock, logger });
   }
 
   async #openHealth(): Promise<void> {

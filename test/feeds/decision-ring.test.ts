@@ -3,6 +3,7 @@ import { appendFile, chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { DecisionRing, pendingBytesMax, readDecisionRing } from '#feeds/decision-ring.ts';
+import { systemClock } from '#runtime/clock.ts';
 import { silentLogger } from '#runtime/logger.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -13,7 +14,7 @@ function numbers(records: readonly unknown[]): number[] {
 describe('the decision ring', () => {
   test('gives back what was appended, in order, across restarts', async () => {
     await using directory = await temporaryDirectory();
-    const options = { directory: join(directory.path, 'ring'), logger: silentLogger };
+    const options = { directory: join(directory.path, 'ring'), clock: systemClock, logger: silentLogger };
     for (const start of [0, 10]) {
       await using ring = await DecisionRing.open(options);
       for (let n = start; n < start + 10; n++) ring.append(JSON.stringify({ n }));
@@ -29,6 +30,7 @@ describe('the decision ring', () => {
     await using directory = await temporaryDirectory();
     await using ring = await DecisionRing.open({
       directory: directory.path,
+      clock: systemClock,
       logger: silentLogger,
       segmentBytes: 100,
       segments: 3,
@@ -46,7 +48,7 @@ describe('the decision ring', () => {
   test('a line torn by a crash is skipped and harms no later line', async () => {
     await using directory = await temporaryDirectory();
     await writeFile(join(directory.path, 'decisions-00000007.jsonl'), '{"n":1}\n{"n":2}\n{"n":3,"reas');
-    await using ring = await DecisionRing.open({ directory: directory.path, logger: silentLogger });
+    await using ring = await DecisionRing.open({ directory: directory.path, clock: systemClock, logger: silentLogger });
     ring.append('{"n":4}');
     await ring.flush();
     assert.deepEqual(numbers(await readDecisionRing(directory.path)), [1, 2, 4]);
@@ -55,7 +57,12 @@ describe('the decision ring', () => {
   test('foreign files and lines are left alone', async () => {
     await using directory = await temporaryDirectory();
     await writeFile(join(directory.path, 'notes.txt'), 'mine');
-    await using ring = await DecisionRing.open({ directory: directory.path, logger: silentLogger, segments: 1 });
+    await using ring = await DecisionRing.open({
+      directory: directory.path,
+      clock: systemClock,
+      logger: silentLogger,
+      segments: 1,
+    });
     ring.append('{"n":1}');
     await ring.flush();
     await appendFile(join(directory.path, 'decisions-00000001.jsonl'), '\u0000\u0001 not json\n');
@@ -66,7 +73,7 @@ describe('the decision ring', () => {
   test('what cannot be written is counted, and writing goes on when the disk comes back', async () => {
     await using directory = await temporaryDirectory();
     const path = join(directory.path, 'ring');
-    await using ring = await DecisionRing.open({ directory: path, logger: silentLogger });
+    await using ring = await DecisionRing.open({ directory: path, clock: systemClock, logger: silentLogger });
     await rm(path, { recursive: true });
     await writeFile(path, 'in the way');
     ring.append('{"n":1}');
@@ -82,7 +89,7 @@ describe('the decision ring', () => {
 
   test('what waits for the disk is bounded', async () => {
     await using directory = await temporaryDirectory();
-    await using ring = await DecisionRing.open({ directory: directory.path, logger: silentLogger });
+    await using ring = await DecisionRing.open({ directory: directory.path, clock: systemClock, logger: silentLogger });
     const line = JSON.stringify({ text: 'x'.repeat(1023 - '{"text":""}'.length) });
     assert.equal(line.length, 1023);
     for (let n = 0; n < pendingBytesMax / 1024; n++) ring.append(line);

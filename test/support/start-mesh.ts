@@ -108,7 +108,9 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
     const id = idOf(name);
     const policy = new WatchSource<ActivePolicy | undefined>(activePolicy(compiled.snapshots.get(id)!));
     const directory = stack.use(await temporaryDirectory());
-    const ring = stack.use(await DecisionRing.open({ directory: directory.path, logger: silentLogger }));
+    const ring = stack.use(
+      await DecisionRing.open({ directory: directory.path, clock: systemClock, logger: silentLogger }),
+    );
     const records: DecisionRecord[] = [];
     const accessLines: string[] = [];
     const metrics = new Metrics();
