@@ -144,9 +144,7 @@ const servicePolicy = object({
         list(
           object({
             port: required(portNumber),
-            protocol: required(
-              notYet(oneOf('http', 'grpc', 'tcp'), (value) => value === 'http', 'a protocol other than http'),
-            ),
+            protocol: required(notYet(oneOf('http', 'grpc', 'tcp'), (value) => value !== 'tcp', '`protocol: tcp`')),
           }),
           { min: 1, max: 64 },
         ),

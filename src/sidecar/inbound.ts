@@ -5,6 +5,8 @@ import { type CanonicalTarget, canonicalTarget } from '#policy/canonical-path.ts
 import type { Denial } from '#policy/decide.ts';
 import type { InboundPermit } from '#policy/decide-inbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
+import type { ServicePort } from '#policy/manifest.ts';
+import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { CellId } from '#tokens/cell-id.ts';
@@ -43,6 +45,7 @@ interface InboundOptions {
   /** Connections to the application. */
   readonly client: Client;
   readonly applicationHost: string;
+  readonly clock: Clock;
   readonly random: Random;
   /** Share of new traces that carry the sampled flag. */
   readonly tracingRatio: number;
@@ -116,7 +119,8 @@ export class Inbound {
     const port = portOf(policy, request);
 
     const { method } = request;
-    const decision = policy.inbound.decide({ peer: peer.id, isRouter, port, method, path: target.path, token, left });
+    const facts = { peer: peer.id, isRouter, port: port.port, method, path: target.path, token, left };
+    const decision = policy.inbound.decide(facts);
     if (decision.outcome === 'deny') return decision;
     notePermit(record, decision);
 
@@ -137,11 +141,11 @@ export class Inbound {
   #forward(
     { exchange, record }: Asked,
     permit: InboundPermit,
-    port: number,
+    { port, protocol }: ServicePort,
     target: CanonicalTarget,
     trace: RequestTrace,
   ) {
-    const { handles, client, applicationHost } = this.#options;
+    const { handles, client, clock, applicationHost } = this.#options;
     const { token, granted } = permit;
     const handle = token === undefined ? undefined : handles.handleOf({ token, left: granted });
     const append = fieldLines({
@@ -158,7 +162,8 @@ export class Inbound {
     };
     forward(exchange, {
       client,
-      upstream: applicationUpstream(applicationHost, port),
+      clock,
+      upstream: applicationUpstream(applicationHost, port, protocol === 'grpc' ? 'h2' : 'http/1.1'),
       target: target.path + target.query,
       request: { drop: removedFields.inboundRequest, append },
       editResponse: () => responseEdit,
@@ -206,7 +211,7 @@ function notePermit(record: OpenRecord, { rule, granted, audited }: InboundPermi
  * The port of this service that the authority means: `host:port` picks the entry of `ports`, without a port it is the first.
  * @throws Refused `host_unknown`
  */
-function portOf({ snapshot }: ActivePolicy, { authority }: RequestHead): number {
+function portOf({ snapshot }: ActivePolicy, { authority }: RequestHead): ServicePort {
   const { hosts, ports } = snapshot.service;
   const { host, port } = splitAuthority(authority);
   const declared = port === undefined ? ports[0] : ports.find((entry) => entry.port === port);
@@ -218,5 +223,5 @@ function portOf({ snapshot }: ActivePolicy, { authority }: RequestHead): number 
       authority,
     );
   }
-  return declared.port;
+  return declared;
 }

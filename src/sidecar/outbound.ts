@@ -5,6 +5,7 @@ import { type CanonicalTarget, canonicalTarget } from '#policy/canonical-path.ts
 import type { Denial } from '#policy/decide.ts';
 import type { OutboundCall, OutboundPermit } from '#policy/decide-outbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
+import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { ServerExchange, Upstream } from '#wire/exchange.ts';
@@ -44,6 +45,7 @@ interface OutboundOptions {
   readonly endpoints: CalleeEndpoints;
   /** Undefined until there is an SVID. */
   readonly mesh: () => MeshUpstreams | undefined;
+  readonly clock: Clock;
   readonly random: Random;
   readonly tracingRatio: number;
   /** Serves what is said inside a tunnel; told after the CONNECT was accepted. */
@@ -166,6 +168,7 @@ export class Outbound {
     const upstream: Upstream = mesh.to(permit.call.source.id, instance.host, instance.port);
     forward(exchange, {
       client: mesh.pool,
+      clock: this.#options.clock,
       upstream,
       target: outgoing.target.path + outgoing.target.query,
       authority: outgoing.authority,

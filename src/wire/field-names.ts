@@ -38,6 +38,8 @@ const specialNames = [
   'cellmesh-expect-account',
   'cookie',
   'set-cookie',
+  'content-type',
+  'grpc-timeout',
 ] as const;
 
 export type SpecialFieldName = (typeof specialNames)[number];

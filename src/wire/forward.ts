@@ -1,3 +1,4 @@
+import type { Clock, Scheduled } from '#runtime/clock.ts';
 import type {
   Client,
   ClientExchange,
@@ -7,6 +8,7 @@ import type {
   Upstream,
 } from './exchange.ts';
 import { type FieldSet, fieldSet } from './field-names.ts';
+import { grpcTimeoutMs, grpcTrailers, isGrpc } from './grpc.ts';
 import type { ResponseHead } from './message.ts';
 import { respond } from './respond.ts';
 import { WireError } from './wire-error.ts';
@@ -27,6 +29,8 @@ export interface ForwardPlan {
   /** The host sent. Default: the request's own. */
   readonly authority?: string;
   readonly request: FieldEdit;
+  /** Runs the time-outs that requests bring along (`grpc-timeout`). */
+  readonly clock?: Clock;
   /** How the final head changes; interim heads lose their fields but `link`. Default: nothing more is dropped. */
   editResponse?(head: ResponseHead): FieldEdit;
   /**
@@ -49,6 +53,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   readonly #downstream: ServerExchange<unknown>;
   readonly #plan: ForwardPlan;
   #upstream: ClientExchange | undefined;
+  #deadline: Scheduled | undefined;
   #isOver = false;
 
   constructor(downstream: ServerExchange<unknown>, plan: ForwardPlan) {
@@ -69,7 +74,11 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
       contentLength: request.contentLength,
       expectsContinue: request.expectsContinue,
       acceptsTrailers: request.acceptsTrailers,
+      // A gRPC server may send its head with its first message, however late that is; the client says how long it waits.
+      ...(isGrpc(request) && { responseHeadMs: Number.POSITIVE_INFINITY }),
     };
+    const timeoutMs = grpcTimeoutMs(request);
+    if (timeoutMs !== undefined) this.#deadline = this.#plan.clock?.schedule(timeoutMs, () => this.#expired());
     const exchange = client.request(upstream, outgoing, this);
     if (!this.#isOver) this.#upstream = exchange;
   }
@@ -92,7 +101,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   }
 
   onAborted(error: WireError): void {
-    this.#isOver = true;
+    this.#end();
     this.#upstream?.abort();
     if (!this.#downstream.ended && !this.#downstream.responded) this.#tellConsumer(error);
   }
@@ -124,17 +133,33 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   }
 
   onResponseEnd(trailers: string): void {
-    this.#isOver = true;
+    this.#end();
     this.#downstream.end(trailers);
   }
 
   onFailed(error: WireError): void {
     if (this.#isOver) return;
-    this.#isOver = true;
+    this.#end();
     if (this.#downstream.responded) this.#downstream.abort(error);
     else if (this.#plan.onFailed === undefined) {
       respond(this.#downstream, { status: error.status, body: `${error.message}\n` });
     } else this.#tellConsumer(error);
+  }
+
+  #end(): void {
+    this.#isOver = true;
+    this.#deadline?.cancel();
+  }
+
+  /** The client waits no longer: nobody behind should work on. */
+  #expired(): void {
+    if (this.#isOver) return;
+    const error = new WireError('upstream_timeout', 'the time that the request allows has passed');
+    this.#upstream?.abort();
+    if (this.#downstream.responded) {
+      this.#end();
+      this.#downstream.end(grpcTrailers(error.status, error.message));
+    } else this.onFailed(error);
   }
 
   /** This may run from a socket's event, where nobody else would catch what the consumer throws. */

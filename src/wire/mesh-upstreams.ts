@@ -68,7 +68,7 @@ export class MeshUpstreams implements AsyncDisposable {
   }
 }
 
-/** The application itself, on loopback. */
-export function applicationUpstream(host: string, port: number): Upstream {
-  return { key: `${host} ${port}`, connect: (signal) => connectPlain(host, port, signal) };
+/** The application itself, on loopback; HTTP/2 with prior knowledge where it serves gRPC. */
+export function applicationUpstream(host: string, port: number, protocol: Protocol = 'http/1.1'): Upstream {
+  return { key: `${host} ${port} ${protocol}`, protocol, connect: (signal) => connectPlain(host, port, signal) };
 }

@@ -61,6 +61,8 @@ export interface OutgoingRequest {
   readonly contentLength: number;
   readonly expectsContinue: boolean;
   readonly acceptsTrailers: boolean;
+  /** From the end of the request to the head of its response, where the pool's own time is not right. Milliseconds. */
+  readonly responseHeadMs?: number;
 }
 
 /** A `length` framing on a response that has no body (HEAD, 304) writes `Content-Length` alone. */

@@ -1,5 +1,6 @@
 import type { ServerExchange } from './exchange.ts';
 import { fieldLines } from './field-lines.ts';
+import { grpcFields, isGrpc } from './grpc.ts';
 
 export interface GeneratedResponse {
   readonly status: number;
@@ -8,9 +9,14 @@ export interface GeneratedResponse {
   readonly body?: string | Buffer;
 }
 
-/** Answers an exchange with a whole response. HEAD, 204 and 304 get the same head without the body. */
+/** Answers an exchange with a whole response. HEAD, 204 and 304 get the same head without the body; gRPC its own form of it. */
 export function respond(exchange: ServerExchange<unknown>, response: GeneratedResponse): void {
   const { status, body = '' } = response;
+  if (isGrpc(exchange.request)) {
+    exchange.respond({ status: 200, fields: fieldLines(grpcFields(response)!), framing: 'none', contentLength: -1 });
+    exchange.end();
+    return;
+  }
   const bytes = typeof body === 'string' ? Buffer.from(body) : body;
   exchange.respond({ status, fields: linesOf(response), framing: 'length', contentLength: bytes.length });
   exchange.write(bytes);

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
-import { createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
 import { callHttp } from '../support/application.ts';
+import { freePort } from '../support/free-port.ts';
 import { type Mesh, startMesh } from '../support/start-mesh.ts';
 
 let mesh: Mesh;
@@ -108,15 +108,5 @@ function openTunnel(authority: string, inside?: Duplex): Promise<Duplex> {
     });
     asked.once('error', reject);
     asked.end();
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
   });
 }

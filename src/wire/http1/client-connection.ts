@@ -107,7 +107,9 @@ export class Http1ClientConnection {
     if (!this.#writer.isOpen) return;
     this.#writer.end(trailers);
     this.#writeWatch.check();
-    if (this.#state === 'head') this.#deadline.set(this.#options.pool.responseHeadMs);
+    if (this.#state === 'head') {
+      this.#deadline.set(this.#exchange?.request.responseHeadMs ?? this.#options.pool.responseHeadMs);
+    }
   }
 
   resume(): void {

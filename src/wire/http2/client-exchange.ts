@@ -164,7 +164,8 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
   #sent(trailers: string): void {
     this.#stream?.end(trailers);
     if (this.#head === undefined && this.#stream !== undefined) {
-      this.#connection?.setDeadline(this.#stream, this.#options.pool.responseHeadMs);
+      const { responseHeadMs = this.#options.pool.responseHeadMs } = this.#request;
+      this.#connection?.setDeadline(this.#stream, responseHeadMs);
     }
   }
 

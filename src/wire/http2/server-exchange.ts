@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { ExchangeOutcome, ServerExchange, ServerExchangeListener } from '../exchange.ts';
 import { forbiddenTrailers } from '../forbidden-trailers.ts';
+import { isGrpc } from '../grpc.ts';
 import type { HttpLimits, HttpTimeouts } from '../limits.ts';
 import type { OutgoingResponse } from '../message.ts';
 import { respond } from '../respond.ts';
@@ -37,6 +38,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
   #isPaused = false;
   #isBroken = false;
   #awaitsContinue: boolean;
+  readonly #mayBeSilent: boolean;
   /** Pieces of the body that nobody wanted yet. */
   #held: Buffer[] = [];
   /** The body came to its end, with these trailers. */
@@ -55,6 +57,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.request = request;
     this.startedAt = host.monotonic();
     this.#awaitsContinue = request.expectsContinue;
+    this.#mayBeSilent = isGrpc(request);
     if (stream.isRemoteEnded) this.#trailers = '';
     stream.listener = this;
   }
@@ -208,8 +211,9 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     });
   }
 
+  /** A gRPC stream may be silent for as long as its client likes; whether that lives is asked by pings. */
   #awaitMore(): void {
-    if (this.#isPaused || this.ended) this.#stream.deadlineAt = Number.POSITIVE_INFINITY;
+    if (this.#isPaused || this.ended || this.#mayBeSilent) this.#stream.deadlineAt = Number.POSITIVE_INFINITY;
     else this.#host.setDeadline(this.#stream, this.#host.timeouts.bodyIdleMs);
   }
 

@@ -1,0 +1,62 @@
+import type { Fields } from './message.ts';
+import type { GeneratedResponse } from './respond.ts';
+
+/**
+ * gRPC on HTTP/2 (github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md): what an intermediary has to know of it. Statuses travel in trailers
+ * behind a 200, so that answers of our own have to look like that too, or clients see a broken transport in place of a refusal.
+ */
+export function isGrpc(request: Pick<Fields, 'field'>): boolean {
+  return request.field('content-type')?.startsWith('application/grpc') === true;
+}
+
+/** Codes of gRPC for our own statuses; anything else is UNKNOWN. */
+const codes: Readonly<Record<number, number>> = {
+  400: 13, // INTERNAL
+  401: 16, // UNAUTHENTICATED
+  403: 7, // PERMISSION_DENIED
+  404: 12, // UNIMPLEMENTED
+  408: 4, // DEADLINE_EXCEEDED
+  413: 8, // RESOURCE_EXHAUSTED
+  414: 8,
+  421: 14, // UNAVAILABLE
+  429: 8,
+  431: 8,
+  499: 1, // CANCELLED
+  500: 13,
+  502: 14,
+  503: 14,
+  504: 4,
+};
+const unknown = 2;
+
+/** Fields with `grpc-status` and `grpc-message`: a whole answer as one head ("Trailers-Only"). */
+export function grpcFields({ status, fields = {}, body = '' }: GeneratedResponse): GeneratedResponse['fields'] {
+  return {
+    ...fields,
+    'content-type': 'application/grpc',
+    'grpc-status': String(codes[status] ?? unknown),
+    'grpc-message': percentEncoded(body.toString().trim()),
+  };
+}
+
+/** What ends a response whose head was sent already. */
+export function grpcTrailers(status: number, message: string): string {
+  return `grpc-status: ${codes[status] ?? unknown}\r\ngrpc-message: ${percentEncoded(message)}\r\n`;
+}
+
+const unitMillis: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
+
+/** `grpc-timeout` in milliseconds; undefined where there is none or it is no time-out. */
+export function grpcTimeoutMs(request: Pick<Fields, 'field'>): number | undefined {
+  const [, digits, unit] = /^([0-9]{1,8})([HMSmun])$/.exec(request.field('grpc-timeout') ?? '') ?? [];
+  return digits === undefined || unit === undefined ? undefined : Number(digits) * unitMillis[unit]!;
+}
+
+function percentEncoded(text: string): string {
+  let encoded = '';
+  for (const byte of Buffer.from(text)) {
+    const isPlain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
+    encoded += isPlain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }
+  return encoded;
+}
