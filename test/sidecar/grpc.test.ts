@@ -12,8 +12,8 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { eventually } from '../support/eventually.ts';
-import { freePort } from '../support/free-port.ts';
-import { type Mesh, startMesh } from '../support/start-mesh.ts';
+import { type GrpcMesh, startGrpcMesh } from '../support/grpc-mesh.ts';
+import type { Mesh } from '../support/start-mesh.ts';
 
 const bytes = (value: Buffer): Buffer => value;
 const method = (name: string, isStreaming: boolean) => ({
@@ -29,6 +29,7 @@ const unary = method('Unary', false);
 const stream = method('Stream', true);
 
 let server: Server;
+let started: GrpcMesh;
 let mesh: Mesh;
 let client: Client;
 let seen: GrpcMetadata | undefined;
@@ -64,18 +65,13 @@ before(async () => {
       else resolve(bound);
     });
   });
-  const listenPort = await freePort();
-  mesh = await startMesh({
-    listenPort,
-    editManifests: (text) =>
-      text.replace(
-        /(name: messaging, namespace[\s\S]*?)ports: \[.*\]\n {2}allow:/,
-        (_, before) => `${before}ports: [{ port: ${port}, protocol: grpc }]
-  allow:
-    - { name: echo, from: [messaging/api], http: { methods: [POST], paths: [/test.Echo/Unary, /test.Echo/Stream] }, account: none }
-    - { name: bill-echo, from: [messaging/api], http: { methods: [POST], paths: [/test.Echo/Bill] }, scopes: [billing:write], account: none }`,
-      ),
-  });
+  const from = 'from: [messaging/api], account: none';
+  started = await startGrpcMesh(port, [
+    `{ name: echo, ${from}, http: { methods: [POST], paths: [${unary.path}, ${stream.path}] } }`,
+    `{ name: bill-echo, ${from}, http: { methods: [POST], paths: [/test.Echo/Bill] }, scopes: [billing:write] }`,
+  ]);
+  const { mesh: running, listenPort } = started;
+  mesh = running;
   client = new Client(`127.0.0.1:${listenPort}`, credentials.createInsecure(), {
     'grpc.max_receive_message_length': -1,
   });
@@ -84,7 +80,7 @@ before(async () => {
 after(async () => {
   client?.close();
   server?.forceShutdown();
-  await mesh?.[Symbol.asyncDispose]();
+  await started?.[Symbol.asyncDispose]();
 });
 
 function self(fields: Record<string, string> = {}): Metadata {
