@@ -32,6 +32,9 @@ export interface CanonicalTarget {
   readonly query: string;
 }
 
+/** Of an opaque connection: no pattern matches it, so no rule that names paths is about one. */
+export const noTarget: CanonicalTarget = { path: '' as CanonicalPath, query: '' };
+
 const unreserved = /[A-Za-z0-9\-._~]/;
 /** RFC 3986 3.3 pchar without `;`, and `/`. What is left out of a path is percent-encoded by every correct client. */
 const pathCharacters = /^[A-Za-z0-9\-._~!$&'()*+,=:@/%]*$/;

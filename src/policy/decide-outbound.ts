@@ -3,6 +3,7 @@ import { ScopeSet } from '#tokens/scope.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 import type { CanonicalPath } from './canonical-path.ts';
 import { type Denial, deny, type Permit, permit } from './decide.ts';
+import type { ServicePort } from './manifest.ts';
 import { matchesPath } from './path-pattern.ts';
 import type { PolicySnapshot, RouteMatch, SnapshotCall } from './snapshot.ts';
 
@@ -13,7 +14,7 @@ export type CallContext =
   | { readonly tag: 'unknown' }
   | { readonly tag: 'expired' };
 
-interface OutboundRequest {
+export interface OutboundRequest {
   readonly call: OutboundCall;
   /** The port of the callee that is meant. */
   readonly port: number;
@@ -58,11 +59,14 @@ export class OutboundPolicy {
    * The declared call to `host` (lower case), and the port that is meant: the callee's first when none is named.
    * Undefined when the manifest declares no such call.
    */
-  findCall(host: string, port: number | undefined): { readonly call: OutboundCall; readonly port: number } | undefined {
+  findCall(
+    host: string,
+    port: number | undefined,
+  ): { readonly call: OutboundCall; readonly port: ServicePort } | undefined {
     const call = this.#byHost.get(host.endsWith('.') ? host.slice(0, -1) : host);
     if (call === undefined) return undefined;
     const found = port === undefined ? call.source.ports[0] : call.source.ports.find((entry) => entry.port === port);
-    return found === undefined ? undefined : { call, port: found.port };
+    return found === undefined ? undefined : { call, port: found };
   }
 
   notDeclared(authority: string): Denial {

@@ -144,7 +144,7 @@ const servicePolicy = object({
         list(
           object({
             port: required(portNumber),
-            protocol: required(notYet(oneOf('http', 'grpc', 'tcp'), (value) => value !== 'tcp', '`protocol: tcp`')),
+            protocol: required(oneOf('http', 'grpc', 'tcp')),
           }),
           { min: 1, max: 64 },
         ),
@@ -221,11 +221,26 @@ function checkWithin(policy: ServicePolicy, problems: Problems): void {
     if (value.port !== undefined && !ports.has(value.port))
       problems.add(at, `port ${value.port} is not one of \`ports\``);
   }
+  checkOpaque(policy, problems);
   const callees = new Set<string>();
   for (const { value, at } of policy.calls) {
     const callee = workloadText(value.to);
     if (callees.has(callee)) problems.add(at, `a second entry calls ${callee}`);
     callees.add(callee);
+  }
+}
+
+/** A port with `protocol: tcp` has neither paths nor methods, and routers speak HTTP. */
+function checkOpaque({ ports, allow, expose, at }: ServicePolicy, problems: Problems): void {
+  const opaque = new Set(ports.filter(({ protocol }) => protocol === 'tcp').map(({ port }) => port));
+  for (const { value, at } of allow) {
+    if (value.port === undefined || !opaque.has(value.port)) continue;
+    if (value.methods !== undefined || value.paths !== undefined) {
+      problems.add(at, `port ${value.port} is tcp: it has neither methods nor paths`);
+    }
+  }
+  if (expose.length > 0 && ports[0]?.protocol === 'tcp') {
+    problems.add(at, '`expose` sends to the first of `ports`, which is tcp: routers speak HTTP');
   }
 }
 

@@ -81,6 +81,12 @@ export const reasons = {
     meaning: 'The sidecar has no policy for its service yet.',
     action: 'See whether a manifest for its service account exists, and whether the control plane is reachable.',
   },
+  protocol_mismatch: {
+    status: 400,
+    meaning:
+      'The port that the request names is not of its kind: HTTP to a port with `protocol: tcp`, or a connection to another.',
+    action: 'Call the port as the manifest declares it.',
+  },
   host_unknown: {
     status: 421,
     meaning: 'No manifest of the service declares this host and port.',

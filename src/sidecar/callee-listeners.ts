@@ -8,6 +8,8 @@ interface Wanted {
   readonly host: string;
   readonly port: number;
   readonly callee: SpiffeId;
+  /** The callee's first port is `protocol: tcp`. */
+  readonly isOpaque: boolean;
 }
 
 interface CalleeListenersOptions {
@@ -33,7 +35,9 @@ export class CalleeListeners implements AsyncDisposable {
 
   /** One change after the other; resolves when this one is done. */
   apply(calls: readonly SnapshotCall[]): Promise<void> {
-    const wanted = calls.flatMap(({ id, listen }) => (listen === undefined ? [] : [{ ...listen, callee: id }]));
+    const wanted = calls.flatMap(({ id, listen, ports }) =>
+      listen === undefined ? [] : [{ ...listen, callee: id, isOpaque: ports[0]?.protocol === 'tcp' }],
+    );
     this.#turn = this.#turn.then(() => this.#change(new Map(wanted.map((one) => [keyOf(one), one]))));
     return this.#turn;
   }
@@ -68,6 +72,6 @@ export class CalleeListeners implements AsyncDisposable {
   }
 }
 
-function keyOf({ host, port, callee }: Wanted): string {
-  return `${host} ${port} ${callee}`;
+function keyOf({ host, port, callee, isOpaque }: Wanted): string {
+  return `${host} ${port} ${callee} ${isOpaque}`;
 }

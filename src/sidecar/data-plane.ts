@@ -23,11 +23,13 @@ import { type ServeOptions, type ServerConnection, serveConnection } from '#wire
 import { UpstreamPool } from '#wire/upstream-pool.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { CalleeListeners } from './callee-listeners.ts';
+import type { OutboundEntry } from './chosen-call.ts';
 import { DecisionLog } from './decision-log.ts';
 import { HandleTable } from './handles.ts';
 import { Inbound } from './inbound.ts';
 import { listenMesh, type MeshListener } from './mesh-listener.ts';
-import { Outbound, type OutboundEntry } from './outbound.ts';
+import { OpenTunnels } from './open-tunnels.ts';
+import { Outbound } from './outbound.ts';
 import { RequestMetrics } from './request-metrics.ts';
 
 interface ListenSetting {
@@ -82,6 +84,7 @@ export class DataPlane implements AsyncDisposable {
   readonly #refusals: RefusalLog;
   readonly #listeners: CalleeListeners;
   readonly #tunnels = new Set<ServerConnection>();
+  readonly #opaque = new OpenTunnels();
   readonly #refusedConnections: { inc(): void };
   #mesh: MeshUpstreams | undefined;
   #inboundListener: MeshListener | undefined;
@@ -100,7 +103,7 @@ export class DataPlane implements AsyncDisposable {
     const decisions = new DecisionLog({ ...options, metrics: new RequestMetrics(metrics) });
     const onInternalError = (error: unknown) => this.#onInternalError(error);
     const client = this.#stack.use(new UpstreamPool({ clock, limits: limits.responses, pool: limits.pool }));
-    const shared = { ...options, handles: this.#handles, decisions, onInternalError };
+    const shared = { ...options, handles: this.#handles, tunnels: this.#opaque, decisions, onInternalError };
     this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client });
     this.#outbound = new Outbound({
       ...shared,
@@ -110,12 +113,20 @@ export class DataPlane implements AsyncDisposable {
     });
     this.#listeners = this.#stack.use(
       new CalleeListeners({
-        open: ({ callee, ...where }) => this.#listenLocal(where, { tag: 'listen', callee }),
+        open: ({ callee, isOpaque, ...where }) => {
+          return this.#listenLocal(where, { tag: 'listen', callee }, isOpaque ? 'opaque' : 'detected');
+        },
         onProblems: options.onListenProblems,
         graceMs: unwantedGraceMs,
       }),
     );
-    this.#stack.defer(policy.subscribe((current) => void this.#applyListeners(current)));
+    this.#stack.use(this.#opaque);
+    this.#stack.defer(
+      policy.subscribe((current) => {
+        this.#opaque.decideAgain();
+        void this.#applyListeners(current);
+      }),
+    );
     this.#observe(metrics);
   }
 
@@ -135,7 +146,7 @@ export class DataPlane implements AsyncDisposable {
       verifiedTokens: this.#verifier.size,
       inboundConnections: this.#inboundListener?.connections ?? 0,
       outboundConnections: this.#outboundListener?.connections ?? 0,
-      tunnels: this.#tunnels.size,
+      tunnels: this.#tunnels.size + this.#opaque.size,
     };
   }
 
@@ -179,9 +190,14 @@ export class DataPlane implements AsyncDisposable {
     await this.#stack.disposeAsync();
   }
 
-  #listenLocal(where: ListenSetting, entry: OutboundEntry): Promise<PlainListener> {
+  #listenLocal(
+    where: ListenSetting,
+    entry: OutboundEntry,
+    protocol: 'detected' | 'opaque' = 'detected',
+  ): Promise<PlainListener> {
     return listenPlain(this.#outbound.handle, {
       ...where,
+      protocol,
       ...this.#serveOptions((error) => this.#outbound.refused(error)),
       connectionsMax: this.#options.limits.connectionsMax,
       contextOf: () => entry,

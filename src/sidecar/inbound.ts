@@ -1,24 +1,27 @@
+import type { Duplex } from 'node:stream';
 import { isRouterId } from '#certs/reserved-ids.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import type { VerifiedPeer } from '#net/verified-peer.ts';
-import { type CanonicalTarget, canonicalTarget } from '#policy/canonical-path.ts';
+import { type CanonicalTarget, canonicalTarget, noTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
-import type { InboundPermit } from '#policy/decide-inbound.ts';
+import type { InboundPermit, InboundRequest } from '#policy/decide-inbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
 import type { ServicePort } from '#policy/manifest.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { messageOf } from '#runtime/errors.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { CellId } from '#tokens/cell-id.ts';
 import type { TokenVerifier } from '#tokens/token-verifier.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
+import { connectPlain } from '#wire/connect-plain.ts';
 import type { Client, ServerExchange } from '#wire/exchange.ts';
 import { fieldLines } from '#wire/field-lines.ts';
 import { forward } from '#wire/forward.ts';
 import { applicationUpstream } from '#wire/mesh-upstreams.ts';
 import type { RequestHead } from '#wire/message.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
-import type { WireError } from '#wire/wire-error.ts';
+import { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { splitAuthority } from './authority.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
@@ -27,6 +30,7 @@ import { answerFailure } from './failure.ts';
 import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { leftOf } from './hop.ts';
+import type { OpenTunnels } from './open-tunnels.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
@@ -47,6 +51,7 @@ interface InboundOptions {
   readonly applicationHost: string;
   readonly clock: Clock;
   readonly random: Random;
+  readonly tunnels: OpenTunnels;
   /** Share of new traces that carry the sampled flag. */
   readonly tracingRatio: number;
   /** Told about what only a mistake of ours can cause. */
@@ -101,8 +106,9 @@ export class Inbound {
     const trace = readTrace(request, random, tracingRatio);
     record.traceId = trace.parent.traceId;
 
-    const target = canonicalTarget(request.path);
-    record.path = target.path;
+    const isOpaque = request.method === 'CONNECT';
+    const target = isOpaque ? noTarget : canonicalTarget(request.path);
+    if (!isOpaque) record.path = target.path;
 
     // Before the token: what cannot be judged for want of keys is no fault of whoever sent it.
     const policy = this.#policyNow(record);
@@ -117,6 +123,9 @@ export class Inbound {
     if (left !== undefined) record.left = left.text;
 
     const port = portOf(policy, request);
+    if (isOpaque !== (port.protocol === 'tcp')) {
+      throw new Refused('protocol_mismatch', 'call', port.protocol, isOpaque ? 'a connection' : 'a request');
+    }
 
     const { method } = request;
     const facts = { peer: peer.id, isRouter, port: port.port, method, path: target.path, token, left };
@@ -124,7 +133,8 @@ export class Inbound {
     if (decision.outcome === 'deny') return decision;
     notePermit(record, decision);
 
-    this.#forward(asked, decision, port, target, trace);
+    if (isOpaque) await this.#connect(asked, facts);
+    else this.#forward(asked, decision, port, target, trace);
     return undefined;
   }
 
@@ -169,6 +179,31 @@ export class Inbound {
       editResponse: () => responseEdit,
       onFailed: (error: WireError) => answerFailure(exchange, record, error),
     });
+  }
+
+  /** Joins the application to the peer. What passes is not looked at; whether it may is asked again with every policy. */
+  async #connect({ exchange, record }: Asked, facts: InboundRequest): Promise<void> {
+    const { applicationHost, tunnels, policy } = this.#options;
+    const giveUp = new AbortController();
+    exchange.listen({
+      onRequestData: () => false,
+      onRequestEnd() {},
+      onWritable() {},
+      onAborted: (e) => giveUp.abort(e),
+    });
+    let application: Duplex;
+    try {
+      application = await connectPlain(applicationHost, facts.port, giveUp.signal, true);
+    } catch (cause) {
+      const message = `no connection to the application: ${messageOf(cause)}`;
+      answerFailure(exchange, record, new WireError('upstream_unreachable', message, { cause }));
+      return;
+    }
+    if (exchange.ended) application.destroy();
+    else {
+      const peer = exchange.acceptTunnel(fieldLines({ 'cellmesh-decision': record.id }));
+      tunnels.join(peer, application, () => policy.current?.inbound.decide(facts).outcome === 'permit');
+    }
   }
 
   #refuse({ exchange, record }: Asked, denial: Denial): void {

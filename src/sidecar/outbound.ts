@@ -1,9 +1,8 @@
-import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { CalleeEndpoints } from '#net/callee-endpoints.ts';
 import type { Endpoint } from '#net/endpoints.ts';
-import { type CanonicalTarget, canonicalTarget } from '#policy/canonical-path.ts';
+import { type CanonicalTarget, canonicalTarget, noTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
-import type { OutboundCall, OutboundPermit } from '#policy/decide-outbound.ts';
+import type { OutboundPermit, OutboundRequest } from '#policy/decide-outbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
@@ -13,28 +12,21 @@ import { fieldLines } from '#wire/field-lines.ts';
 import { type FieldEdit, forward } from '#wire/forward.ts';
 import type { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import type { ResponseHead } from '#wire/message.ts';
-import type { GeneratedResponse } from '#wire/respond.ts';
+import { type GeneratedResponse, respond } from '#wire/respond.ts';
 import { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
-import { splitAuthority } from './authority.ts';
 import { intentOf } from './call-context.ts';
+import { authorityOf, type Chosen, choose, type OutboundEntry } from './chosen-call.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 import { answerFailure } from './failure.ts';
 import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { formatLeft } from './hop.ts';
+import { callOpaque } from './opaque-call.ts';
+import type { OpenTunnels } from './open-tunnels.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
-
-/** How a request of the application reached its sidecar. */
-export type OutboundEntry =
-  /** The shared port: the request names the host, in `Host` or in absolute form. */
-  | { readonly tag: 'proxy' }
-  /** The inside of a CONNECT, opened for `authority`. */
-  | { readonly tag: 'tunnel'; readonly authority: string }
-  /** A loopback port of one callee: whatever the request names, that callee is meant. */
-  | { readonly tag: 'listen'; readonly callee: SpiffeId };
 
 interface OutboundOptions {
   readonly policy: Watch<ActivePolicy | undefined>;
@@ -50,19 +42,13 @@ interface OutboundOptions {
   readonly tracingRatio: number;
   /** Serves what is said inside a tunnel; told after the CONNECT was accepted. */
   readonly serveTunnel: (exchange: ServerExchange<OutboundEntry>, authority: string) => void;
+  readonly tunnels: OpenTunnels;
   readonly onInternalError: (error: unknown) => void;
 }
 
 interface Asked {
   readonly exchange: ServerExchange<OutboundEntry>;
   readonly record: OpenRecord;
-}
-
-interface Chosen {
-  readonly call: OutboundCall;
-  /** What the callee's sidecar sees as `Host`: always with the port, which picks the entry of its `ports`. */
-  readonly authority: string;
-  readonly port: number;
 }
 
 /** What is sent of a permitted request, whichever instance takes it. */
@@ -118,24 +104,31 @@ export class Outbound {
     if (chosen === undefined) return policy.outbound.notDeclared(authorityOf(exchange));
     record.callee = chosen.call.source.name;
 
-    if (request.method === 'CONNECT') return this.#openTunnel(asked, chosen);
+    const isOpaque = chosen.port.protocol === 'tcp';
+    if (request.method !== 'CONNECT') {
+      if (isOpaque) throw new Refused('protocol_mismatch', 'call', 'a connection', 'a request');
+    } else if (!isOpaque) return this.#openTunnel(asked, chosen);
 
-    const target = canonicalTarget(request.path);
-    record.path = target.path;
+    const target = isOpaque ? noTarget : canonicalTarget(request.path);
+    if (!isOpaque) record.path = target.path;
 
     const intent = intentOf(request, trace, handles);
     noteContext(record, intent.context);
 
     const { method } = request;
     const { call, port } = chosen;
-    const decision = policy.outbound.decide({ call, port, method, path: target.path, ...intent });
+    // A connection has no field to say so: without a customer's context it is the workload's own.
+    const isSelf = intent.isSelf || (isOpaque && intent.context.tag === 'absent');
+    const asking = { call, port: port.port, method, path: target.path, ...intent, isSelf };
+    const decision = policy.outbound.decide(asking);
     if (decision.outcome === 'deny') return decision;
     record.outcome = 'permit';
     record.granted = decision.attach?.left.text ?? '';
 
     const instances = this.#options.endpoints.inOrder(call.source.id).slice(0, attemptsMax);
     const outgoing = { authority: chosen.authority, target, append: attachedFields(decision, trace) };
-    this.#forward(asked, decision, outgoing, instances);
+    if (isOpaque) this.#connect(asked, decision, asking, outgoing, instances);
+    else this.#forward(asked, decision, outgoing, instances);
     return undefined;
   }
 
@@ -184,6 +177,44 @@ export class Outbound {
     });
   }
 
+  /** Joins the application's connection to one of the callee's instances. Whether it may go on is asked again with every policy. */
+  #connect(
+    asked: Asked,
+    permit: OutboundPermit,
+    asking: OutboundRequest,
+    outgoing: Outgoing,
+    [instance, ...others]: readonly Endpoint[],
+  ): void {
+    const { exchange, record } = asked;
+    const { endpoints, tunnels, policy } = this.#options;
+    const mesh = this.#options.mesh();
+    if (mesh === undefined || instance === undefined) {
+      this.#unreachable(asked, permit);
+      return;
+    }
+    const { id } = permit.call.source;
+    const isStillAllowed = () => {
+      const { outbound } = policy.current ?? {};
+      const call = outbound?.calls.find(({ source }) => source.id === id);
+      return call !== undefined && outbound?.decide({ ...asking, call }).outcome === 'permit';
+    };
+    callOpaque(exchange, {
+      client: mesh.pool,
+      upstream: mesh.to(id, instance.host, instance.port),
+      authority: outgoing.authority,
+      fields: outgoing.append,
+      onTunnel: (local, remote) => tunnels.join(local, remote, isStillAllowed),
+      onRefused: ({ status }) => respond(exchange, { status }),
+      onFailed: (error) => {
+        if (error.code === 'upstream_unreachable') {
+          endpoints.avoid(instance);
+          if (others.length > 0) return this.#connect(asked, permit, asking, outgoing, others);
+        }
+        answerFailure(exchange, record, error);
+      },
+    });
+  }
+
   #unreachable({ exchange, record }: Asked, { call }: OutboundPermit): void {
     const error = new WireError('upstream_unreachable', `no instance of ${call.source.name} is known`);
     answerFailure(exchange, record, error);
@@ -201,33 +232,6 @@ export class Outbound {
     record.failed = failed;
     answerDenial(exchange, { reason, decisionId: record.id });
   }
-}
-
-/** The declared call that the request is for; undefined when the manifest declares none. */
-function choose({ outbound }: ActivePolicy, exchange: ServerExchange<OutboundEntry>): Chosen | undefined {
-  const { context } = exchange;
-  if (context.tag === 'listen') {
-    const call = outbound.calls.find(({ source }) => source.id === context.callee);
-    const host = call?.source.hosts[0];
-    const port = call?.source.ports[0]?.port;
-    return call === undefined || host === undefined || port === undefined
-      ? undefined
-      : { call, authority: `${host}:${port}`, port };
-  }
-  const { host, port } = splitAuthority(authorityOf(exchange));
-  const found = outbound.findCall(host, port);
-  return found && { ...found, authority: `${host}:${found.port}` };
-}
-
-/** @throws Refused when a request inside a tunnel names another host than the tunnel was opened for */
-function authorityOf({ context, request }: ServerExchange<OutboundEntry>): string {
-  if (context.tag !== 'tunnel') return request.authority;
-  const outer = splitAuthority(context.authority);
-  const inner = splitAuthority(request.authority);
-  if (inner.host !== outer.host || (inner.port !== undefined && inner.port !== outer.port)) {
-    throw new Refused('message_malformed', 'call', `a request for ${context.authority}`, 'another host in the tunnel');
-  }
-  return context.authority;
 }
 
 function attachedFields({ attach }: OutboundPermit, trace: RequestTrace): string {

@@ -1,16 +1,21 @@
 import net from 'node:net';
 
 /**
- * Opens a TCP connection, for `Upstream.connect` to an application on loopback.
+ * Opens a TCP connection, for `Upstream.connect` to an application on loopback. `allowHalfOpen`: each side is closed by itself.
  * @throws the socket's error, or the signal's reason
  */
-export function connectPlain(host: string, port: number, signal: AbortSignal): Promise<net.Socket> {
+export function connectPlain(
+  host: string,
+  port: number,
+  signal: AbortSignal,
+  allowHalfOpen = false,
+): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason);
       return;
     }
-    const socket = net.connect({ host, port, noDelay: true, autoSelectFamily: false });
+    const socket = net.connect({ host, port, noDelay: true, autoSelectFamily: false, allowHalfOpen });
     const settle = () => {
       signal.removeEventListener('abort', onAbort);
       socket.off('error', onError).off('connect', onConnect);

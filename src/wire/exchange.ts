@@ -73,6 +73,8 @@ export interface ClientExchangeListener {
   /** A `write` answered false before; there is room again. */
   onRequestWritable(): void;
   onInformed(head: ResponseHead): void;
+  /** In place of the response, for a CONNECT that was accepted: the exchange is over, the stream is the listener's. */
+  onTunnel?(socket: Duplex): void;
   onResponse(head: ResponseHead): void;
   /** False asks for silence until `resume()`. */
   onResponseData(bytes: Buffer): boolean;

@@ -33,22 +33,25 @@ export async function listenPlain<Context>(
 ): Promise<PlainListener> {
   const open = new Set<ServerConnection>();
   const connectionsMax = options.connectionsMax ?? connectionsMaxDefault;
-  const server = net.createServer({ noDelay: true }, (socket) => {
-    if (open.size >= connectionsMax) {
-      socket.destroy();
-      options.onConnectionRefused?.();
-      return;
-    }
-    const connection = serveConnection(socket, options.contextOf(socket), handler, {
-      protocol: 'detected',
-      ...options,
-      onClose: () => {
-        open.delete(connection);
-        options.onClose?.();
-      },
-    });
-    open.add(connection);
-  });
+  const server = net.createServer(
+    { noDelay: true, allowHalfOpen: options.protocol === 'opaque', pauseOnConnect: true },
+    (socket) => {
+      if (open.size >= connectionsMax) {
+        socket.destroy();
+        options.onConnectionRefused?.();
+        return;
+      }
+      const connection = serveConnection(socket, options.contextOf(socket), handler, {
+        protocol: 'detected',
+        ...options,
+        onClose: () => {
+          open.delete(connection);
+          options.onClose?.();
+        },
+      });
+      open.add(connection);
+    },
+  );
   await listening(server, options.host, options.port);
   const close = async (graceMs: number): Promise<void> => {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));

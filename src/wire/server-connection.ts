@@ -12,6 +12,7 @@ import {
   type HttpTimeouts,
   headBytesCeiling,
 } from './limits.ts';
+import { OpaqueConnection } from './opaque-connection.ts';
 import type { GeneratedResponse } from './respond.ts';
 import type { WireError } from './wire-error.ts';
 
@@ -27,8 +28,8 @@ export interface ServeOptions<Context> {
   /** The handler threw: a fault of ours. The client got 500, or a broken message. */
   onHandlerError?(error: unknown, context: Context): void;
   onClose?(): void;
-  /** What the client speaks: chosen by ALPN, or known; `detected`: as its first bytes show. Default: HTTP/1.1. */
-  readonly protocol?: Protocol | 'detected';
+  /** What the client speaks: chosen by ALPN, or known; `detected`: as its first bytes show; `opaque`: nothing that we know. Default: HTTP/1.1. */
+  readonly protocol?: Protocol | 'detected' | 'opaque';
   readonly http2?: Partial<Http2Limits>;
 }
 
@@ -65,7 +66,12 @@ export function serveConnection<Context>(
   return new Connection(socket, context, handler, { ...options, limits, timeouts, http2 });
 }
 
-const engines = { 'http/1.1': Http1ServerConnection, h2: Http2ServerConnection, detected: DetectedConnection } as const;
+const engines = {
+  'http/1.1': Http1ServerConnection,
+  h2: Http2ServerConnection,
+  detected: DetectedConnection,
+  opaque: OpaqueConnection,
+} as const;
 
 /** @throws RangeError for a limit that the scan buffer cannot hold: a programmer's mistake. */
 export function resolveLimits(limits: Partial<HttpLimits> | undefined): HttpLimits {

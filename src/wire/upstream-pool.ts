@@ -39,7 +39,6 @@ export class UpstreamPool implements Client, AsyncDisposable {
   }
 
   request(upstream: Upstream, request: OutgoingRequest, listener: ClientExchangeListener): ClientExchange {
-    if (request.method === 'CONNECT') throw new TypeError('a CONNECT does not go through the pool');
     return this.#groupOf(upstream).submit(upstream, request, listener);
   }
 

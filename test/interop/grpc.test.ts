@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { eventually } from '../support/eventually.ts';
 import { freePort } from '../support/free-port.ts';
-import { type GrpcMesh, startGrpcMesh } from '../support/grpc-mesh.ts';
+import { type PortMesh, startPortMesh } from '../support/port-mesh.ts';
 import { goProgram } from './parts.ts';
 
 /** The interoperability suite of gRPC (github.com/grpc/grpc/blob/master/doc/interop-test-descriptions.md), by its Go client and server. */
@@ -34,16 +34,20 @@ const cases = [
 
 describe('the gRPC interoperability suite through two sidecars', missing === undefined ? {} : { skip: missing }, () => {
   let application: ChildProcess;
-  let started: GrpcMesh;
+  let started: PortMesh;
 
   before(async () => {
     assert.ok('path' in server);
     const port = await freePort();
     application = spawn(server.path, ['-port', String(port)], { stdio: 'ignore' });
     await eventually(() => reachable(port));
-    started = await startGrpcMesh(port, [
-      '{ name: all, from: [messaging/api], account: none, http: { methods: [POST], paths: [/grpc.testing.TestService/*, /grpc.testing.UnimplementedService/*] } }',
-    ]);
+    started = await startPortMesh(
+      port,
+      [
+        '{ name: all, from: [messaging/api], account: none, http: { methods: [POST], paths: [/grpc.testing.TestService/*, /grpc.testing.UnimplementedService/*] } }',
+      ],
+      'grpc',
+    );
   });
 
   after(async () => {

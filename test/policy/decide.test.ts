@@ -179,7 +179,8 @@ test('outbound: a call goes with the customer that the handle names, and with no
     token: tokenOf('deliveries:create messages:read'),
     left: parseScopeList('deliveries:create messages:read'),
   };
-  const { call, port } = policy.findCall('delivery', undefined)!;
+  const { call, port: entry } = policy.findCall('delivery', undefined)!;
+  const { port } = entry;
   assert.equal(port, ports.delivery);
   const base = {
     call,

@@ -78,6 +78,21 @@ test('every problem is named at once, by line and column', () => {
   ]);
 });
 
+test('a port of opaque connections has neither methods nor paths, and no router reaches it', () => {
+  const spec = `  ports: [{ port: 1, protocol: tcp }]
+  expose: [{ hosts: [a], paths: [/x], auth: none }]
+  allow: [{ name: one, from: [any], port: 1, http: { paths: [/x] } }, { name: two, from: [any], port: 1 }]
+`;
+  const text = manifest(spec).replace(/ {2}ports: \[\{ port: 8080.*\n/, '');
+  assert.deepEqual(
+    problemsOf(() => read(text)).map((problem) => problem.replace(/^.*?: /, '')),
+    [
+      'port 1 is tcp: it has neither methods nor paths',
+      '`expose` sends to the first of `ports`, which is tcp: routers speak HTTP',
+    ],
+  );
+});
+
 test('what is not there yet says so', () => {
   const specs = {
     'receive: token': '  receive: token\n',

@@ -12,7 +12,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { eventually } from '../support/eventually.ts';
-import { type GrpcMesh, startGrpcMesh } from '../support/grpc-mesh.ts';
+import { type PortMesh, startPortMesh } from '../support/port-mesh.ts';
 import type { Mesh } from '../support/start-mesh.ts';
 
 const bytes = (value: Buffer): Buffer => value;
@@ -29,7 +29,7 @@ const unary = method('Unary', false);
 const stream = method('Stream', true);
 
 let server: Server;
-let started: GrpcMesh;
+let started: PortMesh;
 let mesh: Mesh;
 let client: Client;
 let seen: GrpcMetadata | undefined;
@@ -66,10 +66,14 @@ before(async () => {
     });
   });
   const from = 'from: [messaging/api], account: none';
-  started = await startGrpcMesh(port, [
-    `{ name: echo, ${from}, http: { methods: [POST], paths: [${unary.path}, ${stream.path}] } }`,
-    `{ name: bill-echo, ${from}, http: { methods: [POST], paths: [/test.Echo/Bill] }, scopes: [billing:write] }`,
-  ]);
+  started = await startPortMesh(
+    port,
+    [
+      `{ name: echo, ${from}, http: { methods: [POST], paths: [${unary.path}, ${stream.path}] } }`,
+      `{ name: bill-echo, ${from}, http: { methods: [POST], paths: [/test.Echo/Bill] }, scopes: [billing:write] }`,
+    ],
+    'grpc',
+  );
   const { mesh: running, listenPort } = started;
   mesh = running;
   client = new Client(`127.0.0.1:${listenPort}`, credentials.createInsecure(), {

@@ -15,7 +15,6 @@ const forTests: Readonly<Record<string, string>> = {
   'src/runtime/logger.ts: silentLogger': 'the fake of a port, beside it',
   'src/wire/field-lines.ts: fieldLine': 'the proxy of the tests writes one field',
   'src/wire/field-lines.ts: isFieldValue': 'a pure part with cases of its own',
-  'src/wire/splice.ts: splice': 'opaque connections of the design; nothing opens them yet',
 };
 const isLimit = /(Max|Ms)$/;
 
@@ -26,10 +25,10 @@ const usedBySource = new Set(files.flatMap(namesUsedBy));
 const usedByOthers = new Set([...sourceFiles('test'), ...sourceFiles('bench')].flatMap(namesUsedBy));
 
 describe('the source', () => {
-  test('has no file that the command does not come to load, but for what tests hold ready', () => {
+  test('has no file that the command does not come to load', () => {
     const reached = reachedFrom('src/cli/main.ts');
     const unreached = written.map(({ path }) => path).filter((path) => !reached.has(path));
-    assert.deepEqual(unreached, ['src/wire/splice.ts']);
+    assert.deepEqual(unreached, []);
   });
 
   test('exports nothing that nobody imports', () => {

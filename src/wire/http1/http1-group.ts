@@ -48,7 +48,12 @@ export class Http1Group implements UpstreamGroup, ConnectionOwner, ExchangeOwner
     this.#upstream = upstream;
     const exchange = new PooledExchange(request, listener, this);
     const { inFlightMax, queueMax } = this.#options.pool;
-    if (this.#inFlight < inFlightMax) this.#begin(exchange);
+    if (request.method === 'CONNECT') {
+      exchange.fail(
+        new WireError('upstream_unreachable', 'the upstream does not speak HTTP/2, which carries connections'),
+      );
+      this.#leaveIfEmpty();
+    } else if (this.#inFlight < inFlightMax) this.#begin(exchange);
     else if (this.#queue.length < queueMax) this.#queue.push(exchange);
     else exchange.fail(overloaded());
     return exchange;

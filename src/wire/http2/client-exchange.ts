@@ -10,6 +10,7 @@ import { Http2Fields } from './http2-fields.ts';
 import { errorCode, errorCodeName } from './protocol.ts';
 import { Http2ResponseHead } from './response-head.ts';
 import type { Http2Stream, StreamListener } from './stream.ts';
+import { StreamTunnel } from './stream-tunnel.ts';
 
 /** The group's side of an exchange. */
 export interface ExchangeOwner {
@@ -68,6 +69,7 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
     if (!hasBody) this.#trailers = '';
     for (const bytes of this.#held.splice(0)) stream.write(bytes);
     if (this.#trailers !== undefined) this.#sent(this.#trailers);
+    else if (this.#request.method === 'CONNECT') connection.setDeadline(stream, this.#options.pool.connectMs);
     if (this.#isReadyTold) return;
     this.#isReadyTold = true;
     this.#listener.onRequestReady(this);
@@ -178,10 +180,20 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
       this.#listener.onInformed(head);
       return;
     }
+    if (this.#request.method === 'CONNECT' && head.status < 300) return this.#openTunnel(isEnd);
     this.#head = head;
     this.#awaitMore();
     this.#listener.onResponse(head);
     if (isEnd) this.#complete('');
+  }
+
+  #openTunnel(isEnd: boolean): void {
+    const stream = this.#stream!;
+    this.#isOver = true;
+    stream.deadlineAt = Number.POSITIVE_INFINITY;
+    const tunnel = new StreamTunnel(stream, [], isEnd);
+    if (this.#listener.onTunnel === undefined) tunnel.destroy();
+    else this.#listener.onTunnel(tunnel);
   }
 
   #readTrailers({ fields, problem }: DecodedBlock, isEnd: boolean): void {

@@ -1,14 +1,18 @@
 import { freePort } from './free-port.ts';
 import { type Mesh, startMesh } from './start-mesh.ts';
 
-export interface GrpcMesh extends AsyncDisposable {
+export interface PortMesh extends AsyncDisposable {
   readonly mesh: Mesh;
   /** Where `api` calls `messaging`, a plain port on loopback. */
   readonly listenPort: number;
 }
 
-/** A mesh in which `messaging` is a gRPC application on `port`, and `rules` say what `api` may call there. */
-export async function startGrpcMesh(port: number, rules: readonly string[]): Promise<GrpcMesh> {
+/** A mesh in which `messaging` listens on `port` and speaks `protocol`; `rules` say what `api` may call there. */
+export async function startPortMesh(
+  port: number,
+  rules: readonly string[],
+  protocol: 'grpc' | 'tcp',
+): Promise<PortMesh> {
   const listenPort = await freePort();
   const allow = rules.map((rule) => `    - ${rule}`).join('\n');
   const mesh = await startMesh({
@@ -16,7 +20,7 @@ export async function startGrpcMesh(port: number, rules: readonly string[]): Pro
     editManifests: (text) =>
       text.replace(
         /(name: messaging, namespace[\s\S]*?)ports: \[.*\]\n {2}allow:/,
-        (_, before) => `${before}ports: [{ port: ${port}, protocol: grpc }]\n  allow:\n${allow}`,
+        (_, before) => `${before}ports: [{ port: ${port}, protocol: ${protocol} }]\n  allow:\n${allow}`,
       ),
   });
   return { mesh, listenPort, [Symbol.asyncDispose]: () => mesh[Symbol.asyncDispose]() };

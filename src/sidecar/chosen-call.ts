@@ -1,0 +1,50 @@
+import type { SpiffeId } from '#certs/spiffe-id.ts';
+import type { OutboundCall } from '#policy/decide-outbound.ts';
+import type { ServicePort } from '#policy/manifest.ts';
+import type { ServerExchange } from '#wire/exchange.ts';
+import type { ActivePolicy } from './active-policy.ts';
+import { splitAuthority } from './authority.ts';
+import { Refused } from './refusal.ts';
+
+/** How a request of the application reached its sidecar. */
+export type OutboundEntry =
+  /** The shared port: the request names the host, in `Host` or in absolute form. */
+  | { readonly tag: 'proxy' }
+  /** The inside of a CONNECT, opened for `authority`. */
+  | { readonly tag: 'tunnel'; readonly authority: string }
+  /** A loopback port of one callee: whatever the request names, that callee is meant. */
+  | { readonly tag: 'listen'; readonly callee: SpiffeId };
+
+export interface Chosen {
+  readonly call: OutboundCall;
+  /** What the callee's sidecar sees as `Host`: always with the port, which picks the entry of its `ports`. */
+  readonly authority: string;
+  readonly port: ServicePort;
+}
+
+/** The declared call that the request is for; undefined when the manifest declares none. */
+export function choose({ outbound }: ActivePolicy, exchange: ServerExchange<OutboundEntry>): Chosen | undefined {
+  const { context } = exchange;
+  if (context.tag === 'listen') {
+    const call = outbound.calls.find(({ source }) => source.id === context.callee);
+    const host = call?.source.hosts[0];
+    const port = call?.source.ports[0];
+    return call === undefined || host === undefined || port === undefined
+      ? undefined
+      : { call, authority: `${host}:${port.port}`, port };
+  }
+  const { host, port } = splitAuthority(authorityOf(exchange));
+  const found = outbound.findCall(host, port);
+  return found && { ...found, authority: `${host}:${found.port.port}` };
+}
+
+/** @throws Refused when a request inside a tunnel names another host than the tunnel was opened for */
+export function authorityOf({ context, request }: ServerExchange<OutboundEntry>): string {
+  if (context.tag !== 'tunnel') return request.authority;
+  const outer = splitAuthority(context.authority);
+  const inner = splitAuthority(request.authority);
+  if (inner.host !== outer.host || (inner.port !== undefined && inner.port !== outer.port)) {
+    throw new Refused('message_malformed', 'call', `a request for ${context.authority}`, 'another host in the tunnel');
+  }
+  return context.authority;
+}
