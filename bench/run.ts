@@ -6,6 +6,9 @@ import { parseArgs } from 'node:util';
 import type { Backend, Candidate } from './candidate.ts';
 import { startCellmesh } from './candidates/cellmesh.ts';
 import { startDirect } from './candidates/direct.ts';
+import { startEnvoy } from './candidates/envoy.ts';
+import { startHaproxy } from './candidates/haproxy.ts';
+import { startNginx } from './candidates/nginx.ts';
 import type { LoadOrder, LoadResult } from './load.ts';
 import { cpuMicros, machineTimes, residentMegabytes } from './process-usage.ts';
 import { type Row, table, writeResults } from './report.ts';
@@ -32,6 +35,15 @@ const scenarios: readonly Scenario[] = [
   { name: 'body-64k', connections: [16], request: { method: 'GET', path: '/bytes/65536', bodyBytes: 0 } },
   { name: 'body-1m', connections: [4], request: { method: 'GET', path: '/bytes/1048576', bodyBytes: 0 } },
 ];
+
+type Starter = (backend: Backend) => Promise<Candidate | undefined>;
+const starters: Readonly<Record<string, Starter>> = {
+  direct: startDirect,
+  nginx: startNginx,
+  haproxy: startHaproxy,
+  envoy: startEnvoy,
+  cellmesh: startCellmesh,
+};
 
 /** A request of ordinary size: ten fields, about 500 bytes. */
 const fields = {
@@ -60,8 +72,11 @@ async function main(): Promise<void> {
   await using backend = await startBackend();
   const candidates: Candidate[] = [];
   await using stack = new AsyncDisposableStack();
-  for (const start of [startDirect, startCellmesh]) candidates.push(stack.use(await start(backend)));
-  const wanted = candidates.filter((candidate) => values.candidate?.includes(candidate.name) ?? true);
+  for (const [name, start] of Object.entries(starters)) {
+    if (values.candidate?.includes(name) === false) continue;
+    const candidate = await start(backend);
+    if (candidate !== undefined) candidates.push(stack.use(candidate));
+  }
   const load = fork(join(import.meta.dirname, 'load.ts'));
   stack.defer(() => load.disconnect());
 
@@ -72,7 +87,7 @@ async function main(): Promise<void> {
       : scenario.connections;
     for (const connections of connectionCounts) {
       process.stderr.write(`${scenario.name}, ${connections} connections\n`);
-      rows.push(...(await measure(load, wanted, scenario, connections, rounds)));
+      rows.push(...(await measure(load, candidates, scenario, connections, rounds)));
     }
   }
   const facts = {

@@ -1,0 +1,150 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exportJWK, SignJWT } from 'jose';
+import type { Backend, Candidate } from '../candidate.ts';
+import { type PairFacts, startPeerPair } from './peer-pair.ts';
+
+const issuer = 'https://identity.example';
+const tokenField = 'x-token';
+
+/**
+ * Envoy with one worker a hop at the work of a sidecar pair: HTTP/2 with mutual TLS between the hops, ten rules of identity and path, an RS256 token
+ * verified with Envoy's cache on, and an access log to a file on both.
+ */
+export async function startEnvoy(backend: Backend): Promise<Candidate | undefined> {
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const keys = { keys: [{ ...(await exportJWK(publicKey)), kid: 'bench', alg: 'RS256', use: 'sig' }] };
+  const token = await new SignJWT({ scope: 'messages:read messages:write', account: `AC${'0'.repeat(32)}` })
+    .setProtectedHeader({ alg: 'RS256', kid: 'bench' })
+    .setIssuer(issuer)
+    .setAudience('cell-1')
+    .setExpirationTime('1h')
+    .sign(privateKey);
+  const configure = async (facts: PairFacts) => {
+    const files = { in: join(facts.directory, 'in.json'), out: join(facts.directory, 'out.json') };
+    await writeFile(files.in, JSON.stringify(inbound(facts, JSON.stringify(keys))));
+    await writeFile(files.out, JSON.stringify(outbound(facts)));
+    const args = (file: string, base: number) => [
+      '-c',
+      file,
+      '--concurrency',
+      '1',
+      '--base-id',
+      String(base),
+      '-l',
+      'critical',
+    ];
+    return { in: args(files.in, 101), out: args(files.out, 102) };
+  };
+  return startPeerPair({ name: 'envoy', program: 'envoy', configure, fields: { [tokenField]: token } }, backend);
+}
+
+function inbound({ directory, backendPort, inPort, callee, caller, root }: PairFacts, keys: string): object {
+  const rules = Array.from({ length: 10 }, (_, i) => {
+    const path = i === 9 ? '/bytes' : `/v1/resource-${i}`;
+    const principal = { authenticated: { principal_name: { exact: caller.id } } };
+    return [`rule-${i}`, { permissions: [{ url_path: { path: { prefix: path } } }], principals: [principal] }];
+  });
+  const provider = {
+    issuer,
+    audiences: ['cell-1'],
+    local_jwks: { inline_string: keys },
+    from_headers: [{ name: tokenField }],
+    forward: true,
+    jwt_cache_config: { jwt_cache_size: 1000 },
+  };
+  const filters = [
+    filter('jwt_authn', 'JwtAuthentication', {
+      providers: { one: provider },
+      rules: [{ match: { prefix: '/' }, requires: { provider_name: 'one' } }],
+    }),
+    filter('rbac', 'RBAC', { rules: { action: 'ALLOW', policies: Object.fromEntries(rules) } }),
+  ];
+  const tls = {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+      require_client_certificate: true,
+      common_tls_context: { ...commonTls(callee, root), alpn_protocols: ['h2', 'http/1.1'] },
+    },
+  };
+  return bootstrap(join(directory, 'in.log'), inPort, filters, { transport_socket: tls }, cluster(backendPort));
+}
+
+function outbound({ directory, inPort, outPort, caller, root }: PairFacts): object {
+  const tls = {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
+      common_tls_context: { ...commonTls(caller, root), alpn_protocols: ['h2'] },
+    },
+  };
+  const options = {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+      '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  };
+  const next = { ...cluster(inPort), transport_socket: tls, typed_extension_protocol_options: options };
+  return bootstrap(join(directory, 'out.log'), outPort, [], {}, next);
+}
+
+function commonTls({ chain, key }: PairFacts['callee'], root: string): object {
+  return {
+    tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
+    tls_certificates: [{ certificate_chain: { filename: chain }, private_key: { filename: key } }],
+    validation_context: { trusted_ca: { filename: root } },
+  };
+}
+
+function cluster(port: number): object {
+  const address = { socket_address: { address: '127.0.0.1', port_value: port } };
+  return {
+    name: 'next',
+    type: 'STATIC',
+    connect_timeout: '5s',
+    load_assignment: { cluster_name: 'next', endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }] },
+    circuit_breakers: { thresholds: [{ max_connections: 4096, max_requests: 4096, max_pending_requests: 4096 }] },
+  };
+}
+
+function filter(name: string, type: string, config: object): object {
+  const typed = { '@type': `type.googleapis.com/envoy.extensions.filters.http.${name}.v3.${type}`, ...config };
+  return { name: `envoy.filters.http.${name}`, typed_config: typed };
+}
+
+function bootstrap(log: string, port: number, filters: readonly object[], chain: object, next: object): object {
+  const manager = {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+    stat_prefix: 'bench',
+    codec_type: 'AUTO',
+    access_log: [
+      {
+        name: 'envoy.access_loggers.file',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog',
+          path: log,
+        },
+      },
+    ],
+    route_config: {
+      virtual_hosts: [
+        {
+          name: 'all',
+          domains: ['*'],
+          routes: [{ match: { prefix: '/' }, route: { cluster: 'next', timeout: '0s' } }],
+        },
+      ],
+    },
+    http_filters: [...filters, filter('router', 'Router', {})],
+  };
+  const connection = {
+    filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }],
+    ...chain,
+  };
+  const address = { socket_address: { address: '127.0.0.1', port_value: port } };
+  return {
+    static_resources: { listeners: [{ name: 'front', address, filter_chains: [connection] }], clusters: [next] },
+  };
+}

@@ -1,0 +1,130 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { toPem } from '#certs/pem.ts';
+import { parseTrustDomain, workloadId } from '#certs/spiffe-id.ts';
+import { chainPem, privateKeyPem } from '#certs/svid.ts';
+import { systemClock } from '#runtime/clock.ts';
+import { eventually } from '../../test/support/eventually.ts';
+import { freePort } from '../../test/support/free-port.ts';
+import { temporaryDirectory } from '../../test/support/temporary-directory.ts';
+import { testAuthority } from '../../test/support/test-authority.ts';
+import type { Backend, Candidate } from '../candidate.ts';
+
+/** What a configuration of a peer is written from. Paths of PEM files: certificate chain, key, both in one, and the root. */
+export interface PairFacts {
+  readonly directory: string;
+  readonly backendPort: number;
+  readonly inPort: number;
+  readonly outPort: number;
+  readonly callee: Identity;
+  readonly caller: Identity;
+  readonly root: string;
+}
+
+interface Identity {
+  readonly id: string;
+  readonly chain: string;
+  readonly key: string;
+  readonly both: string;
+}
+
+interface Peer {
+  readonly name: string;
+  /** Looked for in PATH, or where the environment variable `BENCH_<NAME>` says. */
+  readonly program: string;
+  /** Writes what both hops need and returns the arguments that start each. */
+  readonly configure: (
+    facts: PairFacts,
+  ) => Promise<{ readonly in: readonly string[]; readonly out: readonly string[] }>;
+  readonly fields?: Readonly<Record<string, string>>;
+}
+
+/** A pair of a foreign proxy with mutual TLS 1.3 between its hops. Undefined, and said so, where the program is not there. */
+export async function startPeerPair(peer: Peer, backend: Backend): Promise<Candidate | undefined> {
+  const program = process.env[`BENCH_${peer.name.toUpperCase()}`] ?? peer.program;
+  if (!(await exists(program))) {
+    process.stderr.write(`${peer.name} is not here (${program}): left out\n`);
+    return undefined;
+  }
+  await using starting = new AsyncDisposableStack();
+  const facts = await writeFacts(starting.use(await temporaryDirectory()).path, backend.port);
+  const commands = await peer.configure(facts);
+  const run = async (args: readonly string[], port: number) => {
+    const child = spawn(program, [...args], { stdio: ['ignore', 'ignore', 'inherit'], cwd: facts.directory });
+    starting.defer(() => stop(child));
+    await eventually(() => reachable(port));
+    return child;
+  };
+  const inbound = await run(commands.in, facts.inPort);
+  const outbound = await run(commands.out, facts.outPort);
+  const owned = starting.move();
+  return {
+    name: peer.name,
+    target: { port: facts.outPort, host: 'backend' },
+    ...(peer.fields && { fields: peer.fields }),
+    inboundPids: await withChildren(inbound.pid!),
+    outboundPids: await withChildren(outbound.pid!),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+async function writeFacts(directory: string, backendPort: number): Promise<PairFacts> {
+  const trustDomain = parseTrustDomain('cell-1.example.com');
+  const authority = await testAuthority(systemClock, trustDomain);
+  const root = join(directory, 'root.pem');
+  const [{ der }] = [...authority.bundles.values()][0]!.roots as unknown as [{ der: Buffer }];
+  await writeFile(root, toPem('CERTIFICATE', der));
+  const identity = async (name: string): Promise<Identity> => {
+    const svid = await authority.issue(workloadId(trustDomain, 'bench', name));
+    const base = join(directory, name);
+    await mkdir(base);
+    const files = { chain: join(base, 'chain.pem'), key: join(base, 'key.pem'), both: join(base, 'both.pem') };
+    await writeFile(files.chain, chainPem(svid.chain));
+    await writeFile(files.key, privateKeyPem(svid), { mode: 0o600 });
+    await writeFile(files.both, chainPem(svid.chain) + privateKeyPem(svid), { mode: 0o600 });
+    return { id: svid.id, ...files };
+  };
+  return {
+    directory,
+    backendPort,
+    inPort: await freePort(),
+    outPort: await freePort(),
+    callee: await identity('callee'),
+    caller: await identity('caller'),
+    root,
+  };
+}
+
+async function exists(program: string): Promise<boolean> {
+  try {
+    await promisify(execFile)('sh', ['-c', 'command -v "$0"', program]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function reachable(port: number): Promise<void> {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** nginx works in a child of the process that was started. */
+async function withChildren(pid: number): Promise<readonly number[]> {
+  const { stdout } = await promisify(execFile)('sh', ['-c', `pgrep -P ${pid} || true`]);
+  return [pid, ...stdout.trim().split('\n').filter(Boolean).map(Number)];
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill('SIGTERM');
+  await once(child, 'exit');
+}
