@@ -10,6 +10,7 @@ import { startEnvoy } from './candidates/envoy.ts';
 import { startHaproxy } from './candidates/haproxy.ts';
 import { startNginx } from './candidates/nginx.ts';
 import type { LoadOrder, LoadResult } from './load.ts';
+import { pin } from './pin.ts';
 import { cpuMicros, machineTimes, residentMegabytes } from './process-usage.ts';
 import { type Row, table, writeResults } from './report.ts';
 
@@ -75,10 +76,13 @@ async function main(): Promise<void> {
   for (const [name, start] of Object.entries(starters)) {
     if (values.candidate?.includes(name) === false) continue;
     const candidate = await start(backend);
-    if (candidate !== undefined) candidates.push(stack.use(candidate));
+    if (candidate === undefined) continue;
+    candidates.push(stack.use(candidate));
+    pin([...candidate.inboundPids, ...candidate.outboundPids], 0);
   }
   const load = fork(join(import.meta.dirname, 'load.ts'));
   stack.defer(() => load.disconnect());
+  pin([process.pid, load.pid!], 1);
 
   const rows: Row[] = [];
   for (const scenario of chosen) {
@@ -182,6 +186,7 @@ function median(values: readonly (number | undefined)[]): number | null {
 
 async function startBackend(): Promise<Backend> {
   const child = fork(join(import.meta.dirname, 'backend.ts'));
+  pin([child.pid!], 1);
   const [message] = (await once(child, 'message')) as [{ port: number }];
   return {
     port: message.port,
