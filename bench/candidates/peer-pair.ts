@@ -1,7 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { toPem } from '#certs/pem.ts';
@@ -10,6 +9,7 @@ import { chainPem, privateKeyPem } from '#certs/svid.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { freePort } from '../../test/support/free-port.ts';
+import { reachable } from '../../test/support/reachable.ts';
 import { temporaryDirectory } from '../../test/support/temporary-directory.ts';
 import { testAuthority } from '../../test/support/test-authority.ts';
 import type { Backend, Candidate } from '../candidate.ts';
@@ -105,15 +105,6 @@ async function exists(program: string): Promise<boolean> {
     return true;
   } catch {
     return false;
-  }
-}
-
-async function reachable(port: number): Promise<void> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-  } finally {
-    socket.destroy();
   }
 }
 

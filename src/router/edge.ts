@@ -3,6 +3,7 @@ import { type CanonicalTarget, canonicalTarget, PathRejected } from '#policy/can
 import { type Denial, deny } from '#policy/decide.ts';
 import type { Reason } from '#policy/reasons.ts';
 import { findRoute, type Route } from '#policy/routes.ts';
+import type { Clock } from '#runtime/clock.ts';
 import type { Secret } from '#runtime/secret.ts';
 import type { AccountMap } from '#tokens/account-map.ts';
 import type { ApiKeyStatus } from '#tokens/key-status.ts';
@@ -31,6 +32,7 @@ interface EdgeOptions {
   readonly cells: Cells;
   readonly tokens: CellTokens;
   readonly decisions: EdgeDecisions;
+  readonly clock: Clock;
   readonly onInternalError: (error: unknown) => void;
 }
 
@@ -163,6 +165,7 @@ export class Edge {
       throw new Refused('upstream_unreachable', `an instance of ${route.service}`, 'none is known', 1);
     forward(exchange, {
       client: cell.mesh.pool,
+      clock: this.#options.clock,
       upstream: cell.mesh.to(route.id, instance.host, instance.port),
       target: target.path + target.query,
       authority: route.authority,

@@ -122,6 +122,7 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
       metrics,
       report: (line) => link.reporter.report(line),
     }),
+    clock,
     onInternalError,
   });
   const listener: EdgeListener = await listenEdge(edge.handle, {

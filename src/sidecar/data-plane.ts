@@ -17,6 +17,7 @@ import type { KeySet } from '#tokens/key-set.ts';
 import { TokenVerifier } from '#tokens/token-verifier.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
 import type { WireLimits } from '#wire/limit-settings.ts';
+import { defaultPoolLimits } from '#wire/limits.ts';
 import { listenPlain, type PlainListener } from '#wire/listen-plain.ts';
 import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
@@ -104,7 +105,8 @@ export class DataPlane implements AsyncDisposable {
     const onInternalError = (error: unknown) => this.#onInternalError(error);
     const client = this.#stack.use(new UpstreamPool({ clock, limits: limits.responses, pool: limits.pool }));
     const shared = { ...options, handles: this.#handles, tunnels: this.#opaque, decisions, onInternalError };
-    this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client });
+    const { connectMs = defaultPoolLimits.connectMs } = limits.pool;
+    this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client, connectMs });
     this.#outbound = new Outbound({
       ...shared,
       endpoints: new CalleeEndpoints(options.endpoints, clock),

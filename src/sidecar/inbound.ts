@@ -8,20 +8,19 @@ import type { InboundPermit, InboundRequest } from '#policy/decide-inbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
 import type { ServicePort } from '#policy/manifest.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { messageOf } from '#runtime/errors.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { CellId } from '#tokens/cell-id.ts';
 import type { TokenVerifier } from '#tokens/token-verifier.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
-import { connectPlain } from '#wire/connect-plain.ts';
+import { connectInTime } from '#wire/connect-in-time.ts';
 import type { Client, ServerExchange } from '#wire/exchange.ts';
 import { fieldLines } from '#wire/field-lines.ts';
 import { forward } from '#wire/forward.ts';
-import { applicationUpstream } from '#wire/mesh-upstreams.ts';
+import { applicationUpstream, opaqueApplication } from '#wire/mesh-upstreams.ts';
 import type { RequestHead } from '#wire/message.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
-import { WireError } from '#wire/wire-error.ts';
+import type { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { splitAuthority } from './authority.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
@@ -51,6 +50,8 @@ interface InboundOptions {
   readonly applicationHost: string;
   readonly clock: Clock;
   readonly random: Random;
+  /** For the application to accept an opaque connection. */
+  readonly connectMs: number;
   readonly tunnels: OpenTunnels;
   /** Share of new traces that carry the sampled flag. */
   readonly tracingRatio: number;
@@ -183,7 +184,7 @@ export class Inbound {
 
   /** Joins the application to the peer. What passes is not looked at; whether it may is asked again with every policy. */
   async #connect({ exchange, record }: Asked, facts: InboundRequest): Promise<void> {
-    const { applicationHost, tunnels, policy } = this.#options;
+    const { applicationHost, clock, connectMs, tunnels, policy } = this.#options;
     const giveUp = new AbortController();
     exchange.listen({
       onRequestData: () => false,
@@ -193,10 +194,14 @@ export class Inbound {
     });
     let application: Duplex;
     try {
-      application = await connectPlain(applicationHost, facts.port, giveUp.signal, true);
-    } catch (cause) {
-      const message = `no connection to the application: ${messageOf(cause)}`;
-      answerFailure(exchange, record, new WireError('upstream_unreachable', message, { cause }));
+      application = await connectInTime(
+        opaqueApplication(applicationHost, facts.port),
+        clock,
+        connectMs,
+        giveUp.signal,
+      );
+    } catch (error) {
+      answerFailure(exchange, record, error as WireError);
       return;
     }
     if (exchange.ended) application.destroy();

@@ -40,3 +40,13 @@ export function acceptsTrailers(fields: Fields): boolean {
   const codings = fields.field('te');
   return codings !== undefined && /(?:^|,)[\t ]*trailers[\t ]*(?:$|[,;])/i.test(codings);
 }
+
+/** Whether the client waits for 100 Continue. @throws WireError `expectation` for any other expectation (RFC 9110 10.1.1) */
+export function expectsContinue(fields: Fields): boolean {
+  const expect = fields.field('expect');
+  if (expect === undefined) return false;
+  if (fields.fieldCount('expect') !== 1 || expect.toLowerCase() !== '100-continue') {
+    throw ruleBroken('expectation', 'the only expectation is one 100-continue');
+  }
+  return true;
+}

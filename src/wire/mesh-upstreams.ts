@@ -72,3 +72,8 @@ export class MeshUpstreams implements AsyncDisposable {
 export function applicationUpstream(host: string, port: number, protocol: Protocol = 'http/1.1'): Upstream {
   return { key: `${host} ${port} ${protocol}`, protocol, connect: (signal) => connectPlain(host, port, signal) };
 }
+
+/** The application behind a port of opaque connections, each side of which closes by itself. */
+export function opaqueApplication(host: string, port: number): Upstream {
+  return { key: `${host} ${port}`, connect: (signal) => connectPlain(host, port, signal, true) };
+}

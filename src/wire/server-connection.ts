@@ -3,7 +3,6 @@ import type { Clock } from '#runtime/clock.ts';
 import { DetectedConnection } from './detect-protocol.ts';
 import type { ExchangeHandler, Protocol } from './exchange.ts';
 import { Http1ServerConnection } from './http1/server-connection.ts';
-import { defaultHttp2Limits, type Http2Limits } from './http2/http2-limits.ts';
 import { Http2ServerConnection } from './http2/server-connection.ts';
 import {
   defaultHttpLimits,
@@ -30,13 +29,11 @@ export interface ServeOptions<Context> {
   onClose?(): void;
   /** What the client speaks: chosen by ALPN, or known; `detected`: as its first bytes show; `opaque`: nothing that we know. Default: HTTP/1.1. */
   readonly protocol?: Protocol | 'detected' | 'opaque';
-  readonly http2?: Partial<Http2Limits>;
 }
 
 export interface ResolvedServeOptions<Context> extends ServeOptions<Context> {
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;
-  readonly http2: Http2Limits;
 }
 
 export interface ServerConnection extends AsyncDisposable {
@@ -61,9 +58,8 @@ export function serveConnection<Context>(
 ): ServerConnection {
   const limits = resolveLimits(options.limits);
   const timeouts = { ...defaultHttpTimeouts, ...options.timeouts };
-  const http2 = { ...defaultHttp2Limits, ...options.http2 };
   const Connection = engines[options.protocol ?? 'http/1.1'];
-  return new Connection(socket, context, handler, { ...options, limits, timeouts, http2 });
+  return new Connection(socket, context, handler, { ...options, limits, timeouts });
 }
 
 const engines = {

@@ -1,7 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Clock } from '#runtime/clock.ts';
 import type { ClientExchange, ClientExchangeListener, Upstream } from './exchange.ts';
-import type { Http2Limits } from './http2/http2-limits.ts';
 import type { HttpLimits, PoolLimits } from './limits.ts';
 import type { OutgoingRequest } from './message.ts';
 
@@ -10,7 +9,6 @@ export interface ClientOptions {
   /** For the responses. */
   readonly limits: HttpLimits;
   readonly pool: PoolLimits;
-  readonly http2: Http2Limits;
   readonly writeStallMs: number;
 }
 

@@ -1,7 +1,6 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Client, ClientExchange, ClientExchangeListener, Upstream } from './exchange.ts';
 import { groupFor } from './group-for.ts';
-import { defaultHttp2Limits, type Http2Limits } from './http2/http2-limits.ts';
 import { defaultHttpTimeouts, defaultPoolLimits, type HttpLimits, type PoolLimits } from './limits.ts';
 import type { OutgoingRequest } from './message.ts';
 import { resolveLimits } from './server-connection.ts';
@@ -12,7 +11,6 @@ interface UpstreamPoolOptions {
   /** For the responses. */
   readonly limits?: Partial<HttpLimits>;
   readonly pool?: Partial<PoolLimits>;
-  readonly http2?: Partial<Http2Limits>;
   /** An upstream that takes none of the bytes that wait for it loses its connection. Milliseconds. */
   readonly writeStallMs?: number;
 }
@@ -33,7 +31,6 @@ export class UpstreamPool implements Client, AsyncDisposable {
       clock: options.clock,
       limits: resolveLimits(options.limits),
       pool: { ...defaultPoolLimits, ...options.pool },
-      http2: { ...defaultHttp2Limits, ...options.http2 },
       writeStallMs: options.writeStallMs ?? defaultHttpTimeouts.writeStallMs,
     };
   }

@@ -29,7 +29,7 @@ export class WaitingQueue<T extends Waiting> {
     if (!this.#deadline.isSet) this.#deadline.set(this.#queueMs);
   }
 
-  /** For one that had its turn already and must have it again. */
+  /** For one that had its turn already and must have it again; its time begins anew. */
   unshift(waiting: T): void {
     this.#entries.unshift({ waiting, since: this.#clock.monotonic() });
     if (!this.#deadline.isSet) this.#deadline.set(this.#queueMs);
@@ -59,8 +59,10 @@ export class WaitingQueue<T extends Waiting> {
       retryable: true,
     });
     for (const { waiting } of expired) this.delete(waiting);
-    const [first] = this.#entries;
-    if (first !== undefined) this.#deadline.set(first.since + this.#queueMs - now);
+    if (this.#entries.length > 0) {
+      const oldest = Math.min(...this.#entries.map(({ since }) => since));
+      this.#deadline.set(oldest + this.#queueMs - now);
+    }
     for (const { waiting } of expired) waiting.fail(error);
   }
 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { eventually } from '../support/eventually.ts';
 import { freePort } from '../support/free-port.ts';
 import { type PortMesh, startPortMesh } from '../support/port-mesh.ts';
+import { reachable } from '../support/reachable.ts';
 import { goProgram } from './parts.ts';
 
 /** The interoperability suite of gRPC (github.com/grpc/grpc/blob/master/doc/interop-test-descriptions.md), by its Go client and server. */
@@ -65,12 +65,3 @@ describe('the gRPC interoperability suite through two sidecars', missing === und
     });
   }
 });
-
-async function reachable(port: number): Promise<void> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    await once(socket, 'connect');
-  } finally {
-    socket.destroy();
-  }
-}

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { IdentityAdmin } from '#api/generated/cellmesh/identity/v1/identity_pb.ts';
 import type { HttpResponse } from '../support/application.ts';
@@ -162,4 +165,32 @@ describe('a request', () => {
     assert.equal(reason, 'scope_missing');
     assert.match(decision, /^api-/);
   });
+});
+
+test('a customer may speak HTTP/2: many requests on one connection, each decided by itself', async () => {
+  const client = http2.connect(`https://localhost:${edge.router.address.port}`, { ca: edge.ca });
+  const ask = async (authorization: string | undefined) => {
+    const request = client.request({
+      ':path': '/v1/local',
+      ':authority': 'api.cellmesh.localhost',
+      ...(authorization && { authorization }),
+    });
+    const body = text(request);
+    const [head] = await once(request, 'response');
+    return { status: head[':status'] as number, app: head['x-app'], scope: head['cellmesh-scope'], body: await body };
+  };
+  const basic = `Basic ${Buffer.from(`${customer.accountId}:${customer.secret}`).toString('base64')}`;
+  const answers = await Promise.all([basic, undefined, basic].map(ask));
+  client.close();
+  assert.deepEqual(
+    answers.map(({ status, app }) => [status, app]),
+    [
+      [200, 'kept'],
+      [401, undefined],
+      [200, 'kept'],
+    ],
+  );
+  assert.equal(client.alpnProtocol, 'h2');
+  const seen = JSON.parse(answers[0]!.body) as Record<string, string>;
+  assert.deepEqual([seen['cellmesh-account'], seen['authorization']], [customer.accountId, undefined]);
 });

@@ -39,6 +39,8 @@ export interface EdgeCall {
 /** A router in front of a cell, and what a customer can do. */
 export interface Edge extends AsyncDisposable {
   readonly router: RunningRouter;
+  /** PEM of the authority behind the router's web certificate. */
+  readonly ca: string;
   call(call: EdgeCall): Promise<HttpResponse>;
   /** An account in the cell with one key, as soon as the router knows of it. */
   customer(scopes: readonly string[]): Promise<Customer>;
@@ -113,6 +115,7 @@ export async function startEdge(cell: Pick<Cell, 'identity' | 'globalBundleFile'
     get router() {
       return router!;
     },
+    ca,
     call,
     customer: async (scopes) => {
       const customer = await makeCustomer(identity, scopes);

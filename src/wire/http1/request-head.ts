@@ -1,4 +1,4 @@
-import { acceptsTrailers, framingOf } from '../body-framing.ts';
+import { acceptsTrailers, expectsContinue, framingOf } from '../body-framing.ts';
 import type { HttpLimits } from '../limits.ts';
 import type { RequestHead, TargetForm } from '../message.ts';
 import { effectiveAuthority, parseAuthority, parseTarget } from '../target.ts';
@@ -34,7 +34,7 @@ export class Http1RequestHead extends FieldSection implements RequestHead {
     if (this.method === 'CONNECT' && framing !== 'none' && contentLength !== 0) {
       throw ruleBroken('connect_body', 'CONNECT has a body');
     }
-    this.expectsContinue = this.#expectsContinue();
+    this.expectsContinue = expectsContinue(this) && (framing === 'chunked' || contentLength > 0);
     this.acceptsTrailers = acceptsTrailers(this);
   }
 
@@ -43,15 +43,6 @@ export class Http1RequestHead extends FieldSection implements RequestHead {
     if (count === 0) throw ruleBroken('host_missing', 'Host is missing');
     if (count !== 1) throw ruleBroken('host_repeated', 'Host is given more than once');
     return parseAuthority(this.field('host')!);
-  }
-
-  #expectsContinue(): boolean {
-    const expect = this.field('expect');
-    if (expect === undefined) return false;
-    if (this.fieldCount('expect') !== 1 || expect.toLowerCase() !== '100-continue') {
-      throw ruleBroken('expectation', 'the only expectation is one 100-continue');
-    }
-    return this.framing === 'chunked' || this.contentLength > 0;
   }
 }
 

@@ -31,9 +31,9 @@ export class Http2ClientConnection implements ConnectionUser {
   constructor(socket: Duplex, owner: ConnectionOwner, options: ClientOptions, idleMs: number) {
     this.#owner = owner;
     this.#scheme = 'encrypted' in socket ? 'https' : 'http';
-    const { clock, limits, http2, pool, writeStallMs } = options;
+    const { clock, limits, pool, writeStallMs } = options;
     const headMs = pool.responseHeadMs;
-    this.#connection = new Http2Connection(socket, this, { clock, http: limits, http2, headMs, idleMs, writeStallMs });
+    this.#connection = new Http2Connection(socket, this, { clock, http: limits, headMs, idleMs, writeStallMs });
   }
 
   get openStreams(): number {

@@ -20,8 +20,9 @@ export interface ExchangeOwner {
   abandoned(exchange: Http2ClientExchange): void;
 }
 
-/** How often one that the upstream refused is sent again. */
-const replaysMax = 2;
+/** How often a request is sent again that the upstream says it has not looked at, and one whose connection was lost. */
+const refusedReplaysMax = 2;
+const lostReplaysMax = 1;
 
 /** One request on its way: waiting, or on a stream. */
 export class Http2ClientExchange implements ClientExchange, StreamListener {
@@ -143,7 +144,6 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
     this.#stream = undefined;
     if (this.#mayReplay(code)) {
       this.#replays++;
-      if (this.#trailers === '' && !this.#hasSentBody) this.#trailers = undefined;
       this.#owner.replay(this);
       return;
     }
@@ -225,10 +225,9 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
    * nothing. A body that is gone cannot.
    */
   #mayReplay(code: number | undefined): boolean {
-    if (this.#hasSentBody || this.#head !== undefined || this.#interimCount > 0 || this.#replays >= replaysMax) {
-      return false;
-    }
-    return code === errorCode.refusedStream || (code === undefined && idempotentMethods.has(this.#request.method));
+    if (this.#hasSentBody || this.#head !== undefined || this.#interimCount > 0) return false;
+    if (code === errorCode.refusedStream) return this.#replays < refusedReplaysMax;
+    return code === undefined && this.#replays < lostReplaysMax && idempotentMethods.has(this.#request.method);
   }
 
   /** What the upstream breaks costs its own stream; so does what a listener throws, which is a fault of ours. */

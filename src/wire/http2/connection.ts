@@ -1,12 +1,12 @@
 import type { Duplex } from 'node:stream';
-import type { Clock } from '#runtime/clock.ts';
+import type { Clock, Scheduled } from '#runtime/clock.ts';
 import type { HttpLimits } from '../limits.ts';
 import { WireError } from '../wire-error.ts';
 import { FrameDispatch } from './frame-dispatch.ts';
 import { FrameReader } from './frame-reader.ts';
 import { protocolFault } from './header-assembly.ts';
 import type { DecodedBlock } from './hpack-decoder.ts';
-import type { Http2Limits } from './http2-limits.ts';
+import { http2Limits } from './http2-limits.ts';
 import { Liveness } from './liveness.ts';
 import { PeerSettings } from './peer-settings.ts';
 import { ConnectionFault, clientPreface, errorCode, errorCodeName, setting } from './protocol.ts';
@@ -19,7 +19,6 @@ import { StreamTable } from './stream-table.ts';
 export interface Http2ConnectionOptions {
   readonly clock: Clock;
   readonly http: HttpLimits;
-  readonly http2: Http2Limits;
   readonly headMs: number;
   /** Without a stream; Infinity when its user decides that. */
   readonly idleMs: number;
@@ -63,20 +62,25 @@ export class Http2Connection implements StreamHost {
   readonly #deadlines: StreamDeadlines;
   #prefaceLeft: number;
   #isEnding = false;
+  #linger: Scheduled | undefined;
 
   constructor(socket: Duplex, user: ConnectionUser, options: Http2ConnectionOptions) {
-    const { clock, http2, headMs, idleMs, writeStallMs } = options;
+    const { clock, headMs, idleMs, writeStallMs } = options;
     this.#socket = socket;
     this.user = user;
     this.options = options;
     this.streams = new StreamTable(user.role);
-    this.sending = new SendSide(socket, this, { clock, headerTableBytes: http2.headerTableBytes, writeStallMs });
-    this.receiving = new ReceiveWindow(http2.connectionWindowBytes, http2.streamWindowBytes, this.sending.output);
+    this.sending = new SendSide(socket, this, { clock, headerTableBytes: http2Limits.headerTableBytes, writeStallMs });
+    this.receiving = new ReceiveWindow(
+      http2Limits.connectionWindowBytes,
+      http2Limits.streamWindowBytes,
+      this.sending.output,
+    );
     this.#dispatch = new FrameDispatch(this);
     this.#reader = new FrameReader(this.#dispatch);
     this.#prefaceLeft = user.role === 'server' ? clientPreface.length : 0;
     this.#liveness = new Liveness(
-      { clock, headMs, idleMs, pingAfterMs: http2.pingAfterMs, pingMs: http2.pingMs },
+      { clock, headMs, idleMs, pingAfterMs: http2Limits.pingAfterMs, pingMs: http2Limits.pingMs },
       this,
     );
     this.#deadlines = new StreamDeadlines(clock, writeStallMs, this.streams, {
@@ -124,7 +128,7 @@ export class Http2Connection implements StreamHost {
     this.#isEnding = true;
     this.sending.output.goaway(this.streams.lastPeerId, code, detail);
     this.sending.output.flush();
-    this.options.clock.schedule(lingerMs, () => this.#socket.destroy());
+    this.#linger = this.options.clock.schedule(lingerMs, () => this.#socket.destroy());
   }
 
   destroy(error: WireError): void {
@@ -180,7 +184,7 @@ export class Http2Connection implements StreamHost {
   }
 
   newStream(id: number): Http2Stream {
-    const stream = new Http2Stream(id, this, this.peer.streamWindow, this.options.http2.streamWindowBytes);
+    const stream = new Http2Stream(id, this, this.peer.streamWindow, http2Limits.streamWindowBytes);
     this.streams.add(stream);
     if (this.streams.size === 1) this.#liveness.streamsChanged(this.options.clock.monotonic());
     return stream;
@@ -189,13 +193,13 @@ export class Http2Connection implements StreamHost {
   // The socket.
 
   #begin(): void {
-    const { http, http2 } = this.options;
+    const { http } = this.options;
     const isServer = this.user.role === 'server';
     if (!isServer) this.sending.output.raw(clientPreface);
     this.sending.output.settings([
-      [setting.headerTableSize, http2.headerTableBytes],
-      isServer ? [setting.maxConcurrentStreams, http2.streamsMax] : [setting.enablePush, 0],
-      [setting.initialWindowSize, http2.streamWindowBytes],
+      [setting.headerTableSize, http2Limits.headerTableBytes],
+      isServer ? [setting.maxConcurrentStreams, http2Limits.streamsMax] : [setting.enablePush, 0],
+      [setting.initialWindowSize, http2Limits.streamWindowBytes],
       [setting.maxHeaderListSize, http.headBytesMax],
       [setting.noRfc7540Priorities, 1],
     ]);
@@ -254,6 +258,7 @@ export class Http2Connection implements StreamHost {
 
   readonly #onClose = (): void => {
     this.#stop(new WireError('upstream_failed', 'the connection is gone'));
+    this.#linger?.cancel();
     this.sending.dispose();
   };
 }

@@ -1,6 +1,6 @@
 /**
  * Buffers of this thread for frames on their way out. A connection holds one only while it has something to say, so that thousands of idle
- * connections hold none.
+ * connections hold none. A write's callback must mean that its bytes were taken: sockets and `StreamTunnel` hold to that.
  */
 const frameBufferBytes = 32 * 1024;
 const keptMax = 64;

@@ -3,6 +3,7 @@ import { FloodBudget } from './flood-budget.ts';
 import type { FrameSink } from './frame-reader.ts';
 import { type AssembledBlock, frameSizeFault, HeaderAssembly, protocolFault } from './header-assembly.ts';
 import { type BlockLimits, type DecodedBlock, HpackDecoder } from './hpack-decoder.ts';
+import { http2Limits } from './http2-limits.ts';
 import type { PeerSettings } from './peer-settings.ts';
 import { ConnectionFault, errorCode, flag, frameType } from './protocol.ts';
 import type { ReceiveWindow } from './receive-window.ts';
@@ -46,13 +47,13 @@ export class FrameDispatch implements FrameSink {
   readonly #flood: FloodBudget;
 
   constructor(core: ConnectionCore) {
-    const { http, http2 } = core.options;
+    const { http } = core.options;
     this.#core = core;
     this.#streams = core.streams;
-    this.#assembly = new HeaderAssembly(2 * http.headBytesMax, http2.blockFramesMax);
-    this.#decoder = new HpackDecoder(http2.headerTableBytes);
+    this.#assembly = new HeaderAssembly(2 * http.headBytesMax, http2Limits.blockFramesMax);
+    this.#decoder = new HpackDecoder(http2Limits.headerTableBytes);
     this.#blockLimits = { listBytesMax: http.headBytesMax, fieldsMax: http.fieldsMax + pseudoFieldsMax };
-    this.#flood = new FloodBudget(http2.floodMax);
+    this.#flood = new FloodBudget(http2Limits.floodMax);
   }
 
   get isStopped(): boolean {
@@ -160,7 +161,7 @@ export class FrameDispatch implements FrameSink {
 
   #openedByPeer(streamId: number, block: DecodedBlock, isEnd: boolean): void {
     this.#streams.begunByPeer(streamId);
-    if (this.refusesMore || this.#streams.size >= this.#core.options.http2.streamsMax) {
+    if (this.refusesMore || this.#streams.size >= http2Limits.streamsMax) {
       this.spend();
       this.#streams.refused(streamId);
       this.#core.sending.output.resetStream(streamId, errorCode.refusedStream);

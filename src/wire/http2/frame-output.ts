@@ -25,8 +25,6 @@ interface OutputOwner {
  * many streams share system calls and TLS records. A lone stream waits for nobody.
  */
 export class FrameOutput {
-  /** Of SETTINGS_MAX_FRAME_SIZE of the peer what we use: more than the default gains nothing. */
-  readonly #frameBytesMax = frameBytesMax;
   readonly #socket: Duplex;
   readonly #owner: OutputOwner;
   #buffer: ByteBuffer | undefined;
@@ -71,7 +69,7 @@ export class FrameOutput {
     encoder.encode(lines, out);
     const length = out.length - start - frameHeaderBytes;
     const endStream = isEnd ? flag.endStream : 0;
-    if (length <= this.#frameBytesMax) {
+    if (length <= frameBytesMax) {
       putHeader(out.bytes, start, length, frameType.headers, endStream | flag.endHeaders, streamId);
     } else this.#split(out, start, length, streamId, endStream);
     this.#queue();
@@ -203,8 +201,8 @@ export class FrameOutput {
   #split(out: ByteBuffer, start: number, length: number, streamId: number, endStream: number): void {
     const block = Buffer.from(out.bytes.subarray(start + frameHeaderBytes, start + frameHeaderBytes + length));
     out.length = start;
-    for (let at = 0; at < length; at += this.#frameBytesMax) {
-      const end = Math.min(length, at + this.#frameBytesMax);
+    for (let at = 0; at < length; at += frameBytesMax) {
+      const end = Math.min(length, at + frameBytesMax);
       const type = at === 0 ? frameType.headers : frameType.continuation;
       const flags = (at === 0 ? endStream : 0) | (end === length ? flag.endHeaders : 0);
       this.#header(end - at, type, flags, streamId);

@@ -107,6 +107,12 @@ export class Http2Group implements UpstreamGroup, ExchangeOwner {
     this.#leaveIfEmpty();
   }
 
+  get #hasRoom(): boolean {
+    if (this.inFlight >= this.#options.pool.inFlightMax) return false;
+    for (const connection of this.#connections) if (connection.hasRoom) return true;
+    return false;
+  }
+
   #begin(exchange: Http2ClientExchange): boolean {
     if (this.inFlight >= this.#options.pool.inFlightMax) return false;
     for (const connection of this.#connections) {
@@ -116,10 +122,10 @@ export class Http2Group implements UpstreamGroup, ExchangeOwner {
   }
 
   #serveQueue(): void {
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-      if (next.isOver || this.#begin(next)) continue;
-      this.#queue.unshift(next);
-      break;
+    while (this.#hasRoom) {
+      const next = this.#queue.shift();
+      if (next === undefined) break;
+      if (!next.isOver && !this.#begin(next)) this.#queue.unshift(next);
     }
     this.#connectIfWanted();
     this.#leaveIfEmpty();
@@ -128,8 +134,7 @@ export class Http2Group implements UpstreamGroup, ExchangeOwner {
   /** Another connection, when some wait and no connection is too few for the streams that may be open. */
   #connectIfWanted(): void {
     if (this.#queue.length === 0 || this.#isConnecting || this.#abort.signal.aborted) return;
-    if (this.inFlight >= this.#options.pool.inFlightMax) return;
-    if ([...this.#connections].some((connection) => connection.hasRoom)) return;
+    if (this.inFlight >= this.#options.pool.inFlightMax || this.#hasRoom) return;
     this.#isConnecting = true;
     void this.#connect();
   }

@@ -7,8 +7,6 @@ export class PeerSettings {
   headerTableBytes: number | undefined;
   streamsMax = Number.POSITIVE_INFINITY;
   streamWindow = initialWindow;
-  /** RFC 8441. */
-  hasExtendedConnect = false;
 
   /** Reads a SETTINGS payload. @throws ConnectionFault */
   read(bytes: Buffer, start: number, end: number): void {
@@ -36,7 +34,6 @@ export class PeerSettings {
         break;
       case setting.enableConnectProtocol:
         if (value > 1) throw protocolFault('SETTINGS_ENABLE_CONNECT_PROTOCOL is neither 0 nor 1');
-        this.hasExtendedConnect = value === 1;
         break;
     }
   }

@@ -1,4 +1,4 @@
-import { acceptsTrailers, contentLengthOf } from '../body-framing.ts';
+import { acceptsTrailers, contentLengthOf, expectsContinue } from '../body-framing.ts';
 import type { HttpLimits } from '../limits.ts';
 import type { RequestHead, TargetForm } from '../message.ts';
 import { parseAuthority } from '../target.ts';
@@ -56,7 +56,7 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
     const length = this.#contentLength(hasEnded);
     this.framing = length >= 0 ? 'length' : hasEnded ? 'none' : 'chunked';
     this.contentLength = length;
-    this.expectsContinue = this.#expectsContinue(hasEnded);
+    this.expectsContinue = expectsContinue(this) && !hasEnded;
     this.acceptsTrailers = acceptsTrailers(this);
   }
 
@@ -82,15 +82,6 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
     if (this.form === 'authority') throw ruleBroken('connect_body', 'CONNECT states the length of a body');
     if (hasEnded && length !== 0) throw ruleBroken('content_length', 'Content-Length is not that of the body');
     return length;
-  }
-
-  #expectsContinue(hasEnded: boolean): boolean {
-    const expect = this.field('expect');
-    if (expect === undefined) return false;
-    if (this.fieldCount('expect') !== 1 || expect.toLowerCase() !== '100-continue') {
-      throw ruleBroken('expectation', 'the only expectation is one 100-continue');
-    }
-    return !hasEnded;
   }
 }
 

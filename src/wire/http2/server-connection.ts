@@ -37,7 +37,7 @@ export class Http2ServerConnection<Context> implements ServerConnection, Connect
     handler: ExchangeHandler<Context>,
     options: ResolvedServeOptions<Context>,
   ) {
-    const { clock, limits, timeouts, http2 } = options;
+    const { clock, limits, timeouts } = options;
     this.#context = context;
     this.#handler = handler;
     this.#options = options;
@@ -47,7 +47,7 @@ export class Http2ServerConnection<Context> implements ServerConnection, Connect
       this.#resolveClosed = resolve;
     });
     const { headMs, idleMs, writeStallMs } = timeouts;
-    this.#connection = new Http2Connection(socket, this, { clock, http: limits, http2, headMs, idleMs, writeStallMs });
+    this.#connection = new Http2Connection(socket, this, { clock, http: limits, headMs, idleMs, writeStallMs });
   }
 
   drain(): void {

@@ -10,6 +10,7 @@ import type { Upstream } from '#wire/exchange.ts';
 import type { PoolLimits } from '#wire/limits.ts';
 import { UpstreamPool } from '#wire/upstream-pool.ts';
 import { eventually } from '../../support/eventually.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { ClientRecorder, outgoing } from '../support/client-recorder.ts';
 import { block, frame, framesOf, preface, settings, uint32 } from '../support/http2-frames.ts';
 import { turn } from '../support/memory-proxy.ts';
@@ -294,6 +295,23 @@ describe('an upstream that breaks HTTP/2', () => {
     await pool[Symbol.asyncDispose]();
   });
 
+  test('and refuses a stream gets an empty body of unknown length once more, to its end', async () => {
+    const seen: Buffer[] = [];
+    const { pool, upstream } = scripted((socket) => {
+      socket.write(settings());
+      socket.on('data', (bytes: Buffer) => {
+        if (seen.push(Buffer.from(bytes)) === 1) socket.write(frame('RST_STREAM', 0, 1, uint32(7)));
+      });
+    });
+    const recorder = new ClientRecorder();
+    pool.request(upstream, outgoing('POST', { framing: 'chunked' }), recorder);
+    const ends = () =>
+      framesOf(Buffer.concat(seen).subarray(24)).filter(({ stream, flags }) => stream === 3 && flags & 1);
+    await eventually(() => assert.equal(ends().length, 1));
+    await pool[Symbol.asyncDispose]();
+    await recorder.done;
+  });
+
   test('and leaves above its last stream gets those requests on another connection', async () => {
     const { pool, upstream, opened } = scripted((socket, index) => {
       socket.write(settings());
@@ -307,6 +325,35 @@ describe('an upstream that breaks HTTP/2', () => {
     assert.equal(opened.length, 2);
     await pool[Symbol.asyncDispose]();
   });
+});
+
+test('a request that waits is refused after its time, however often others get their turn before', async () => {
+  const clock = new FakeClock();
+  const opened: Duplex[] = [];
+  const connect = async () => {
+    const [near, far] = duplexPair();
+    far.on('error', () => {}).resume();
+    far.write(settings([3, 1]));
+    opened.push(far);
+    return near;
+  };
+  const pool = new UpstreamPool({ clock, pool: { inFlightMax: 1, queueMs: 1_000 } });
+  const upstream: Upstream = { key: 'slow', protocol: 'h2', connect };
+  const send = () => {
+    const recorder = new ClientRecorder();
+    recorder.exchange = pool.request(upstream, outgoing('POST'), recorder);
+    return recorder;
+  };
+  send();
+  await clock.advance(1);
+  const waiting = send();
+  for (let i = 0; i < 12; i++) {
+    opened[0]!.write(settings([3, 1]));
+    for (let turns = 0; turns < 4; turns++) await turn();
+    await clock.advance(100);
+  }
+  assert.equal((await waiting.done).error?.code, 'upstream_overloaded');
+  await pool[Symbol.asyncDispose]();
 });
 
 test('a client begins with the preface, its settings and the request in one write', async () => {
