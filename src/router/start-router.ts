@@ -57,7 +57,8 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
   const id = routerId(config.globalTrustDomain, config.region, config.instance);
   const logger = surroundings.logger.with({ instance: config.instance });
   const limits = wireLimitsOf(config);
-  const options = { config, clock, random, logger };
+  const common = { clock, random, logger };
+  const options = { config, ...common };
   await using starting = new AsyncDisposableStack();
   const abort = new AbortController();
   starting.defer(() => abort.abort(new Error('the router stops')));
@@ -72,9 +73,7 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
       instance: config.instance,
       stateDir: config.stateDir,
       limits,
-      clock,
-      random,
-      logger,
+      ...common,
     }),
   );
   starting.defer(
