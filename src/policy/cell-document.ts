@@ -3,8 +3,8 @@ import { isCellmeshError } from '#runtime/errors.ts';
 import type { Node, Problems } from '#runtime/yaml-document.ts';
 import { type CellId, parseCellId } from '#tokens/cell-id.ts';
 import { parseScope, type Scope } from '#tokens/scope.ts';
-import { apiVersion, sentence } from './manifest.ts';
-import { dictionary, object, oneOf, parsed, required } from './shapes.ts';
+import { apiVersion } from './manifest.ts';
+import { dictionary, object, oneOf, parsed, required, text } from './shapes.ts';
 
 /** A cell's own document: who it is, and every scope that may be spoken of in it. */
 export interface CellDocument {
@@ -20,6 +20,7 @@ export interface CellDocument {
 }
 
 const scopesMax = 2_000;
+const sentence = text({ max: 512, what: 'a sentence' });
 
 const cell = object({
   apiVersion: required(oneOf(apiVersion)),

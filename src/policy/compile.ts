@@ -99,6 +99,8 @@ function compileCall(
     ports: callee.ports,
     ...(call.listen === undefined ? {} : { listen: call.listen }),
     token: call.token,
+    ...(call.connectMs === undefined ? {} : { connectMs: call.connectMs }),
+    routes: call.routes,
     sensitive: callee.allow.filter(({ value }) => value.sensitive).map(({ value }) => matchOf(value)),
   };
 }

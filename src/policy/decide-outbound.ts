@@ -1,6 +1,7 @@
 import type { AccountId } from '#tokens/account-id.ts';
 import { ScopeSet } from '#tokens/scope.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
+import type { CallRoute } from './call-traffic.ts';
 import type { CanonicalPath } from './canonical-path.ts';
 import { type Denial, deny, type Permit, permit } from './decide.ts';
 import type { ServicePort } from './manifest.ts';
@@ -67,6 +68,11 @@ export class OutboundPolicy {
     if (call === undefined) return undefined;
     const found = port === undefined ? call.source.ports[0] : call.source.ports.find((entry) => entry.port === port);
     return found === undefined ? undefined : { call, port: found };
+  }
+
+  /** How a permitted call travels; undefined where the manifest does not say. */
+  routeOf(request: OutboundRequest): CallRoute | undefined {
+    return request.call.source.routes.find((route) => matchesRoute(route, request));
   }
 
   notDeclared(authority: string): Denial {

@@ -2,6 +2,7 @@ import { parseSpiffeId, type SpiffeId } from '#certs/spiffe-id.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
 import { parseScope, type Scope } from '#tokens/scope.ts';
+import { type CallRoute, callRoutesOf, checkRetries, trafficFields } from './call-traffic.ts';
 import { type PathPattern, parsePathPattern } from './path-pattern.ts';
 import {
   flag,
@@ -17,7 +18,6 @@ import {
   parsed,
   required,
   type Shape,
-  text,
 } from './shapes.ts';
 
 /** `namespace/service-account`: what manifests call a workload of their own cell. */
@@ -74,6 +74,9 @@ export interface DeclaredCall {
   /** The scopes that the caller has by itself at this callee. */
   readonly own: readonly Scope[];
   readonly token: 'propagate' | 'none';
+  /** For a connection to one of its instances. */
+  readonly connectMs?: number;
+  readonly routes: readonly CallRoute[];
 }
 
 /** A `ServicePolicy` manifest (docs/manifest.md), with where its parts stand for later findings. */
@@ -111,13 +114,16 @@ const expose = object({
   auth: required(oneOf('required', 'none')),
 });
 
+const http = object({
+  methods: optional(list(matching(methodPattern, 'method'), { min: 1, max: 32 })),
+  paths: optional(paths),
+});
+
 const rule = object({
   name: required(name),
   from: required(list(parsed(parsePeer, 'a peer'), { min: 1, max: itemsMax })),
   port: optional(portNumber),
-  http: optional(
-    object({ methods: optional(list(matching(methodPattern, 'method'), { min: 1, max: 32 })), paths: optional(paths) }),
-  ),
+  http: optional(http),
   scopes: optional(scopes),
   account: optional(oneOf('required', 'none')),
   sensitive: optional(flag),
@@ -129,6 +135,7 @@ const call = object({
   carry: optional(scopes),
   own: optional(scopes),
   token: optional(notYet(oneOf('propagate', 'exchange', 'none'), (value) => value !== 'exchange', '`token: exchange`')),
+  ...trafficFields({ port: portNumber, http }),
 });
 
 const servicePolicy = object({
@@ -173,10 +180,7 @@ export function readServicePolicy(node: Node, file: string, problems: Problems):
     ports: spec.ports,
     expose: spec.expose ?? [],
     allow: (spec.allow ?? []).map(({ value, at }) => ({ at, value: toRule(value) })),
-    calls: (spec.calls ?? []).map(({ value, at }) => ({
-      at,
-      value: { ...value, own: value.own ?? [], token: value.token === 'none' ? 'none' : 'propagate' },
-    })),
+    calls: (spec.calls ?? []).map(({ value, at }) => ({ at, value: toCall(value) })),
   };
   checkWithin(policy, problems);
   return policy;
@@ -207,6 +211,19 @@ function toRule({ name, from, port, http, scopes, account, sensitive }: ShapeVal
   };
 }
 
+function toCall({ to, listen, carry, own, token, timeouts, retries, routes }: ShapeValue<typeof call>): DeclaredCall {
+  const traffic = { ...(timeouts && { timeouts }), ...(retries && { retries }), ...(routes && { routes }) };
+  return {
+    to,
+    ...(listen === undefined ? {} : { listen }),
+    ...(carry === undefined ? {} : { carry }),
+    own: own ?? [],
+    token: token === 'none' ? 'none' : 'propagate',
+    ...(timeouts?.connect === undefined ? {} : { connectMs: timeouts.connect }),
+    routes: callRoutesOf(traffic),
+  };
+}
+
 /** What one manifest must hold by itself; what several must hold together is `compileCell`'s. */
 function checkWithin(policy: ServicePolicy, problems: Problems): void {
   const ports = new Set<number>();
@@ -227,6 +244,7 @@ function checkWithin(policy: ServicePolicy, problems: Problems): void {
     const callee = workloadText(value.to);
     if (callees.has(callee)) problems.add(at, `a second entry calls ${callee}`);
     callees.add(callee);
+    checkRetries(value, at, problems);
   }
 }
 
@@ -279,5 +297,3 @@ function parseListen(written: string): ListenAddress {
 function shapeError(message: string): CellmeshError {
   return new CellmeshError('document_invalid', message);
 }
-
-export const sentence = text({ max: 512, what: 'a sentence' });

@@ -107,14 +107,14 @@ export function matching(pattern: RegExp, what: string): Shape<string> {
   };
 }
 
-export function oneOf<const T extends string>(...values: readonly T[]): Shape<T> {
+export function oneOf<const T extends string | number>(...values: readonly T[]): Shape<T> {
   return (node, problems) => {
     const found = node.kind === 'scalar' ? values.find((value) => value === node.value) : undefined;
     if (found !== undefined) return found;
     const written = node.kind === 'scalar' ? String(node.value) : node.kind;
     return problems.add(
       node.at,
-      `${values.join(' or ')} is expected, not ${JSON.stringify(written)}${suggestion(written, values)}`,
+      `${values.join(' or ')} is expected, not ${JSON.stringify(written)}${suggestion(written, values.map(String))}`,
     );
   };
 }

@@ -2,6 +2,7 @@ import { parseSpiffeId, parseTrustDomain, type SpiffeId, type TrustDomain } from
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { type CellId, parseCellId } from '#tokens/cell-id.ts';
 import { parseScope, type Scope } from '#tokens/scope.ts';
+import type { CallRetries, CallRoute } from './call-traffic.ts';
 import type { ListenAddress, ServicePort } from './manifest.ts';
 import { type PathPattern, parsePathPattern } from './path-pattern.ts';
 
@@ -68,6 +69,9 @@ export interface SnapshotCall extends SnapshotCaller {
   readonly ports: readonly ServicePort[];
   readonly listen?: ListenAddress;
   readonly token: 'propagate' | 'none';
+  readonly connectMs?: number;
+  /** The first that matches says how a call travels. */
+  readonly routes: readonly CallRoute[];
   /** Routes of the callee on which the application must say whose data it means. */
   readonly sensitive: readonly RouteMatch[];
 }
@@ -134,7 +138,7 @@ function caller(value: unknown): SnapshotCaller {
 
 function call(value: unknown): SnapshotCall {
   const entry = record(value);
-  const { listen } = entry;
+  const { listen, connectMs, routes } = entry;
   return {
     ...caller(value),
     name: text(entry['name']),
@@ -144,8 +148,24 @@ function call(value: unknown): SnapshotCall {
       ? {}
       : { listen: { host: text(record(listen)['host']), port: number(record(listen)['port']) } }),
     token: oneOf(entry['token'], 'propagate', 'none'),
+    ...(connectMs === undefined ? {} : { connectMs: number(connectMs) }),
+    // A control plane from before there were routes says nothing of them.
+    routes: routes === undefined ? [] : list(routes).map((route) => callRoute(record(route))),
     sensitive: list(entry['sensitive']).map((match) => routeMatch(record(match))),
   };
+}
+
+function callRoute(entry: Record<string, unknown>): CallRoute {
+  const { retries } = entry;
+  return {
+    ...routeMatch(entry),
+    timeouts: Object.fromEntries(Object.entries(record(entry['timeouts'])).map(([name, ms]) => [name, number(ms)])),
+    ...(retries === undefined ? {} : { retries: callRetries(record(retries)) }),
+  };
+}
+
+function callRetries({ attempts, onReset, statuses }: Record<string, unknown>): CallRetries {
+  return { attempts: number(attempts), onReset: flag(onReset), statuses: list(statuses).map(number) };
 }
 
 function routeMatch({ port, methods, paths }: Record<string, unknown>): RouteMatch {

@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import { ApiClient } from '#api/api-client.ts';
 import { Feed } from '#api/generated/cellmesh/feeds/v1/feed_pb.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
+import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { FeedClient } from '#feeds/feed-client.ts';
 import { LastGoodStore } from '#feeds/last-good.ts';
-import { CalleeEndpoints } from '#net/callee-endpoints.ts';
-import { type EndpointsByService, parseEndpoints } from '#net/endpoints.ts';
+import { type Endpoint, type EndpointsByService, parseEndpoints } from '#net/endpoints.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import { parseRoutes, type RoutesDocument } from '#policy/routes.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -13,6 +13,7 @@ import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
 import type { CellEntry } from '#tokens/cell-directory.ts';
+import { Balancers } from '#traffic/balancers.ts';
 import type { WireLimits } from '#wire/limit-settings.ts';
 import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 
@@ -20,6 +21,8 @@ export interface CellLinkOptions {
   readonly cell: CellEntry;
   readonly identity: Watch<TlsIdentity>;
   readonly instance: string;
+  /** Where this router runs. */
+  readonly locality: string;
   readonly stateDir: string;
   readonly limits: WireLimits;
   readonly clock: Clock;
@@ -34,7 +37,7 @@ export interface CellLinkOptions {
 export class CellLink implements AsyncDisposable {
   readonly cell: CellEntry;
   readonly mesh: MeshUpstreams;
-  readonly instances: CalleeEndpoints;
+  readonly balancers: Balancers<SpiffeId, Endpoint>;
   readonly #client: ApiClient;
   readonly #feed: FeedClient;
   #routes: RoutesDocument | undefined;
@@ -50,7 +53,7 @@ export class CellLink implements AsyncDisposable {
     this.cell = cell;
     this.mesh = new MeshUpstreams({ identity, clock, limits: limits.responses, poolLimits: limits.pool });
     const endpoints = new WatchSource<EndpointsByService>(new Map());
-    this.instances = new CalleeEndpoints(endpoints, clock);
+    this.balancers = new Balancers({ instances: endpoints, clock, random, locality: options.locality });
     this.#client = new ApiClient({
       host: cell.host,
       port: cell.port,

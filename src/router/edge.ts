@@ -4,9 +4,11 @@ import { type Denial, deny } from '#policy/decide.ts';
 import type { Reason } from '#policy/reasons.ts';
 import { findRoute, type Route } from '#policy/routes.ts';
 import type { Clock } from '#runtime/clock.ts';
+import type { Random } from '#runtime/random.ts';
 import type { Secret } from '#runtime/secret.ts';
 import type { AccountMap } from '#tokens/account-map.ts';
 import type { ApiKeyStatus } from '#tokens/key-status.ts';
+import { Attempts, noRetries } from '#traffic/attempts.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
 import { fieldLines } from '#wire/field-lines.ts';
 import { fieldSet } from '#wire/field-names.ts';
@@ -33,6 +35,7 @@ interface EdgeOptions {
   readonly tokens: CellTokens;
   readonly decisions: EdgeDecisions;
   readonly clock: Clock;
+  readonly random: Random;
   readonly onInternalError: (error: unknown) => void;
 }
 
@@ -66,9 +69,9 @@ const removedFromRequest = fieldSet(
   'x-forwarded-host',
   'x-forwarded-proto',
   'forwarded',
+  'retry-attempt',
 );
 const removedFromResponse = fieldSet('cellmesh-*', 'x-forwarded-client-cert');
-const attemptsMax = 3;
 const decisionIdPattern = /^[a-z0-9.-]{1,80}$/;
 
 /** Requests of customers, on their way into a cell. */
@@ -127,7 +130,7 @@ export class Edge {
     record.outcome = 'permit';
     record.rule = `expose ${route.hosts[0]}`;
     record.granted = key?.scopes.text ?? '';
-    this.#forward(asked, cell, route, target, token, cell.instances.inOrder(route.id).slice(0, attemptsMax));
+    this.#forward(asked, cell, route, target, token);
   }
 
   #cellOf({ accountId }: ApiKeyStatus): CellLink {
@@ -153,31 +156,32 @@ export class Edge {
   }
 
   #forward(
-    asked: Asked,
+    { exchange, record }: Asked,
     cell: CellLink,
     route: Route,
     target: CanonicalTarget,
     token: Secret<string> | undefined,
-    [instance, ...others]: readonly Endpoint[],
   ): void {
-    const { exchange, record } = asked;
-    if (instance === undefined)
+    const { clock, random } = this.#options;
+    const retry = new Attempts({
+      balancer: cell.balancers.of(route.id),
+      rule: noRetries,
+      random,
+      upstreamOf: ({ host, port }: Endpoint) => cell.mesh.to(route.id, host, port),
+    });
+    const upstream = retry.first();
+    if (upstream === undefined)
       throw new Refused('upstream_unreachable', `an instance of ${route.service}`, 'none is known', 1);
     forward(exchange, {
       client: cell.mesh.pool,
-      clock: this.#options.clock,
-      upstream: cell.mesh.to(route.id, instance.host, instance.port),
+      clock,
+      upstream,
+      retry,
       target: target.path + target.query,
       authority: route.authority,
       request: { drop: removedFromRequest, append: requestFields(exchange, token) },
       editResponse: (head) => responseEdit(head, record),
-      onFailed: (error) => {
-        if (error.code === 'upstream_unreachable') {
-          cell.instances.avoid(instance);
-          if (others.length > 0) return this.#forward(asked, cell, route, target, token, others);
-        }
-        answerFailure(exchange, record, error);
-      },
+      onFailed: (error) => answerFailure(exchange, record, error),
     });
   }
 

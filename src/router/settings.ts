@@ -16,6 +16,7 @@ import { limitSettings } from '#wire/limit-settings.ts';
 export const routerSettings = {
   instance: text('name of this router, the last part of its SPIFFE ID'),
   region: text('region, the part before', 'local'),
+  locality: text('where it runs: instances of the same place are preferred', 'local'),
   globalTrustDomain: parsed('the global trust domain', 'DOMAIN', parseTrustDomain),
   globalBundle: path("file with the global trust domain's bundle (SPIFFE JWKS)"),
   identity: address('gRPC of the identity service', { host: '127.0.0.1', port: 14030 }),

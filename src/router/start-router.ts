@@ -69,9 +69,8 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
   const link = starting.use(new IdentityLink(options, identity));
   const cells = starting.use(
     new Cells({
+      ...config,
       identity: identity.tls,
-      instance: config.instance,
-      stateDir: config.stateDir,
       limits,
       ...common,
     }),
@@ -110,6 +109,7 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
       clock,
     }),
     accounts: () => link.accounts.current,
+    random,
     cells,
     tokens: new CellTokens({ key, routerId: id, clock, random }),
     decisions: new EdgeDecisions({

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { durationText, parseDuration } from './duration.ts';
 import { CellmeshError, isCellmeshError, messageOf } from './errors.ts';
 import { type Node, readYaml } from './yaml-document.ts';
 
@@ -31,7 +32,6 @@ export interface Address {
 
 const environmentPrefix = 'CELLMESH_';
 const durationForm = 'DURATION';
-const durationUnits: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** `svidLifetime` as `--svid-lifetime`. */
 export function flagOf(name: string): string {
@@ -130,9 +130,7 @@ export function choice<const T extends string>(doc: string, values: readonly T[]
 /** A whole number with a unit (`90s`, `12h`), read as milliseconds; not below `minMs`. */
 export function duration(doc: string, fallback?: number, minMs = 0): Setting<number> {
   const parse = (value: string) => {
-    const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(value);
-    if (match === null) fail('must be a whole number with a unit: 500ms, 30s, 5m, 12h, 7d');
-    const ms = Number(match![1]) * durationUnits[match![2]!]!;
+    const ms = parseDuration(value) ?? fail('must be a whole number with a unit: 500ms, 30s, 5m, 12h, 7d');
     return ms >= minMs ? ms : fail(`must not be below ${durationText(minMs)}`);
   };
   return setting({ doc, form: durationForm, parse }, fallback);
@@ -197,12 +195,6 @@ function parseInto(
     problems.push(`${source}: ${messageOf(error)}`);
     return undefined;
   }
-}
-
-/** In the largest unit that divides it. */
-function durationText(ms: number): string {
-  const [unit, size] = Object.entries(durationUnits).findLast(([, size]) => ms % size === 0)!;
-  return `${ms / size}${unit}`;
 }
 
 function fail(reason: string): never {

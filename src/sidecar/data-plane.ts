@@ -1,9 +1,8 @@
-import type { TrustDomain } from '#certs/spiffe-id.ts';
+import type { SpiffeId, TrustDomain } from '#certs/spiffe-id.ts';
 import type { AccessLog } from '#feeds/access-log.ts';
 import type { DecisionRing } from '#feeds/decision-ring.ts';
 import type { Refusal } from '#net/accept.ts';
-import { CalleeEndpoints } from '#net/callee-endpoints.ts';
-import type { EndpointsByService } from '#net/endpoints.ts';
+import type { Endpoint, EndpointsByService } from '#net/endpoints.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -15,6 +14,7 @@ import type { Watch } from '#runtime/watch.ts';
 import type { CellId } from '#tokens/cell-id.ts';
 import type { KeySet } from '#tokens/key-set.ts';
 import { TokenVerifier } from '#tokens/token-verifier.ts';
+import { Balancers } from '#traffic/balancers.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
 import type { WireLimits } from '#wire/limit-settings.ts';
 import { defaultPoolLimits } from '#wire/limits.ts';
@@ -49,6 +49,8 @@ interface DataPlaneOptions {
   readonly outbound: ListenSetting;
   readonly applicationHost: string;
   readonly tracingRatio: number;
+  /** Where this sidecar runs. */
+  readonly locality: string;
   readonly limits: WireLimits;
   readonly policy: Watch<ActivePolicy | undefined>;
   readonly keySet: Watch<KeySet>;
@@ -80,6 +82,7 @@ export class DataPlane implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   readonly #handles: HandleTable;
   readonly #verifier: TokenVerifier;
+  readonly #balancers: Balancers<SpiffeId, Endpoint>;
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
   readonly #refusals: RefusalLog;
@@ -107,9 +110,10 @@ export class DataPlane implements AsyncDisposable {
     const shared = { ...options, handles: this.#handles, tunnels: this.#opaque, decisions, onInternalError };
     const { connectMs = defaultPoolLimits.connectMs } = limits.pool;
     this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client, connectMs });
+    this.#balancers = new Balancers({ instances: options.endpoints, clock, random, locality: options.locality });
     this.#outbound = new Outbound({
       ...shared,
-      endpoints: new CalleeEndpoints(options.endpoints, clock),
+      balancers: this.#balancers,
       mesh: () => this.#mesh,
       serveTunnel: (exchange, authority) => this.#serveTunnel(exchange, authority),
     });

@@ -15,6 +15,6 @@ export const removedFields: Readonly<Record<Passage, FieldSet>> = {
    */
   inboundRequest: fieldSet('cellmesh-*', '*_*', 'x-forwarded-client-cert', 'traceparent', 'tracestate'),
   inboundResponse: fieldSet('cellmesh-*', 'x-forwarded-client-cert'),
-  outboundRequest: fieldSet('cellmesh-*', 'x-forwarded-client-cert', 'traceparent', 'tracestate'),
+  outboundRequest: fieldSet('cellmesh-*', 'x-forwarded-client-cert', 'traceparent', 'tracestate', 'retry-attempt'),
   outboundResponse: fieldSet('cellmesh-*', 'x-forwarded-client-cert'),
 };

@@ -13,6 +13,8 @@ interface OpaqueCallOptions {
   /** The callee's sidecar said no: its status, and the id of its decision. */
   readonly onRefused: (head: ResponseHead) => void;
   readonly onFailed: (error: WireError) => void;
+  /** The application's side ended before there was an answer. */
+  readonly onGivenUp: () => void;
 }
 
 /** Carries an opaque connection to the callee's sidecar, by CONNECT (RFC 9113 8.5). */
@@ -44,8 +46,10 @@ class OpaqueCall implements ClientExchangeListener {
 
   begun(request: ClientExchange): void {
     const onAborted = () => {
+      if (this.#isOver) return;
       this.#isOver = true;
       request.abort();
+      this.#options.onGivenUp();
     };
     if (!this.#isOver) {
       this.#exchange.listen({ onRequestData: () => false, onRequestEnd() {}, onWritable() {}, onAborted });

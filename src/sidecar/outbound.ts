@@ -1,12 +1,16 @@
-import type { CalleeEndpoints } from '#net/callee-endpoints.ts';
+import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { Endpoint } from '#net/endpoints.ts';
+import type { CallRetries, CallTimeouts } from '#policy/call-traffic.ts';
 import { type CanonicalTarget, canonicalTarget, noTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
-import type { OutboundPermit, OutboundRequest } from '#policy/decide-outbound.ts';
+import type { OutboundCall, OutboundPermit, OutboundRequest } from '#policy/decide-outbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
+import { Attempts, noRetries } from '#traffic/attempts.ts';
+import type { Balancers } from '#traffic/balancers.ts';
 import type { ServerExchange, Upstream } from '#wire/exchange.ts';
 import { fieldLines } from '#wire/field-lines.ts';
 import { type FieldEdit, forward } from '#wire/forward.ts';
@@ -34,7 +38,7 @@ interface OutboundOptions {
   readonly isStale: () => boolean;
   readonly handles: HandleTable;
   readonly decisions: DecisionLog;
-  readonly endpoints: CalleeEndpoints;
+  readonly balancers: Balancers<SpiffeId, Endpoint>;
   /** Undefined until there is an SVID. */
   readonly mesh: () => MeshUpstreams | undefined;
   readonly clock: Clock;
@@ -44,6 +48,14 @@ interface OutboundOptions {
   readonly serveTunnel: (exchange: ServerExchange<OutboundEntry>, authority: string) => void;
   readonly tunnels: OpenTunnels;
   readonly onInternalError: (error: unknown) => void;
+}
+
+/** How a permitted request goes on. */
+interface Way {
+  readonly mesh: MeshUpstreams;
+  readonly attempts: Attempts<Endpoint, Upstream>;
+  readonly upstream: Upstream;
+  readonly timeouts?: CallTimeouts | undefined;
 }
 
 interface Asked {
@@ -58,8 +70,6 @@ interface Outgoing {
   readonly append: string;
 }
 
-/** One instance that cannot be reached must not fail a request while others can; more than three say something about the network. */
-const attemptsMax = 3;
 const decisionIdPattern = /^[a-z0-9.-]{1,80}$/;
 
 /** Requests of this pod's application to the mesh. */
@@ -122,13 +132,17 @@ export class Outbound {
     const asking = { call, port: port.port, method, path: target.path, ...intent, isSelf };
     const decision = policy.outbound.decide(asking);
     if (decision.outcome === 'deny') return decision;
+    const route = policy.outbound.routeOf(asking);
     record.outcome = 'permit';
     record.granted = decision.attach?.left.text ?? '';
 
-    const instances = this.#options.endpoints.inOrder(call.source.id).slice(0, attemptsMax);
     const outgoing = { authority: chosen.authority, target, append: attachedFields(decision, trace) };
-    if (isOpaque) this.#connect(asked, decision, asking, outgoing, instances);
-    else this.#forward(asked, decision, outgoing, instances);
+    const mesh = this.#options.mesh();
+    const attempts = mesh && this.#attempts(mesh, call, idempotentMethods.has(method) ? route?.retries : undefined);
+    const upstream = attempts?.first();
+    if (mesh === undefined || attempts === undefined || upstream === undefined) this.#unreachable(asked, decision);
+    else if (isOpaque) this.#connect(asked, asking, outgoing, { mesh, attempts, upstream });
+    else this.#forward(asked, outgoing, { mesh, attempts, upstream, timeouts: route?.timeouts });
     return undefined;
   }
 
@@ -149,50 +163,38 @@ export class Outbound {
     this.#options.serveTunnel(exchange, authority);
   }
 
-  /** Only with a permit in hand. An instance that could not be reached has seen nothing of the request: the next one may. */
-  #forward(asked: Asked, permit: OutboundPermit, outgoing: Outgoing, [instance, ...others]: readonly Endpoint[]): void {
-    const { exchange, record } = asked;
-    const { endpoints } = this.#options;
-    const mesh = this.#options.mesh();
-    if (mesh === undefined || instance === undefined) {
-      this.#unreachable(asked, permit);
-      return;
-    }
-    const upstream: Upstream = mesh.to(permit.call.source.id, instance.host, instance.port);
+  #attempts(mesh: MeshUpstreams, { source }: OutboundCall, retries: CallRetries | undefined) {
+    const { balancers, random } = this.#options;
+    const { id, connectMs } = source;
+    return new Attempts({
+      balancer: balancers.of(id),
+      rule: retries === undefined ? noRetries : { ...retries, attemptsMax: retries.attempts },
+      random,
+      upstreamOf: ({ host, port }: Endpoint) => mesh.to(id, host, port, connectMs),
+    });
+  }
+
+  /** Only with a permit in hand. */
+  #forward({ exchange, record }: Asked, outgoing: Outgoing, { mesh, attempts, upstream, timeouts }: Way): void {
     forward(exchange, {
       client: mesh.pool,
       clock: this.#options.clock,
       upstream,
+      retry: attempts,
+      ...(timeouts && { timeouts }),
       target: outgoing.target.path + outgoing.target.query,
       authority: outgoing.authority,
       request: { drop: removedFields.outboundRequest, append: outgoing.append },
       editResponse: (head) => responseEdit(head, record.id),
-      onFailed: (error) => {
-        if (error.code === 'upstream_unreachable') {
-          endpoints.avoid(instance);
-          if (others.length > 0) return this.#forward(asked, permit, outgoing, others);
-        }
-        answerFailure(exchange, record, error);
-      },
+      onFailed: (error) => answerFailure(exchange, record, error),
     });
   }
 
   /** Joins the application's connection to one of the callee's instances. Whether it may go on is asked again with every policy. */
-  #connect(
-    asked: Asked,
-    permit: OutboundPermit,
-    asking: OutboundRequest,
-    outgoing: Outgoing,
-    [instance, ...others]: readonly Endpoint[],
-  ): void {
-    const { exchange, record } = asked;
-    const { endpoints, tunnels, policy } = this.#options;
-    const mesh = this.#options.mesh();
-    if (mesh === undefined || instance === undefined) {
-      this.#unreachable(asked, permit);
-      return;
-    }
-    const { id } = permit.call.source;
+  #connect({ exchange, record }: Asked, asking: OutboundRequest, outgoing: Outgoing, way: Way): void {
+    const { tunnels, policy } = this.#options;
+    const { mesh, attempts, upstream } = way;
+    const { id } = asking.call.source;
     const isStillAllowed = () => {
       const { outbound } = policy.current ?? {};
       const call = outbound?.calls.find(({ source }) => source.id === id);
@@ -200,18 +202,25 @@ export class Outbound {
     };
     callOpaque(exchange, {
       client: mesh.pool,
-      upstream: mesh.to(id, instance.host, instance.port),
+      upstream,
       authority: outgoing.authority,
       fields: outgoing.append,
-      onTunnel: (local, remote) => tunnels.join(local, remote, isStillAllowed),
-      onRefused: ({ status }) => respond(exchange, { status }),
+      onTunnel: (local, remote) => {
+        attempts.answered(200);
+        remote.once('close', () => attempts.over(undefined));
+        tunnels.join(local, remote, isStillAllowed);
+      },
+      onRefused: ({ status }) => {
+        attempts.answered(status);
+        attempts.over(undefined);
+        respond(exchange, { status });
+      },
       onFailed: (error) => {
-        if (error.code === 'upstream_unreachable') {
-          endpoints.avoid(instance);
-          if (others.length > 0) return this.#connect(asked, permit, asking, outgoing, others);
-        }
+        const next = exchange.ended ? undefined : attempts.next({ error });
+        if (next !== undefined) return this.#connect({ exchange, record }, asking, outgoing, { ...way, ...next });
         answerFailure(exchange, record, error);
       },
+      onGivenUp: () => attempts.over(undefined),
     });
   }
 

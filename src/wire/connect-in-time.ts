@@ -7,7 +7,7 @@ import { negotiatedProtocol } from './negotiated-protocol.ts';
 import { WireError } from './wire-error.ts';
 
 /**
- * Opens a connection to `upstream` within `connectMs`, which must speak `protocol` where one is known. A `connect` that ignores its signal loses its socket when it comes after the time.
+ * Opens a connection to `upstream` within its own `connectMs` or else that of the pool, and it must speak `protocol` where one is known. A `connect` that ignores its signal loses its socket when it comes after the time.
  * @throws WireError `upstream_timeout`, `upstream_unreachable`; the reason of `closed` when that is aborted
  */
 export async function connectInTime(
@@ -18,7 +18,7 @@ export async function connectInTime(
   protocol?: Protocol,
 ): Promise<Duplex> {
   try {
-    const socket = await connected(upstream, clock, connectMs, closed);
+    const socket = await connected(upstream, clock, upstream.connectMs ?? connectMs, closed);
     if (upstream.protocol !== 'negotiated' || protocol === undefined || negotiatedProtocol(socket) === protocol) {
       return socket;
     }

@@ -104,6 +104,8 @@ export interface Upstream {
   readonly protocol?: Protocol | 'negotiated';
   /** Opens a connection, ready for bytes (handshake done, peer verified). Rejections become 503 `upstream_unreachable`. */
   connect(signal: AbortSignal): Promise<Duplex>;
+  /** For a connection, where the pool's time is not right. Milliseconds. */
+  readonly connectMs?: number;
   /** Lower than the pool's `idleMs` where the upstream is known to close early. */
   readonly idleMs?: number;
 }

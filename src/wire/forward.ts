@@ -11,12 +11,42 @@ import { type FieldSet, fieldSet } from './field-names.ts';
 import { grpcTimeoutMs, grpcTrailers, isGrpc } from './grpc.ts';
 import type { ResponseHead } from './message.ts';
 import { respond } from './respond.ts';
+import { SentBody } from './sent-body.ts';
 import { WireError } from './wire-error.ts';
 
 /** What to leave out of a copied head and what to append: lines as `fieldLines` makes them. */
 export interface FieldEdit {
   readonly drop: FieldSet;
   readonly append: string;
+}
+
+/** Milliseconds. What is absent is the pool's, or unlimited. */
+interface ForwardTimeouts {
+  /** From the end of the request to the head of its response. */
+  readonly headMs?: number;
+  /** Between two pieces of the response's body. */
+  readonly idleMs?: number;
+  /** From the first attempt to the end of the response. */
+  readonly totalMs?: number;
+}
+
+interface NextAttempt {
+  readonly upstream: Upstream;
+  /** How many there were before: what `retry-attempt` says. */
+  readonly retries: number;
+  readonly afterMs: number;
+}
+
+/** Hears how attempts go, and says what comes after one that failed. */
+interface Retry {
+  /** Whether an answer with `status` may be thrown away. Asked for the request whose body is still there. */
+  mayRetry(status: number): boolean;
+  /** Nothing has reached the client, and the request can be sent again. Either `error` or `status` is there. */
+  next(failed: { readonly error?: WireError; readonly status?: number }): NextAttempt | undefined;
+  /** The response has begun that goes to the client. */
+  answered(status: number): void;
+  /** Called once, last: the exchange is over, with this error of the upstream if it was one. */
+  over(error: WireError | undefined): void;
 }
 
 /**
@@ -29,8 +59,11 @@ export interface ForwardPlan {
   /** The host sent. Default: the request's own. */
   readonly authority?: string;
   readonly request: FieldEdit;
-  /** Runs the time-outs that requests bring along (`grpc-timeout`). */
+  /** Runs the time-outs that requests bring along (`grpc-timeout`), those of `timeouts`, and pauses between attempts. */
   readonly clock?: Clock;
+  readonly timeouts?: ForwardTimeouts;
+  /** Where to go when an attempt fails. Default: nowhere. */
+  readonly retry?: Retry;
   /** How the final head changes; interim heads lose their fields but `link`. Default: nothing more is dropped. */
   editResponse?(head: ResponseHead): FieldEdit;
   /**
@@ -46,54 +79,57 @@ export function forward<Context>(exchange: ServerExchange<Context>, plan: Forwar
   new Forwarding(exchange, plan).start();
 }
 
+const unlimited = Number.POSITIVE_INFINITY;
 const noEdit: FieldEdit = { drop: fieldSet(), append: '' };
 
 /** One object hears both sides, so that a forwarded request costs no closures. */
 class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   readonly #downstream: ServerExchange<unknown>;
   readonly #plan: ForwardPlan;
+  /** What was sent of the body, where another attempt is possible. */
+  readonly #sent: SentBody | undefined;
   #upstream: ClientExchange | undefined;
   #deadline: Scheduled | undefined;
+  #pause: Scheduled | undefined;
+  /** The attempt under way takes bytes of the body. */
+  #isReady = false;
+  #hasBodyBegun = false;
   #isOver = false;
 
   constructor(downstream: ServerExchange<unknown>, plan: ForwardPlan) {
     this.#downstream = downstream;
     this.#plan = plan;
+    if (plan.retry !== undefined) this.#sent = new SentBody();
   }
 
   start(): void {
-    const { request } = this.#downstream;
-    const { client, upstream, target, authority = request.authority, request: edit } = this.#plan;
+    const { timeouts, clock, upstream } = this.#plan;
     this.#downstream.listen(this);
-    const outgoing = {
-      method: request.method,
-      target,
-      authority,
-      fields: request.linesExcept(edit.drop) + edit.append,
-      framing: request.framing,
-      contentLength: request.contentLength,
-      expectsContinue: request.expectsContinue,
-      acceptsTrailers: request.acceptsTrailers,
-      // A gRPC server may send its head with its first message, however late that is; the client says how long it waits.
-      ...(isGrpc(request) && { responseHeadMs: Number.POSITIVE_INFINITY }),
-    };
-    const timeoutMs = grpcTimeoutMs(request);
-    if (timeoutMs !== undefined) this.#deadline = this.#plan.clock?.schedule(timeoutMs, () => this.#expired());
-    const exchange = client.request(upstream, outgoing, this);
-    if (!this.#isOver) this.#upstream = exchange;
+    const totalMs = Math.min(grpcTimeoutMs(this.#downstream.request) ?? unlimited, timeouts?.totalMs ?? unlimited);
+    if (totalMs !== unlimited) this.#deadline = clock?.schedule(totalMs, () => this.#expired());
+    this.#attempt(upstream, 0);
   }
 
   onRequestReady(exchange: ClientExchange): void {
     this.#upstream = exchange;
-    this.#downstream.readBody({ relayContinue: true });
+    this.#isReady = true;
+    const isFirst = !this.#hasBodyBegun;
+    this.#hasBodyBegun = true;
+    if (isFirst) this.#downstream.readBody({ relayContinue: true });
+    else {
+      this.#sent?.sendTo(exchange);
+      this.#downstream.resumeBody();
+    }
   }
 
   onRequestData(bytes: Buffer): boolean {
-    return this.#upstream?.write(bytes) ?? true;
+    this.#sent?.add(bytes, this.#isReady);
+    return this.#isReady && this.#upstream?.write(bytes) === true;
   }
 
   onRequestEnd(trailers: string): void {
-    this.#upstream?.end(trailers);
+    this.#sent?.end(trailers);
+    if (this.#isReady) this.#upstream?.end(trailers);
   }
 
   onRequestWritable(): void {
@@ -101,7 +137,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   }
 
   onAborted(error: WireError): void {
-    this.#end();
+    this.#end(undefined);
     this.#upstream?.abort();
     if (!this.#downstream.ended && !this.#downstream.responded) this.#tellConsumer(error);
   }
@@ -113,6 +149,8 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
 
   onResponse(head: ResponseHead): void {
     const { status, reason, framing, contentLength } = head;
+    if (this.#isRetried(status)) return;
+    this.#plan.retry?.answered(status);
     const edit = this.#plan.editResponse?.(head) ?? noEdit;
     const fields = head.linesExcept(edit.drop) + edit.append;
     if (framing === 'none') {
@@ -133,22 +171,81 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   }
 
   onResponseEnd(trailers: string): void {
-    this.#end();
+    this.#end(undefined);
     this.#downstream.end(trailers);
   }
 
   onFailed(error: WireError): void {
     if (this.#isOver) return;
-    this.#end();
+    this.#forgetAttempt();
+    if (this.#canSendAgain) {
+      const next = this.#plan.retry?.next({ error });
+      if (next !== undefined) return this.#attemptLater(next);
+    }
+    this.#end(error);
     if (this.#downstream.responded) this.#downstream.abort(error);
     else if (this.#plan.onFailed === undefined) {
       respond(this.#downstream, { status: error.status, body: `${error.message}\n` });
     } else this.#tellConsumer(error);
   }
 
-  #end(): void {
+  get #canSendAgain(): boolean {
+    return !this.#downstream.responded && !this.#downstream.ended && this.#sent?.isWhole === true;
+  }
+
+  #attempt(upstream: Upstream, retries: number): void {
+    const { request } = this.#downstream;
+    const { client, target, authority = request.authority, request: edit, timeouts } = this.#plan;
+    // A gRPC server may send its head with its first message, however late that is; the client says how long it waits.
+    const headMs = isGrpc(request) ? unlimited : timeouts?.headMs;
+    const outgoing = {
+      method: request.method,
+      target,
+      authority,
+      fields: request.linesExcept(edit.drop) + edit.append + (retries === 0 ? '' : `retry-attempt: ${retries}\r\n`),
+      framing: request.framing,
+      contentLength: request.contentLength,
+      expectsContinue: request.expectsContinue && !this.#hasBodyBegun,
+      acceptsTrailers: request.acceptsTrailers,
+      ...(headMs !== undefined && { responseHeadMs: headMs }),
+      ...(timeouts?.idleMs !== undefined && { responseIdleMs: timeouts.idleMs }),
+    };
+    const exchange = client.request(upstream, outgoing, this);
+    if (!this.#isOver && this.#pause === undefined) this.#upstream ??= exchange;
+  }
+
+  #attemptLater({ upstream, retries, afterMs }: NextAttempt): void {
+    const { clock } = this.#plan;
+    if (afterMs === 0 || clock === undefined) return this.#attempt(upstream, retries);
+    this.#pause = clock.schedule(afterMs, () => {
+      this.#pause = undefined;
+      this.#attempt(upstream, retries);
+    });
+  }
+
+  /** Throws an answer away that is as good as none, for another attempt. */
+  #isRetried(status: number): boolean {
+    const { retry } = this.#plan;
+    if (retry === undefined || !this.#canSendAgain || !retry.mayRetry(status)) return false;
+    const next = retry.next({ status });
+    if (next === undefined) return false;
+    this.#upstream?.abort();
+    this.#forgetAttempt();
+    this.#attemptLater(next);
+    return true;
+  }
+
+  #forgetAttempt(): void {
+    this.#upstream = undefined;
+    this.#isReady = false;
+  }
+
+  #end(error: WireError | undefined): void {
+    if (this.#isOver) return;
     this.#isOver = true;
     this.#deadline?.cancel();
+    this.#pause?.cancel();
+    this.#plan.retry?.over(error);
   }
 
   /** The client waits no longer: nobody behind should work on. */
@@ -156,16 +253,17 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     if (this.#isOver) return;
     const error = new WireError('upstream_timeout', 'the time that the request allows has passed');
     this.#upstream?.abort();
-    if (this.#downstream.responded) {
-      this.#end();
-      this.#downstream.end(grpcTrailers(error.status, error.message));
-    } else this.onFailed(error);
+    this.#end(error);
+    if (!this.#downstream.responded) this.#tellConsumer(error);
+    else if (isGrpc(this.#downstream.request)) this.#downstream.end(grpcTrailers(error.status, error.message));
+    else this.#downstream.abort(error);
   }
 
   /** This may run from a socket's event, where nobody else would catch what the consumer throws. */
   #tellConsumer(error: WireError): void {
     try {
-      this.#plan.onFailed?.(error);
+      if (this.#plan.onFailed !== undefined) this.#plan.onFailed(error);
+      else respond(this.#downstream, { status: error.status, body: `${error.message}\n` });
     } catch (cause) {
       this.#downstream.abort(
         new WireError('exchange_aborted', 'answering a failed request failed', { cause, status: 500 }),

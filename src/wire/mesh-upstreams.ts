@@ -40,12 +40,13 @@ export class MeshUpstreams implements AsyncDisposable {
    * The inbound port of `expect` at `host:port`. The key names our own certificate too: connections that a former one opened finish
    * what they have begun and take no new request.
    */
-  to(expect: SpiffeId, host: string, port: number): Upstream {
+  to(expect: SpiffeId, host: string, port: number, connectMs?: number): Upstream {
     const { identity, clock } = this.#options;
     const key = `${expect} ${host} ${port} ${identity.current.svid.chain[0]!.serial}`;
     return {
       key,
       protocol: 'negotiated',
+      ...(connectMs !== undefined && { connectMs }),
       connect: async (signal) => {
         const onDrain = () => this.pool.evict(key);
         const { socket } = await dialMtls({

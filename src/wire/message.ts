@@ -63,6 +63,8 @@ export interface OutgoingRequest {
   readonly acceptsTrailers: boolean;
   /** From the end of the request to the head of its response, where the pool's own time is not right. Milliseconds. */
   readonly responseHeadMs?: number;
+  /** Between two pieces of its response's body, likewise. */
+  readonly responseIdleMs?: number;
 }
 
 /** A `length` framing on a response that has no body (HEAD, 304) writes `Content-Length` alone. */

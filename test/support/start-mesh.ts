@@ -116,6 +116,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
     const metrics = new Metrics();
     const dataPlane = stack.use(
       new DataPlane({
+        locality: 'local',
         instance: `${name}-test`,
         cellId: parseCellId('cell-1'),
         trustDomain,

@@ -6,6 +6,7 @@ import { asUpstreamFault, ruleBroken, WireError } from '../wire-error.ts';
 import { WriteWatch } from '../write-watch.ts';
 import { BodyDecoder } from './body-decoder.ts';
 import { HeldBytes, readHeadOf } from './held-bytes.ts';
+import { keepAliveMs } from './keep-alive.ts';
 import { MessageWriter } from './message-writer.ts';
 import { requestHeadText } from './outgoing-head.ts';
 import { type Http1ResponseHead, readResponseHead } from './response-head.ts';
@@ -32,8 +33,6 @@ export interface ConnectionOwner {
 }
 
 type State = 'idle' | 'head' | 'body' | 'closed';
-
-const idleMarginMs = 1_000;
 
 /** One connection to an upstream: one exchange at a time, and none any more after the least doubt about where a message ended. */
 export class Http1ClientConnection {
@@ -168,10 +167,10 @@ export class Http1ClientConnection {
       return true;
     }
     this.#head = head;
-    this.#learnIdleMs(head);
+    this.#idleMs = Math.min(this.#idleMs, keepAliveMs(head));
     this.#decoder.start(head.framing, head.contentLength);
     this.#state = 'body';
-    this.#deadline.set(this.#options.pool.responseIdleMs);
+    this.#awaitMore();
     this.#exchange?.responded(head);
     return true;
   }
@@ -197,10 +196,14 @@ export class Http1ClientConnection {
     const { run } = decoder;
     held.consume(next - start);
     if (run > 0) {
-      this.#deadline.set(this.#options.pool.responseIdleMs);
+      this.#awaitMore();
       if (this.#exchange?.data(bytes.subarray(next - run, next)) === false) this.#pause();
     }
     return true;
+  }
+
+  #awaitMore(): void {
+    this.#deadline.set(this.#exchange?.request.responseIdleMs ?? this.#options.pool.responseIdleMs);
   }
 
   #pause(): void {
@@ -230,13 +233,6 @@ export class Http1ClientConnection {
     const { trailers } = this.#decoder;
     this.#owner.released(this, isReusable);
     exchange.completed(trailers);
-  }
-
-  /** `Keep-Alive: timeout=5` (seconds): the server's own limit, minus the time that a request needs to arrive. */
-  #learnIdleMs(head: Http1ResponseHead): void {
-    const seconds = /(?:^|[\s,;])timeout=([0-9]{1,6})/i.exec(head.field('keep-alive') ?? '')?.[1];
-    if (seconds !== undefined)
-      this.#idleMs = Math.min(this.#idleMs, Math.max(0, Number(seconds) * 1_000 - idleMarginMs));
   }
 
   fail(error: WireError): void {

@@ -1,5 +1,5 @@
+import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import type { ClientExchange, ClientExchangeListener } from '../exchange.ts';
-import { idempotentMethods } from '../idempotent-methods.ts';
 import type { OutgoingRequest, ResponseHead } from '../message.ts';
 import type { WireError } from '../wire-error.ts';
 import type { CarriedExchange, Http1ClientConnection } from './client-connection.ts';

@@ -1,6 +1,6 @@
+import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import type { ClientExchange, ClientExchangeListener } from '../exchange.ts';
 import { forbiddenTrailers } from '../forbidden-trailers.ts';
-import { idempotentMethods } from '../idempotent-methods.ts';
 import type { OutgoingRequest } from '../message.ts';
 import type { ClientOptions } from '../upstream-group.ts';
 import { asUpstreamFault, ruleBroken, WireError } from '../wire-error.ts';
@@ -217,7 +217,8 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
 
   #awaitMore(): void {
     const stream = this.#stream;
-    if (stream !== undefined && !this.#isOver) this.#connection?.setDeadline(stream, this.#options.pool.responseIdleMs);
+    const { responseIdleMs = this.#options.pool.responseIdleMs } = this.#request;
+    if (stream !== undefined && !this.#isOver) this.#connection?.setDeadline(stream, responseIdleMs);
   }
 
   /**
