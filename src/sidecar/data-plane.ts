@@ -256,6 +256,9 @@ export class DataPlane implements AsyncDisposable {
     metrics.observed('cellmesh_mesh_connections', 'Open connections of mesh peers.', () => {
       return this.#inboundListener?.connections ?? 0;
     });
+    metrics.observed('cellmesh_instances_ejected', 'Instances of callees that are left out for a while.', () => {
+      return this.#balancers.ejected;
+    });
     metrics.observed('cellmesh_decisions_dropped', 'Decisions that never reached the disk, since the start.', () => {
       return this.#options.ring.dropped;
     });

@@ -7,5 +7,11 @@ import { answerDenial } from './denial-response.ts';
 /** A permitted request that did not come through: by its own body, or by what lies behind. */
 export function answerFailure(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
   record.reason = failureReasons[error.code];
-  answerDenial(exchange, { reason: record.reason, decisionId: record.id, status: error.status });
+  const fields = error.status === 503 ? { 'retry-after': '1' } : undefined;
+  answerDenial(exchange, {
+    reason: record.reason,
+    decisionId: record.id,
+    status: error.status,
+    ...(fields && { fields }),
+  });
 }

@@ -17,6 +17,22 @@ describe('docs/manifest.md', () => {
     assert.deepEqual([cells.length, compiled.snapshots.size], [1, 3]);
   });
 
+  test('has a call with retries and time-outs that goes into a manifest', () => {
+    const call = blocks.find(({ kind }) => kind === 'yaml calls')!.text;
+    const example = blocks.filter(({ kind }) => kind === 'yaml')[1]!.text;
+    const { policies } = readDocuments(example.replace(/ {2}calls:\n[\s\S]*$/, call), 'example.yaml');
+    assert.deepEqual(policies[0]!.calls[0]!.value.routes, [
+      {
+        methods: ['GET'],
+        paths: policies[0]!.calls[0]!.value.routes[0]!.paths,
+        timeouts: { headMs: 500, totalMs: 10_000 },
+        retries: { attempts: 3, onReset: true, statuses: [503] },
+      },
+      { timeouts: { headMs: 2_000, totalMs: 10_000 }, retries: { attempts: 3, onReset: true, statuses: [503] } },
+    ]);
+    assert.equal(policies[0]!.calls[0]!.value.connectMs, 500);
+  });
+
   const wrong = blocks.flatMap(({ kind, text }, at) => (kind === 'yaml error' ? [[text, blocks[at + 1]!.text]] : []));
 
   test('shows several wrong ones', () => assert.equal(wrong.length, 5));
