@@ -16,6 +16,7 @@ import type { CellEntry } from '#tokens/cell-directory.ts';
 import { Balancers } from '#traffic/balancers.ts';
 import type { WireLimits } from '#wire/limit-settings.ts';
 import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
+import { OpenTunnels } from '#wire/open-tunnels.ts';
 
 export interface CellLinkOptions {
   readonly cell: CellEntry;
@@ -38,6 +39,8 @@ export class CellLink implements AsyncDisposable {
   readonly cell: CellEntry;
   readonly mesh: MeshUpstreams;
   readonly balancers: Balancers<SpiffeId, Endpoint>;
+  /** WebSockets of customers. */
+  readonly tunnels: OpenTunnels;
   readonly #client: ApiClient;
   readonly #feed: FeedClient;
   #routes: RoutesDocument | undefined;
@@ -54,6 +57,7 @@ export class CellLink implements AsyncDisposable {
     this.mesh = new MeshUpstreams({ identity, clock, limits: limits.responses, poolLimits: limits.pool });
     const endpoints = new WatchSource<EndpointsByService>(new Map());
     this.balancers = new Balancers({ instances: endpoints, clock, random, locality: options.locality });
+    this.tunnels = new OpenTunnels(clock);
     this.#client = new ApiClient({
       host: cell.host,
       port: cell.port,
@@ -89,6 +93,7 @@ export class CellLink implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.tunnels[Symbol.dispose]();
     await this.#feed[Symbol.asyncDispose]();
     await this.mesh[Symbol.asyncDispose]();
     this.#client[Symbol.dispose]();

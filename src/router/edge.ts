@@ -181,6 +181,7 @@ export class Edge {
       authority: route.authority,
       request: { drop: removedFromRequest, append: requestFields(exchange, token) },
       editResponse: (head) => responseEdit(head, record),
+      onTunnel: (customer, mesh) => cell.tunnels.join(customer, mesh),
       onFailed: (error) => answerFailure(exchange, record, error),
     });
   }

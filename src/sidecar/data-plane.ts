@@ -20,6 +20,7 @@ import type { WireLimits } from '#wire/limit-settings.ts';
 import { defaultPoolLimits } from '#wire/limits.ts';
 import { listenPlain, type PlainListener } from '#wire/listen-plain.ts';
 import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
+import { OpenTunnels } from '#wire/open-tunnels.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
 import { UpstreamPool } from '#wire/upstream-pool.ts';
 import type { ActivePolicy } from './active-policy.ts';
@@ -29,7 +30,6 @@ import { DecisionLog } from './decision-log.ts';
 import { HandleTable } from './handles.ts';
 import { Inbound } from './inbound.ts';
 import { listenMesh, type MeshListener } from './mesh-listener.ts';
-import { OpenTunnels } from './open-tunnels.ts';
 import { Outbound } from './outbound.ts';
 import { RequestMetrics } from './request-metrics.ts';
 
@@ -88,7 +88,7 @@ export class DataPlane implements AsyncDisposable {
   readonly #refusals: RefusalLog;
   readonly #listeners: CalleeListeners;
   readonly #tunnels = new Set<ServerConnection>();
-  readonly #opaque = new OpenTunnels();
+  readonly #opaque: OpenTunnels;
   readonly #refusedConnections: { inc(): void };
   #mesh: MeshUpstreams | undefined;
   #inboundListener: MeshListener | undefined;
@@ -99,6 +99,7 @@ export class DataPlane implements AsyncDisposable {
     const { clock, random, policy, limits, logger, metrics } = options;
     this.#handles = this.#stack.use(new HandleTable({ clock, random }));
     this.#verifier = this.#stack.use(new TokenVerifier({ ...options, audience: options.trustDomain }));
+    this.#opaque = new OpenTunnels(clock);
     this.#refusals = this.#stack.use(new RefusalLog({ clock, logger }));
     this.#refusedConnections = metrics.counter(
       'cellmesh_connections_refused_total',

@@ -19,6 +19,7 @@ import { fieldLines } from '#wire/field-lines.ts';
 import { forward } from '#wire/forward.ts';
 import { applicationUpstream, opaqueApplication } from '#wire/mesh-upstreams.ts';
 import type { RequestHead } from '#wire/message.ts';
+import type { OpenTunnels } from '#wire/open-tunnels.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
@@ -29,7 +30,6 @@ import { answerFailure } from './failure.ts';
 import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { leftOf } from './hop.ts';
-import type { OpenTunnels } from './open-tunnels.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
@@ -65,6 +65,9 @@ interface Asked {
   readonly record: OpenRecord;
   readonly isRouter: boolean;
 }
+
+/** A stream may outlive the token that it began with by so much (DESIGN.md 5). */
+const streamMaxMs = 3_600_000;
 
 /** Requests of the mesh to this pod's application. */
 export class Inbound {
@@ -135,7 +138,7 @@ export class Inbound {
     notePermit(record, decision);
 
     if (isOpaque) await this.#connect(asked, facts);
-    else this.#forward(asked, decision, port, target, trace);
+    else this.#forward(asked, facts, decision, port, target, trace);
     return undefined;
   }
 
@@ -151,6 +154,7 @@ export class Inbound {
   /** Only with a permit in hand: the application never sees what was denied. */
   #forward(
     { exchange, record }: Asked,
+    facts: InboundRequest,
     permit: InboundPermit,
     { port, protocol }: ServicePort,
     target: CanonicalTarget,
@@ -178,13 +182,14 @@ export class Inbound {
       target: target.path + target.query,
       request: { drop: removedFields.inboundRequest, append },
       editResponse: () => responseEdit,
+      onTunnel: (local, application) => this.#join(facts, local, application),
       onFailed: (error: WireError) => answerFailure(exchange, record, error),
     });
   }
 
-  /** Joins the application to the peer. What passes is not looked at; whether it may is asked again with every policy. */
+  /** Joins the application to the peer. */
   async #connect({ exchange, record }: Asked, facts: InboundRequest): Promise<void> {
-    const { applicationHost, clock, connectMs, tunnels, policy } = this.#options;
+    const { applicationHost, clock, connectMs } = this.#options;
     const giveUp = new AbortController();
     exchange.listen({
       onRequestData: () => false,
@@ -207,8 +212,16 @@ export class Inbound {
     if (exchange.ended) application.destroy();
     else {
       const peer = exchange.acceptTunnel(fieldLines({ 'cellmesh-decision': record.id }));
-      tunnels.join(peer, application, () => policy.current?.inbound.decide(facts).outcome === 'permit');
+      this.#join(facts, peer, application);
     }
+  }
+
+  /** What passes is not looked at; whether it may is asked again with every policy, and no longer than a while after the token has ended. */
+  #join(facts: InboundRequest, peer: Duplex, application: Duplex): void {
+    const { tunnels, policy, clock } = this.#options;
+    const endsInMs = facts.token && facts.token.expiresAt - clock.now() + streamMaxMs;
+    const isStillAllowed = () => policy.current?.inbound.decide(facts).outcome === 'permit';
+    tunnels.join(peer, application, { isStillAllowed, ...(endsInMs !== undefined && { endsInMs }) });
   }
 
   #refuse({ exchange, record }: Asked, denial: Denial): void {

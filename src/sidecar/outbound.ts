@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { Endpoint } from '#net/endpoints.ts';
 import type { CallRetries, CallTimeouts } from '#policy/call-traffic.ts';
@@ -16,6 +17,7 @@ import { fieldLines } from '#wire/field-lines.ts';
 import { type FieldEdit, forward } from '#wire/forward.ts';
 import type { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import type { ResponseHead } from '#wire/message.ts';
+import type { OpenTunnels } from '#wire/open-tunnels.ts';
 import { type GeneratedResponse, respond } from '#wire/respond.ts';
 import { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
@@ -28,7 +30,6 @@ import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { formatLeft } from './hop.ts';
 import { callOpaque } from './opaque-call.ts';
-import type { OpenTunnels } from './open-tunnels.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
 
@@ -142,7 +143,7 @@ export class Outbound {
     const upstream = attempts?.first();
     if (mesh === undefined || attempts === undefined || upstream === undefined) this.#unreachable(asked, decision);
     else if (isOpaque) this.#connect(asked, asking, outgoing, { mesh, attempts, upstream });
-    else this.#forward(asked, outgoing, { mesh, attempts, upstream, timeouts: route?.timeouts });
+    else this.#forward(asked, asking, outgoing, { mesh, attempts, upstream, timeouts: route?.timeouts });
     return undefined;
   }
 
@@ -175,7 +176,8 @@ export class Outbound {
   }
 
   /** Only with a permit in hand. */
-  #forward({ exchange, record }: Asked, outgoing: Outgoing, { mesh, attempts, upstream, timeouts }: Way): void {
+  #forward({ exchange, record }: Asked, asking: OutboundRequest, outgoing: Outgoing, way: Way): void {
+    const { mesh, attempts, upstream, timeouts } = way;
     forward(exchange, {
       client: mesh.pool,
       clock: this.#options.clock,
@@ -186,20 +188,14 @@ export class Outbound {
       authority: outgoing.authority,
       request: { drop: removedFields.outboundRequest, append: outgoing.append },
       editResponse: (head) => responseEdit(head, record.id),
+      onTunnel: (local, remote) => this.#join(asking, local, remote),
       onFailed: (error) => answerFailure(exchange, record, error),
     });
   }
 
-  /** Joins the application's connection to one of the callee's instances. Whether it may go on is asked again with every policy. */
+  /** Joins the application's connection to one of the callee's instances. */
   #connect({ exchange, record }: Asked, asking: OutboundRequest, outgoing: Outgoing, way: Way): void {
-    const { tunnels, policy } = this.#options;
     const { mesh, attempts, upstream } = way;
-    const { id } = asking.call.source;
-    const isStillAllowed = () => {
-      const { outbound } = policy.current ?? {};
-      const call = outbound?.calls.find(({ source }) => source.id === id);
-      return call !== undefined && outbound?.decide({ ...asking, call }).outcome === 'permit';
-    };
     callOpaque(exchange, {
       client: mesh.pool,
       upstream,
@@ -208,7 +204,7 @@ export class Outbound {
       onTunnel: (local, remote) => {
         attempts.answered(200);
         remote.once('close', () => attempts.over(undefined));
-        tunnels.join(local, remote, isStillAllowed);
+        this.#join(asking, local, remote);
       },
       onRefused: ({ status }) => {
         attempts.answered(status);
@@ -222,6 +218,18 @@ export class Outbound {
       },
       onGivenUp: () => attempts.over(undefined),
     });
+  }
+
+  /** Whether it may go on is asked again with every policy. */
+  #join(asking: OutboundRequest, application: Duplex, callee: Duplex): void {
+    const { tunnels, policy } = this.#options;
+    const { id } = asking.call.source;
+    const isStillAllowed = () => {
+      const { outbound } = policy.current ?? {};
+      const call = outbound?.calls.find(({ source }) => source.id === id);
+      return call !== undefined && outbound?.decide({ ...asking, call }).outcome === 'permit';
+    };
+    tunnels.join(application, callee, { isStillAllowed });
   }
 
   #unreachable({ exchange, record }: Asked, { call }: OutboundPermit): void {

@@ -60,7 +60,10 @@ export interface ServerExchange<Context> {
   /** Cuts the exchange off so that the client sees a broken message, never a short one. */
   abort(error: WireError): void;
 
-  /** Answers a CONNECT with 200 and gives up the connection: what follows on it is the consumer's. HTTP/1.1: the socket itself. */
+  /**
+   * Answers a CONNECT with 200, an upgrade with 101 (HTTP/2: 200), and gives up the connection: what follows on it is the consumer's. HTTP/1.1: the
+   * socket itself.
+   */
   acceptTunnel(fields?: string): Duplex;
 }
 
@@ -73,8 +76,8 @@ export interface ClientExchangeListener {
   /** A `write` answered false before; there is room again. */
   onRequestWritable(): void;
   onInformed(head: ResponseHead): void;
-  /** In place of the response, for a CONNECT that was accepted: the exchange is over, the stream is the listener's. */
-  onTunnel?(socket: Duplex): void;
+  /** In place of the response, for a CONNECT or an upgrade that was accepted: the exchange is over, the stream is the listener's. */
+  onTunnel?(socket: Duplex, head: ResponseHead): void;
   onResponse(head: ResponseHead): void;
   /** False asks for silence until `resume()`. */
   onResponseData(bytes: Buffer): boolean;

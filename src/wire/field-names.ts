@@ -40,6 +40,8 @@ const specialNames = [
   'set-cookie',
   'content-type',
   'grpc-timeout',
+  'sec-websocket-key',
+  'sec-websocket-accept',
 ] as const;
 
 export type SpecialFieldName = (typeof specialNames)[number];
@@ -98,8 +100,8 @@ export function unionOf(a: FieldSet, b: FieldSet): FieldSet {
 }
 
 /**
- * Never copied from one connection to the next (RFC 9110 7.6.1), with what every engine writes anew: the framing fields, `host`, `te` and
- * `expect`. `trailer` only announces and passes.
+ * Never copied from one connection to the next (RFC 9110 7.6.1), with what every engine writes anew: the framing fields, `host`, `te`,
+ * `expect` and the handshake of WebSocket. `trailer` only announces and passes.
  */
 export const hopByHopFields = fieldSet(
   'host',
@@ -114,4 +116,6 @@ export const hopByHopFields = fieldSet(
   'proxy-authenticate',
   'content-length',
   'transfer-encoding',
+  'sec-websocket-key',
+  'sec-websocket-accept',
 );

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import type {
   Client,
@@ -12,6 +13,7 @@ import { grpcTimeoutMs, grpcTrailers, isGrpc } from './grpc.ts';
 import type { ResponseHead } from './message.ts';
 import { respond } from './respond.ts';
 import { SentBody } from './sent-body.ts';
+import type { Upgrade } from './websocket.ts';
 import { WireError } from './wire-error.ts';
 
 /** What to leave out of a copied head and what to append: lines as `fieldLines` makes them. */
@@ -62,6 +64,8 @@ export interface ForwardPlan {
   /** Runs the time-outs that requests bring along (`grpc-timeout`), those of `timeouts`, and pauses between attempts. */
   readonly clock?: Clock;
   readonly timeouts?: ForwardTimeouts;
+  /** Joins both ends of what an upgrade has become. Without it no upgrade is passed on. */
+  onTunnel?(client: Duplex, upstream: Duplex): void;
   /** Where to go when an attempt fails. Default: nowhere. */
   readonly retry?: Retry;
   /** How the final head changes; interim heads lose their fields but `link`. Default: nothing more is dropped. */
@@ -115,6 +119,8 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     this.#isReady = true;
     const isFirst = !this.#hasBodyBegun;
     this.#hasBodyBegun = true;
+    // What a client says before its upgrade is accepted waits.
+    if (this.#upgrade !== undefined) return;
     if (isFirst) this.#downstream.readBody({ relayContinue: true });
     else {
       this.#sent?.sendTo(exchange);
@@ -162,6 +168,19 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     }
   }
 
+  onTunnel(upstream: Duplex, head: ResponseHead): void {
+    if (this.#downstream.ended) {
+      upstream.destroy();
+      return;
+    }
+    const { retry, editResponse, onTunnel } = this.#plan;
+    retry?.answered(head.status);
+    const edit = editResponse?.(head) ?? noEdit;
+    upstream.once('close', () => this.#end(undefined));
+    this.#deadline?.cancel();
+    onTunnel?.call(this.#plan, this.#downstream.acceptTunnel(head.linesExcept(edit.drop) + edit.append), upstream);
+  }
+
   onResponseData(bytes: Buffer): boolean {
     return this.#downstream.write(bytes);
   }
@@ -189,6 +208,10 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     } else this.#tellConsumer(error);
   }
 
+  get #upgrade(): Upgrade | undefined {
+    return this.#plan.onTunnel === undefined ? undefined : this.#downstream.request.upgrade;
+  }
+
   get #canSendAgain(): boolean {
     return !this.#downstream.responded && !this.#downstream.ended && this.#sent?.isWhole === true;
   }
@@ -207,6 +230,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
       contentLength: request.contentLength,
       expectsContinue: request.expectsContinue && !this.#hasBodyBegun,
       acceptsTrailers: request.acceptsTrailers,
+      ...(this.#upgrade && { upgrade: this.#upgrade }),
       ...(headMs !== undefined && { responseHeadMs: headMs }),
       ...(timeouts?.idleMs !== undefined && { responseIdleMs: timeouts.idleMs }),
     };

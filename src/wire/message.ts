@@ -1,4 +1,5 @@
 import type { FieldSet, SpecialFieldName } from './field-names.ts';
+import type { Upgrade } from './websocket.ts';
 
 /** How the end of a body is known. `until-close` exists in responses only. */
 export type Framing = 'none' | 'length' | 'chunked' | 'until-close';
@@ -39,6 +40,8 @@ export interface RequestHead extends Fields {
   readonly expectsContinue: boolean;
   /** The client says that it will not drop trailers (`TE: trailers`); gRPC servers demand it. */
   readonly acceptsTrailers: boolean;
+  /** The client asks to go on in another protocol: no body follows, `acceptTunnel` agrees. Its method is GET in both versions of HTTP. */
+  readonly upgrade: Upgrade | undefined;
 }
 
 export interface ResponseHead extends Fields {
@@ -61,6 +64,8 @@ export interface OutgoingRequest {
   readonly contentLength: number;
   readonly expectsContinue: boolean;
   readonly acceptsTrailers: boolean;
+  /** Go on in this protocol; the framing is `none`. */
+  readonly upgrade?: Upgrade | undefined;
   /** From the end of the request to the head of its response, where the pool's own time is not right. Milliseconds. */
   readonly responseHeadMs?: number;
   /** Between two pieces of its response's body, likewise. */

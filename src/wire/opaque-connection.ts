@@ -129,6 +129,7 @@ const opaqueHead: RequestHead = {
   contentLength: -1,
   expectsContinue: false,
   acceptsTrailers: false,
+  upgrade: undefined,
   field: () => undefined,
   fieldCount: () => 0,
   find: () => undefined,

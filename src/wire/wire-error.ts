@@ -29,6 +29,8 @@ const wireRules = {
   pseudo_field: 400,
   connection_field: 400,
   expectation: 417,
+  upgrade: 400,
+  protocol: 501,
   // body
   chunk_size: 400,
   chunk_extension: 400,

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import http2 from 'node:http2';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
+import { WebSocket } from 'ws';
 import { IdentityAdmin } from '#api/generated/cellmesh/identity/v1/identity_pb.ts';
 import type { HttpResponse } from '../support/application.ts';
 import { eventually } from '../support/eventually.ts';
@@ -193,4 +194,40 @@ test('a customer may speak HTTP/2: many requests on one connection, each decided
   assert.equal(client.alpnProtocol, 'h2');
   const seen = JSON.parse(answers[0]!.body) as Record<string, string>;
   assert.deepEqual([seen['cellmesh-account'], seen['authorization']], [customer.accountId, undefined]);
+});
+
+test('a customer may open a WebSocket, by an upgrade or on HTTP/2', async () => {
+  const { port } = edge.router.address;
+  const basic = `Basic ${Buffer.from(`${customer.accountId}:${customer.secret}`).toString('base64')}`;
+  const url = `wss://localhost:${port}/v1/chat`;
+  const socket = new WebSocket(url, {
+    ca: edge.ca,
+    headers: { host: 'api.cellmesh.localhost', authorization: basic },
+  });
+  await once(socket, 'open');
+  socket.send('hello');
+  assert.equal(String((await once(socket, 'message'))[0]), 'hello');
+  socket.terminate();
+
+  const refused = new WebSocket(url, { ca: edge.ca, headers: { host: 'api.cellmesh.localhost' } });
+  refused.on('error', () => {});
+  const [, response] = await once(refused, 'unexpected-response');
+  assert.equal(response.statusCode, 401);
+
+  const client = http2.connect(`https://localhost:${port}`, { ca: edge.ca });
+  await once(client, 'remoteSettings');
+  const stream = client.request({
+    ':method': 'CONNECT',
+    ':protocol': 'websocket',
+    ':path': '/v1/chat',
+    ':authority': 'api.cellmesh.localhost',
+    'sec-websocket-version': '13',
+    authorization: basic,
+  });
+  assert.equal((await once(stream, 'response'))[0][':status'], 200);
+  // A masked text frame "hi", with a mask of zeros.
+  stream.write(Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x68, 0x69]));
+  assert.deepEqual([...(await once(stream, 'data'))[0]], [0x81, 2, 0x68, 0x69]);
+  stream.destroy();
+  client.close();
 });

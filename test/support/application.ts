@@ -1,5 +1,6 @@
 import { createServer, type IncomingHttpHeaders, request } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
 
 export interface ReceivedRequest {
   readonly method: string;
@@ -41,6 +42,12 @@ export async function startApplication(handler: Handler = echo, host = '127.0.0.
       response.end(String(error));
     }
   });
+  // Any WebSocket is given back what it says.
+  const sockets = new WebSocketServer({ server });
+  sockets.on('connection', (socket) => {
+    socket.on('error', () => {});
+    socket.on('message', (data, binary) => socket.send(data, { binary }));
+  });
   await new Promise<void>((resolve) => server.listen(port, host, resolve));
   const address = server.address() as { port: number };
   return {
@@ -50,6 +57,7 @@ export async function startApplication(handler: Handler = echo, host = '127.0.0.
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
+        for (const socket of sockets.clients) socket.terminate();
       }),
   };
 }

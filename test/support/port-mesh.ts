@@ -11,7 +11,7 @@ export interface PortMesh extends AsyncDisposable {
 export async function startPortMesh(
   port: number,
   rules: readonly string[],
-  protocol: 'grpc' | 'tcp',
+  protocol: 'http' | 'grpc' | 'tcp',
 ): Promise<PortMesh> {
   const listenPort = await freePort();
   const allow = rules.map((rule) => `    - ${rule}`).join('\n');

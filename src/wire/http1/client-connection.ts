@@ -1,28 +1,17 @@
 import type { Duplex } from 'node:stream';
 import { Deadline } from '../deadline.ts';
-import type { OutgoingRequest, ResponseHead } from '../message.ts';
 import type { ClientOptions } from '../upstream-group.ts';
+import { isWebSocketAccepted, newWebSocketKey } from '../websocket.ts';
 import { asUpstreamFault, ruleBroken, WireError } from '../wire-error.ts';
 import { WriteWatch } from '../write-watch.ts';
 import { BodyDecoder } from './body-decoder.ts';
+import type { CarriedExchange } from './carried-exchange.ts';
+import { closedError } from './closed-error.ts';
 import { HeldBytes, readHeadOf } from './held-bytes.ts';
 import { keepAliveMs } from './keep-alive.ts';
 import { MessageWriter } from './message-writer.ts';
 import { requestHeadText } from './outgoing-head.ts';
 import { type Http1ResponseHead, readResponseHead } from './response-head.ts';
-
-/** The exchange that a connection carries. */
-export interface CarriedExchange {
-  readonly request: OutgoingRequest;
-  informed(head: ResponseHead): void;
-  responded(head: ResponseHead): void;
-  /** False asks for silence until `resume`. */
-  data(bytes: Buffer): boolean;
-  requestWritable(): void;
-  completed(trailers: string): void;
-  /** `isUnanswered`: not a byte of a response came, on a connection that had served before. */
-  connectionFailed(error: WireError, isUnanswered: boolean): void;
-}
 
 /** The pool's side of a connection. */
 export interface ConnectionOwner {
@@ -48,6 +37,8 @@ export class Http1ClientConnection {
   #state: State = 'idle';
   #exchange: CarriedExchange | undefined;
   #method = '';
+  /** Of an upgrade. */
+  #key = '';
   #head: Http1ResponseHead | undefined;
   #interimCount = 0;
   #hasServed = false;
@@ -92,7 +83,8 @@ export class Http1ClientConnection {
     this.#interimCount = 0;
     this.#hasResponseBytes = false;
     this.#isPaused = false;
-    this.#writer.begin(requestHeadText(request), request.framing, request.contentLength);
+    this.#key = request.upgrade === undefined ? '' : newWebSocketKey();
+    this.#writer.begin(requestHeadText(request, this.#key), request.framing, request.contentLength);
     if (request.framing === 'none' || request.contentLength === 0) this.end('');
   }
 
@@ -162,10 +154,8 @@ export class Http1ClientConnection {
     const head = readHeadOf(this.#held, this.#options.limits.headBytesMax, this.#readHead);
     if (head === undefined) return false;
     this.#held.consume(head.byteLength);
-    if (head.status < 200) {
-      this.#interim(head);
-      return true;
-    }
+    if (head.status === 101) return this.#switch(head);
+    if (head.status < 200) return this.#interim(head);
     this.#head = head;
     this.#idleMs = Math.min(this.#idleMs, keepAliveMs(head));
     this.#decoder.start(head.framing, head.contentLength);
@@ -175,12 +165,26 @@ export class Http1ClientConnection {
     return true;
   }
 
-  #interim(head: Http1ResponseHead): void {
-    if (head.status === 101) throw ruleBroken('unexpected_switch', 'the protocol was switched without being asked');
+  /** The connection is the exchange's from now on, with what came behind the head. */
+  #switch(head: Http1ResponseHead): false {
+    const exchange = this.#exchange;
+    if (exchange?.request.upgrade === undefined || !head.isUpgrade || !isWebSocketAccepted(head, this.#key)) {
+      throw ruleBroken('unexpected_switch', 'the protocol was switched to what was not asked for');
+    }
+    this.#held.giveBackTo(this.#socket);
+    this.#exchange = undefined;
+    this.#leave();
+    this.#owner.released(this, false);
+    exchange.switched(this.#socket, head);
+    return false;
+  }
+
+  #interim(head: Http1ResponseHead): true {
     if (++this.#interimCount > this.#options.limits.interimResponsesMax) {
       throw ruleBroken('interim_responses', 'too many interim responses');
     }
     this.#exchange?.informed(head);
+    return true;
   }
 
   #stepBody(): boolean {
@@ -246,11 +250,17 @@ export class Http1ClientConnection {
 
   #close(): void {
     if (this.#state === 'closed') return;
+    this.#socket.destroy();
+    this.#leave();
+  }
+
+  #leave(): void {
+    const socket = this.#socket;
     this.#state = 'closed';
     this.#held.clear();
     this.#deadline.dispose();
     this.#writeWatch.dispose();
-    this.#socket.destroy();
+    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain).off('close', this.#onClose);
     this.#owner.closed(this);
   }
 
@@ -262,17 +272,11 @@ export class Http1ClientConnection {
 
   readonly #onClose = (): void => {
     if (this.#state === 'idle') this.#close();
-    else if (this.#state !== 'closed') this.fail(this.#closedError());
-  };
-
-  #closedError(): WireError {
-    const cause = this.#cause;
-    if (this.#hasResponseBytes) {
-      return new WireError('upstream_failed', 'the upstream closed in the midst of its response', { cause });
+    else if (this.#state !== 'closed') {
+      const [hasResponseBytes, hasServed] = [this.#hasResponseBytes, this.#hasServed];
+      this.fail(closedError({ hasResponseBytes, hasServed, idleMs: this.#idleMs, cause: this.#cause }));
     }
-    const why = this.#hasServed ? `; its keep-alive time may be below the ${this.#idleMs} ms of the pool` : '';
-    return new WireError('upstream_failed', `the upstream closed the connection without a response${why}`, { cause });
-  }
+  };
 
   readonly #onDrain = (): void => {
     this.#writeWatch.check();

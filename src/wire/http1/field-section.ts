@@ -38,6 +38,8 @@ export class FieldSection implements Fields {
   /** Of the whole head, with its blank line. */
   readonly byteLength: number;
   readonly isClose: boolean;
+  /** `Connection: upgrade`. */
+  readonly isUpgrade: boolean;
 
   constructor(text: string) {
     const count = scanned.specialsLength;
@@ -50,6 +52,7 @@ export class FieldSection implements Fields {
     this.#specials = noted;
     const options = this.fieldCount('connection') === 0 ? noOptions : this.#connectionOptions();
     this.isClose = options.has('close');
+    this.isUpgrade = options.has('upgrade');
     this.#nominated = nominatedOf(options);
   }
 

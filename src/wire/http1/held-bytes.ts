@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import { scanBytes } from './scan-head.ts';
 
 const growthBytesMin = 4 * 1024;
@@ -43,6 +44,13 @@ export class HeldBytes {
     this.start = 0;
     this.end = 0;
     this.#isOwn = false;
+  }
+
+  /** For a connection that is given up: its next reader begins with what is held. */
+  giveBackTo(socket: Duplex): void {
+    socket.pause();
+    if (this.length > 0) socket.unshift(this.bytes.subarray(this.start, this.end));
+    this.clear();
   }
 
   /** Copies the first bytes, at most `max`, to the scan buffer. Returns how many. */

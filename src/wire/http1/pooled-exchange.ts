@@ -1,8 +1,10 @@
+import type { Duplex } from 'node:stream';
 import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import type { ClientExchange, ClientExchangeListener } from '../exchange.ts';
 import type { OutgoingRequest, ResponseHead } from '../message.ts';
 import type { WireError } from '../wire-error.ts';
-import type { CarriedExchange, Http1ClientConnection } from './client-connection.ts';
+import type { CarriedExchange } from './carried-exchange.ts';
+import type { Http1ClientConnection } from './client-connection.ts';
 
 /** The pool's side of an exchange. */
 export interface ExchangeOwner {
@@ -65,6 +67,13 @@ export class PooledExchange implements ClientExchange, CarriedExchange {
 
   informed(head: ResponseHead): void {
     this.#listener.onInformed(head);
+  }
+
+  switched(socket: Duplex, head: ResponseHead): void {
+    this.isOver = true;
+    this.#connection = undefined;
+    if (this.#listener.onTunnel === undefined) socket.destroy();
+    else this.#listener.onTunnel(socket, head);
   }
 
   responded(head: ResponseHead): void {

@@ -2,6 +2,7 @@ import { acceptsTrailers, expectsContinue, framingOf } from '../body-framing.ts'
 import type { HttpLimits } from '../limits.ts';
 import type { RequestHead, TargetForm } from '../message.ts';
 import { effectiveAuthority, parseAuthority, parseTarget } from '../target.ts';
+import { type Upgrade, upgradeOf } from '../websocket.ts';
 import { ruleBroken } from '../wire-error.ts';
 import { FieldSection } from './field-section.ts';
 import { scanBytes, scanned, scanRequestHead } from './scan-head.ts';
@@ -19,6 +20,7 @@ export class Http1RequestHead extends FieldSection implements RequestHead {
   readonly contentLength: number;
   readonly expectsContinue: boolean;
   readonly acceptsTrailers: boolean;
+  readonly upgrade: Upgrade | undefined;
 
   constructor(text: string) {
     super(text);
@@ -36,6 +38,7 @@ export class Http1RequestHead extends FieldSection implements RequestHead {
     }
     this.expectsContinue = expectsContinue(this) && (framing === 'chunked' || contentLength > 0);
     this.acceptsTrailers = acceptsTrailers(this);
+    this.upgrade = this.isUpgrade ? upgradeOf(this, this.method, framing !== 'none' && contentLength !== 0) : undefined;
   }
 
   #host(): string {

@@ -151,10 +151,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     this.#state = 'given-up';
     this.#exchange = undefined;
     this.#release();
-    const { bytes, start, end, length } = this.#held;
-    socket.pause();
-    if (length > 0) socket.unshift(bytes.subarray(start, end));
-    this.#held.clear();
+    this.#held.giveBackTo(socket);
     return socket;
   }
 

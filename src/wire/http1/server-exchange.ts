@@ -4,7 +4,7 @@ import type { OutgoingResponse } from '../message.ts';
 import { statusText } from '../status-text.ts';
 import type { WireError } from '../wire-error.ts';
 import type { MessageWriter } from './message-writer.ts';
-import { responseHeadText } from './outgoing-head.ts';
+import { responseHeadText, tunnelHead } from './outgoing-head.ts';
 import type { Http1RequestHead } from './request-head.ts';
 
 /** What an exchange needs of its connection. */
@@ -111,12 +111,13 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
   }
 
   acceptTunnel(fields = ''): Duplex {
-    if (this.request.method !== 'CONNECT' || this.responded || this.ended) {
-      throw new TypeError('only a CONNECT that was not answered becomes a tunnel');
+    const { method, upgrade } = this.request;
+    if ((method !== 'CONNECT' && upgrade === undefined) || this.responded || this.ended) {
+      throw new TypeError('only a CONNECT or an upgrade that was not answered becomes a tunnel');
     }
     this.responded = true;
-    this.#status = 200;
-    this.#host.writer.writeInterim(`HTTP/1.1 200 Connection Established\r\n${fields}\r\n`);
+    this.#status = upgrade === undefined ? 200 : 101;
+    this.#host.writer.writeInterim(`${tunnelHead(this.request)}${fields}\r\n`);
     this.finish(undefined);
     return this.#host.giveUpSocket();
   }

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { ClientOptions } from '../upstream-group.ts';
-import type { WireError } from '../wire-error.ts';
+import { WireError } from '../wire-error.ts';
 import type { Http2ClientExchange } from './client-exchange.ts';
 import { type ConnectionUser, Http2Connection } from './connection.ts';
 import type { PeerSettings } from './peer-settings.ts';
@@ -25,6 +25,7 @@ export class Http2ClientConnection implements ConnectionUser {
   readonly #connection: Http2Connection;
   readonly #scheme: string;
   #streamsMax = streamsBeforeSettings;
+  #isSettled = false;
   #isLeaving = false;
   #isGone = false;
 
@@ -44,8 +45,15 @@ export class Http2ClientConnection implements ConnectionUser {
     return !this.#isLeaving && this.#connection.openStreams < this.#streamsMax;
   }
 
-  /** @returns false when the ids of streams are used up: another connection has to take it */
+  /** @returns false when it cannot go out here now: the ids of streams are used up, or the upstream has not said yet whether it takes upgrades */
   begin(exchange: Http2ClientExchange): boolean {
+    if (exchange.isUpgrade) {
+      if (!this.#isSettled) return false;
+      if (!this.#connection.peer.takesProtocols) {
+        exchange.fail(new WireError('upstream_failed', 'the upstream takes no WebSocket over HTTP/2 (RFC 8441)'));
+        return true;
+      }
+    }
     const stream = this.#connection.open();
     if (stream === undefined) {
       this.retire();
@@ -75,6 +83,7 @@ export class Http2ClientConnection implements ConnectionUser {
 
   settled({ streamsMax }: PeerSettings): void {
     this.#streamsMax = streamsMax;
+    this.#isSettled = true;
     this.#owner.capacityChanged();
   }
 

@@ -55,6 +55,14 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
     this.#options = options;
   }
 
+  get isUpgrade(): boolean {
+    return this.#request.upgrade !== undefined;
+  }
+
+  get #asksTunnel(): boolean {
+    return this.isUpgrade || this.#request.method === 'CONNECT';
+  }
+
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -65,12 +73,12 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
     this.#stream = stream;
     stream.listener = this;
     const { framing, contentLength } = this.#request;
-    const hasBody = framing === 'chunked' || (framing === 'length' && contentLength > 0);
+    const hasBody = this.isUpgrade || framing === 'chunked' || (framing === 'length' && contentLength > 0);
     stream.headers(headLines(this.#request, scheme), !hasBody);
     if (!hasBody) this.#trailers = '';
     for (const bytes of this.#held.splice(0)) stream.write(bytes);
     if (this.#trailers !== undefined) this.#sent(this.#trailers);
-    else if (this.#request.method === 'CONNECT') connection.setDeadline(stream, this.#options.pool.connectMs);
+    else if (this.#asksTunnel) connection.setDeadline(stream, this.#options.pool.connectMs);
     if (this.#isReadyTold) return;
     this.#isReadyTold = true;
     this.#listener.onRequestReady(this);
@@ -180,20 +188,20 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
       this.#listener.onInformed(head);
       return;
     }
-    if (this.#request.method === 'CONNECT' && head.status < 300) return this.#openTunnel(isEnd);
+    if (this.#asksTunnel && head.status < 300) return this.#openTunnel(head, isEnd);
     this.#head = head;
     this.#awaitMore();
     this.#listener.onResponse(head);
     if (isEnd) this.#complete('');
   }
 
-  #openTunnel(isEnd: boolean): void {
+  #openTunnel(head: Http2ResponseHead, isEnd: boolean): void {
     const stream = this.#stream!;
     this.#isOver = true;
     stream.deadlineAt = Number.POSITIVE_INFINITY;
     const tunnel = new StreamTunnel(stream, [], isEnd);
     if (this.#listener.onTunnel === undefined) tunnel.destroy();
-    else this.#listener.onTunnel(tunnel);
+    else this.#listener.onTunnel(tunnel, head);
   }
 
   #readTrailers({ fields, problem }: DecodedBlock, isEnd: boolean): void {
@@ -245,11 +253,11 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
 }
 
 function headLines(request: OutgoingRequest, scheme: string): string {
-  const { method, target, authority, framing, contentLength } = request;
-  const pseudo =
-    method === 'CONNECT'
-      ? `:method: CONNECT\r\n:authority: ${authority}\r\n`
-      : `:method: ${method}\r\n:scheme: ${scheme}\r\n:path: ${target}\r\n:authority: ${authority}\r\n`;
+  const { method, target, authority, framing, contentLength, upgrade } = request;
+  const place = `:scheme: ${scheme}\r\n:path: ${target}\r\n:authority: ${authority}\r\n`;
+  let pseudo = `:method: ${method}\r\n${place}`;
+  if (method === 'CONNECT') pseudo = `:method: CONNECT\r\n:authority: ${authority}\r\n`;
+  else if (upgrade !== undefined) pseudo = `:method: CONNECT\r\n:protocol: ${upgrade}\r\n${place}`;
   const length = framing === 'length' ? `content-length: ${contentLength}\r\n` : '';
   const trailers = request.acceptsTrailers ? 'te: trailers\r\n' : '';
   const expect = request.expectsContinue ? 'expect: 100-continue\r\n' : '';

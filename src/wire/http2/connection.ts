@@ -202,6 +202,7 @@ export class Http2Connection implements StreamHost {
       [setting.initialWindowSize, http2Limits.streamWindowBytes],
       [setting.maxHeaderListSize, http.headBytesMax],
       [setting.noRfc7540Priorities, 1],
+      ...(isServer ? ([[setting.enableConnectProtocol, 1]] as const) : []),
     ]);
     this.receiving.open();
   }

@@ -125,7 +125,9 @@ export class Http2Group implements UpstreamGroup, ExchangeOwner {
     while (this.#hasRoom) {
       const next = this.#queue.shift();
       if (next === undefined) break;
-      if (!next.isOver && !this.#begin(next)) this.#queue.unshift(next);
+      if (next.isOver || this.#begin(next)) continue;
+      this.#queue.unshift(next);
+      break;
     }
     this.#connectIfWanted();
     this.#leaveIfEmpty();

@@ -7,6 +7,8 @@ export class PeerSettings {
   headerTableBytes: number | undefined;
   streamsMax = Number.POSITIVE_INFINITY;
   streamWindow = initialWindow;
+  /** It takes an extended CONNECT (RFC 8441). */
+  takesProtocols = false;
 
   /** Reads a SETTINGS payload. @throws ConnectionFault */
   read(bytes: Buffer, start: number, end: number): void {
@@ -34,6 +36,7 @@ export class PeerSettings {
         break;
       case setting.enableConnectProtocol:
         if (value > 1) throw protocolFault('SETTINGS_ENABLE_CONNECT_PROTOCOL is neither 0 nor 1');
+        this.takesProtocols = value === 1;
         break;
     }
   }

@@ -2,6 +2,7 @@ import { acceptsTrailers, contentLengthOf, expectsContinue } from '../body-frami
 import type { HttpLimits } from '../limits.ts';
 import type { RequestHead, TargetForm } from '../message.ts';
 import { parseAuthority } from '../target.ts';
+import type { Upgrade } from '../websocket.ts';
 import { ruleBroken } from '../wire-error.ts';
 import type { DecodedField } from './decoded-field.ts';
 import type { DecodedBlock } from './hpack-decoder.ts';
@@ -40,6 +41,7 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
   readonly contentLength: number;
   readonly expectsContinue: boolean;
   readonly acceptsTrailers: boolean;
+  readonly upgrade: Upgrade | undefined;
 
   /** @throws WireError */
   constructor({ fields, problem }: DecodedBlock, hasEnded: boolean, limits: HttpLimits) {
@@ -48,13 +50,16 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
     const count = takePseudoFields(fields, pseudo);
     super(fields.slice(count), limits.lineBytesMax);
     this.method = methodOf(pseudo);
+    this.upgrade = protocolOf(pseudo, hasEnded);
+    // An extended CONNECT is to a policy what the upgrade of HTTP/1.1 is: a GET.
+    if (this.upgrade !== undefined) this.method = 'GET';
     const { form, path } = targetOf(this.method, pseudo, limits);
     this.form = form;
     this.path = path;
     this.authority = this.#authority(pseudo.authority);
     this.target = form === 'authority' ? this.authority : path;
     const length = this.#contentLength(hasEnded);
-    this.framing = length >= 0 ? 'length' : hasEnded ? 'none' : 'chunked';
+    this.framing = length >= 0 ? 'length' : hasEnded || this.upgrade !== undefined ? 'none' : 'chunked';
     this.contentLength = length;
     this.expectsContinue = expectsContinue(this) && !hasEnded;
     this.acceptsTrailers = acceptsTrailers(this);
@@ -79,7 +84,8 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
     const count = this.fieldCount('content-length');
     if (count === 0) return hasEnded && methodsWithBody.has(this.method) ? 0 : -1;
     const length = contentLengthOf(this, count);
-    if (this.form === 'authority') throw ruleBroken('connect_body', 'CONNECT states the length of a body');
+    if (this.form === 'authority' || this.upgrade !== undefined)
+      throw ruleBroken('connect_body', 'CONNECT states the length of a body');
     if (hasEnded && length !== 0) throw ruleBroken('content_length', 'Content-Length is not that of the body');
     return length;
   }
@@ -103,9 +109,17 @@ function methodOf({ method }: PseudoFields): string {
   return method;
 }
 
+/** RFC 8441 4. */
+function protocolOf({ method, protocol }: PseudoFields, hasEnded: boolean): Upgrade | undefined {
+  if (protocol === undefined) return undefined;
+  if (method !== 'CONNECT') throw ruleBroken('pseudo_field', ':protocol stands in a request that is no CONNECT');
+  if (protocol !== 'websocket') throw ruleBroken('protocol', 'the only :protocol is websocket');
+  if (hasEnded) throw ruleBroken('upgrade', 'a request for WebSocket ends its stream');
+  return protocol;
+}
+
 function targetOf(method: string, pseudo: PseudoFields, limits: HttpLimits): { form: TargetForm; path: string } {
-  const { scheme, path, protocol } = pseudo;
-  if (protocol !== undefined) throw ruleBroken('pseudo_field', ':protocol was not offered');
+  const { scheme, path } = pseudo;
   if (method === 'CONNECT') {
     if (scheme !== undefined || path !== undefined) {
       throw ruleBroken('pseudo_field', 'CONNECT has neither :scheme nor :path');

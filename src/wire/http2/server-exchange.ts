@@ -124,8 +124,9 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
   }
 
   acceptTunnel(fields = ''): Duplex {
-    if (this.request.method !== 'CONNECT' || this.responded || this.ended) {
-      throw new TypeError('only a CONNECT that was not answered becomes a tunnel');
+    const { method, upgrade } = this.request;
+    if ((method !== 'CONNECT' && upgrade === undefined) || this.responded || this.ended) {
+      throw new TypeError('only a CONNECT or an upgrade that was not answered becomes a tunnel');
     }
     this.responded = true;
     this.#status = 200;
