@@ -3,6 +3,7 @@ import { addAccounts } from './accounts.ts';
 import { addCall } from './call.ts';
 import { addCells } from './cells.ts';
 import { addCerts } from './certs.ts';
+import { addDrain } from './drain.ts';
 import { describeExitCodes, exitCodeOf, exitCodes } from './exit-codes.ts';
 import { addExplain } from './explain.ts';
 import { addJoinToken } from './join-token.ts';
@@ -22,6 +23,7 @@ const program = new Command('cellmesh')
 for (const add of [
   addUp,
   addCall,
+  addDrain,
   addExplain,
   addAccounts,
   addKeys,

@@ -53,6 +53,10 @@ export class CellPublisher implements FeedPublisher {
     }
   }
 
+  onWithdrawal({ caller, instance }: FeedSubscriber): void {
+    this.#options.registrations.remove(caller.peer!.id, instance);
+  }
+
   onKeyQuestion(_: FeedSubscriber, { iss, kid }: { iss: string; kid: string }): void {
     this.#options.askForKey(iss, kid);
   }

@@ -79,18 +79,23 @@ export class Registrations implements Disposable {
     entry.expiry = this.#expire(service, instance);
   }
 
+  /** Nobody is to choose it any more. */
+  remove(service: SpiffeId, instance: string): void {
+    const instances = this.#services.get(service);
+    instances?.get(instance)?.expiry?.cancel();
+    if (instances?.delete(instance) !== true) return;
+    this.#options.database
+      .prepare('DELETE FROM registrations WHERE service = ? AND instance = ?')
+      .run(service, instance);
+    this.#options.onChanged(service);
+  }
+
   [Symbol.dispose](): void {
     for (const instances of this.#services.values()) for (const { expiry } of instances.values()) expiry?.cancel();
   }
 
   #expire(service: SpiffeId, instance: string): Scheduled {
-    return this.#options.clock.schedule(goneAfterMs, () => {
-      this.#services.get(service)?.delete(instance);
-      this.#options.database
-        .prepare('DELETE FROM registrations WHERE service = ? AND instance = ?')
-        .run(service, instance);
-      this.#options.onChanged(service);
-    });
+    return this.#options.clock.schedule(goneAfterMs, () => this.remove(service, instance));
   }
 
   #instances(service: SpiffeId): Map<string, Entry> {

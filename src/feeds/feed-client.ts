@@ -55,6 +55,7 @@ export class FeedClient implements AsyncDisposable {
   readonly #held = new Map<FeedType, HeldSnapshot>();
   readonly #abort = new AbortController();
   #stream: FeedStream | undefined;
+  #isWithdrawn = false;
   #confirmedAt = Number.NEGATIVE_INFINITY;
   #storedConfirmationAt = 0;
   #running: Promise<void> | undefined;
@@ -94,6 +95,13 @@ export class FeedClient implements AsyncDisposable {
   /** Asks for a key; the answer, if there is one, is a snapshot. Nothing happens while there is no connection. */
   askForKey(iss: string, kid: string): void {
     this.#stream?.send({ message: { case: 'keyQuestion', value: { iss, kid } } });
+  }
+
+  /** This instance's service is not to be sent here any more; the feeds go on. */
+  withdraw(): void {
+    if (this.#isWithdrawn) return;
+    this.#isWithdrawn = true;
+    if (this.#options.registration !== undefined) this.#stream?.send({ message: { case: 'withdrawal', value: {} } });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -181,7 +189,8 @@ export class FeedClient implements AsyncDisposable {
       return { type, revision: BigInt(held?.snapshot.revision ?? 0), digest: held?.digest ?? Buffer.alloc(0) };
     });
     stream.send({ message: { case: 'hello', value: { instance, features: [...features], wants } } });
-    if (registration !== undefined) stream.send({ message: { case: 'registration', value: registration } });
+    if (registration !== undefined && !this.#isWithdrawn)
+      stream.send({ message: { case: 'registration', value: registration } });
   }
 
   #onMessage(stream: FeedStream, { message }: FromPublisher): void {

@@ -15,6 +15,8 @@ export interface FeedPublisher {
   onHeld?(type: FeedType, revision: number): void;
   /** The subscriber says where its service can be reached; undefined when its stream has ended. */
   onRegistration?(subscriber: FeedSubscriber, registration: FeedRegistration | undefined): void;
+  /** The subscriber's service is not to be sent there any more; its stream goes on. */
+  onWithdrawal?(subscriber: FeedSubscriber): void;
   /** A subscriber met a token whose key it does not know. */
   onKeyQuestion?(subscriber: FeedSubscriber, question: { readonly iss: string; readonly kid: string }): void;
 }
@@ -229,6 +231,9 @@ class Session {
           Number(message.value.revision),
           message.value.reason.slice(0, 1024) || 'no reason given',
         );
+      case 'withdrawal':
+        this.registration = undefined;
+        return this.#publisher.onWithdrawal?.(subscriber);
       case 'registration':
         return this.#onRegistration(subscriber, message.value);
       case 'keyQuestion':

@@ -33,7 +33,7 @@ export function startHealthServer({
       case '/metrics':
         return { status: 200, contentType: metrics.contentType, body: await metrics.render() };
       default:
-        return routes?.(path);
+        return routes?.(path, 'GET');
     }
   });
 }

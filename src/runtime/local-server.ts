@@ -8,8 +8,11 @@ interface LocalAnswer {
   readonly body: string;
 }
 
-/** Answers one GET; undefined is a 404. */
-export type LocalRoutes = (path: string) => Promise<LocalAnswer | undefined> | LocalAnswer | undefined;
+/** Answers one request; undefined is a 404. HEAD is a GET to it, and POST comes only to servers that take it. */
+export type LocalRoutes = (
+  path: string,
+  method: 'GET' | 'POST',
+) => Promise<LocalAnswer | undefined> | LocalAnswer | undefined;
 
 export interface LocalServer extends AsyncDisposable {
   /** 0 for a Unix socket. */
@@ -26,10 +29,14 @@ const headBytesMax = 8 * 1024;
  * plainest thing that works.
  * @throws CellmeshError `port_taken`
  */
-export async function startLocalServer(listen: ListenOptions, routes: LocalRoutes): Promise<LocalServer> {
+export async function startLocalServer(
+  listen: ListenOptions,
+  routes: LocalRoutes,
+  methods: readonly string[] = ['GET', 'HEAD'],
+): Promise<LocalServer> {
   const server = createServer(
     { maxHeaderSize: headBytesMax, requestTimeout: requestTimeoutMs },
-    (request, response) => void answer(request, response, routes),
+    (request, response) => void answer(request, response, routes, methods),
   );
   server.maxConnections = connectionsMax;
   await listening(server, listen);
@@ -48,9 +55,17 @@ export function json(status: number, value: unknown): LocalAnswer {
   return { status, contentType: 'application/json', body: `${JSON.stringify(value, undefined, 2)}\n` };
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, routes: LocalRoutes): Promise<void> {
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  routes: LocalRoutes,
+  methods: readonly string[],
+): Promise<void> {
   request.resume();
-  const found = await resultOf(request, routes);
+  const { method = '' } = request;
+  const found = methods.includes(method)
+    ? await resultOf(request, routes)
+    : json(405, { error: `only ${methods.join(', ')}` });
   response.writeHead(found.status, {
     'content-type': found.contentType,
     'content-length': Buffer.byteLength(found.body),
@@ -59,9 +74,11 @@ async function answer(request: IncomingMessage, response: ServerResponse, routes
 }
 
 async function resultOf({ method, url }: IncomingMessage, routes: LocalRoutes): Promise<LocalAnswer> {
-  if (method !== 'GET' && method !== 'HEAD') return json(405, { error: 'only GET and HEAD' });
   try {
-    return (await routes((url ?? '/').split('?', 1)[0]!)) ?? json(404, { error: 'no such path' });
+    return (
+      (await routes((url ?? '/').split('?', 1)[0]!, method === 'POST' ? 'POST' : 'GET')) ??
+      json(404, { error: 'no such path' })
+    );
   } catch {
     return json(500, { error: 'internal' });
   }

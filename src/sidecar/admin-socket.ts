@@ -1,13 +1,15 @@
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CellmeshError } from '#runtime/errors.ts';
-import { json, type LocalServer, startLocalServer } from '#runtime/local-server.ts';
+import { json, type LocalRoutes, type LocalServer, startLocalServer } from '#runtime/local-server.ts';
 
 interface AdminSocketOptions {
   /** In a directory that belongs to the sidecar alone; made 0700 when it is not there. */
   readonly path: string;
   /** A summary for people. It is written out as it is: no tokens, handles or keys belong in it. */
   readonly state: () => unknown;
+  /** Takes no more requests of the mesh; resolves when those in flight have ended. */
+  readonly drain: () => Promise<void>;
   /** The record of a decision by id, from the ring on disk. */
   readonly decision: (id: string) => Promise<unknown>;
 }
@@ -16,23 +18,29 @@ interface AdminSocketOptions {
 const socketPathBytesMax = 103;
 
 /**
- * `GET /state`, `GET /decisions/<id>` on a Unix socket that only the sidecar's own user opens: no port of it exists that a
+ * `GET /state`, `GET /decisions/<id>`, `POST /drain` on a Unix socket that only the sidecar's own user opens: no port of it exists that a
  * request could be tricked into reaching.
  * @throws CellmeshError `config_invalid`, `start_failed`
  */
-export async function startAdminSocket({ path, state, decision }: AdminSocketOptions): Promise<LocalServer> {
+export async function startAdminSocket({ path, state, drain, decision }: AdminSocketOptions): Promise<LocalServer> {
   if (Buffer.byteLength(path) > socketPathBytesMax) {
     throw new CellmeshError('config_invalid', `${path}: a Unix socket's path has at most ${socketPathBytesMax} bytes`);
   }
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   // What a killed predecessor left behind; the state directory's owner is this process.
   await rm(path, { force: true });
-  const server = await startLocalServer({ path }, async (requested) => {
+  const routes: LocalRoutes = async (requested, method) => {
+    if (method === 'POST') {
+      if (requested !== '/drain') return undefined;
+      await drain();
+      return json(200, { drained: true });
+    }
     if (requested === '/state') return json(200, state());
     const id = /^\/decisions\/([\w.-]{1,80})$/.exec(requested)?.[1];
     const record = id === undefined ? undefined : await decision(id);
     return record === undefined ? undefined : json(200, record);
-  });
+  };
+  const server = await startLocalServer({ path }, routes, ['GET', 'HEAD', 'POST']);
   await chmod(path, 0o600);
   return server;
 }

@@ -33,6 +33,13 @@ export class CalleeListeners implements AsyncDisposable {
     this.#options = options;
   }
 
+  /** Open connections of all listeners. */
+  get connections(): number {
+    let connections = 0;
+    for (const listener of this.#open.values()) connections += listener.connections;
+    return connections;
+  }
+
   /** One change after the other; resolves when this one is done. */
   apply(calls: readonly SnapshotCall[]): Promise<void> {
     const wanted = calls.flatMap(({ id, listen, ports }) =>

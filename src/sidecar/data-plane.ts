@@ -179,17 +179,19 @@ export class DataPlane implements AsyncDisposable {
     this.#inboundListener = this.#stack.use(listener);
   }
 
-  /**
-   * Lets what is in flight end. The mesh's side first: the application may still need others to answer what it has
-   * begun (PAINS.md P3).
-   */
-  async drain(graceMs: number): Promise<void> {
-    const { clock } = this.#options;
-    const end = clock.monotonic() + graceMs;
+  /** Connections of the application that are open. */
+  get outboundConnections(): number {
+    return (this.#outboundListener?.connections ?? 0) + this.#listeners.connections;
+  }
+
+  /** Accepts nothing more of the mesh and lets what is in flight end. The application may need others for that: its calls go on. */
+  async drainInbound(graceMs: number): Promise<void> {
     await this.#inboundListener?.close(graceMs);
-    const rest = Math.max(0, end - clock.monotonic());
+  }
+
+  async drainOutbound(graceMs: number): Promise<void> {
     for (const tunnel of this.#tunnels) tunnel.drain();
-    await Promise.all([this.#listeners.close(rest), this.#outboundListener?.close(rest)]);
+    await Promise.all([this.#listeners.close(graceMs), this.#outboundListener?.close(graceMs)]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -83,9 +83,9 @@ export class Membership implements AsyncDisposable {
     unsubscribe();
   }
 
-  /** Takes this instance out of what others choose from, and hears no more news. */
-  async leave(): Promise<void> {
-    await this.#feed?.[Symbol.asyncDispose]();
+  /** Takes this instance out of what others choose from. News still comes: the application may go on calling. */
+  leave(): void {
+    this.#feed?.withdraw();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

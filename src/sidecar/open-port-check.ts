@@ -1,14 +1,12 @@
-import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logger.ts';
+import { isListening } from './is-listening.ts';
 
 /** Often enough to notice an application that was restarted with another listener, rare enough to cost nothing. */
 export const openPortCheckEveryMs = 30_000;
 /** While one is open this pod gets no traffic: it should come back soon after it was closed. */
 const openPortRetryMs = 2_000;
-/** A dial to one's own address is answered in microseconds; only a packet filter that drops makes it wait. */
-const dialTimeoutMs = 1_000;
 
 interface OpenPortCheckOptions {
   /** The addresses at which others reach this pod. */
@@ -50,29 +48,14 @@ export class OpenPortCheck implements Disposable {
     const targets = addresses
       .filter((address) => address !== applicationHost)
       .flatMap((address) => ports.map((port) => ({ address, port })));
-    const answers = await Promise.all(targets.map((target) => this.#answers(target)));
+    const answers = await Promise.all(
+      targets.map(({ address, port }) => isListening(address, port, clock, this.#abort.signal)),
+    );
     if (this.#abort.signal.aborted) return;
     const open = targets.filter((_, index) => answers[index]).map(format);
     onResult(open);
     const pauseMs = open.length > 0 ? openPortRetryMs : openPortCheckEveryMs;
     this.#timer = clock.schedule(pauseMs, () => void this.#round());
-  }
-
-  #answers({ address, port }: { address: string; port: number }): Promise<boolean> {
-    return new Promise((resolve) => {
-      const socket = connect({ host: address, port });
-      const timer = this.#options.clock.schedule(dialTimeoutMs, () => finish(false));
-      const onAbort = () => finish(false);
-      const finish = (isOpen: boolean) => {
-        timer.cancel();
-        this.#abort.signal.removeEventListener('abort', onAbort);
-        socket.destroy();
-        resolve(isOpen);
-      };
-      this.#abort.signal.addEventListener('abort', onAbort, { once: true });
-      socket.once('connect', () => finish(true));
-      socket.once('error', () => finish(false));
-    });
   }
 }
 

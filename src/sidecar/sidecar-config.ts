@@ -62,6 +62,7 @@ export const sidecarSettings = {
   tracingRatio: fraction('Share of new traces that are sampled.', 0),
   accessLog: choice('Write each decision as a JSON line to standard output.', ['stdout', 'off'], 'off'),
   svidRenewal: duration('Time between renewals of the SVID.', 2 * 3600_000),
+  settle: duration('How long it goes on as before after it has said that it goes, until all have heard of it.', 1_000),
   drain: duration('How long requests in flight may take to end when the sidecar stops.', 10_000),
   ...limitSettings,
   logLevel: choice('What is logged.', ['debug', 'info', 'warn', 'error'], 'info'),

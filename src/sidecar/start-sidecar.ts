@@ -3,7 +3,7 @@ import type { Writable } from 'node:stream';
 import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import { AccessLog } from '#feeds/access-log.ts';
 import { DecisionRing, readDecisionRing } from '#feeds/decision-ring.ts';
-import { type Clock, sleep } from '#runtime/clock.ts';
+import type { Clock } from '#runtime/clock.ts';
 import { startHealthServer } from '#runtime/health-server.ts';
 import { Lifecycle } from '#runtime/lifecycle.ts';
 import type { LocalServer } from '#runtime/local-server.ts';
@@ -13,6 +13,7 @@ import type { Random } from '#runtime/random.ts';
 import { wireLimitsOf } from '#wire/limit-settings.ts';
 import { startAdminSocket } from './admin-socket.ts';
 import { DataPlane } from './data-plane.ts';
+import { Drain } from './drain.ts';
 import { Membership } from './membership.ts';
 import { Readiness } from './readiness.ts';
 import type { SidecarConfig } from './sidecar-config.ts';
@@ -47,8 +48,6 @@ export interface Sidecar extends AsyncDisposable {
   knownInstances(): number;
 }
 
-/** The word that this instance goes away needs a moment to reach those who would still choose it. */
-const settleShareOfDrain = 0.1;
 const instanceDigits = 6;
 
 /**
@@ -77,10 +76,13 @@ class RunningSidecar implements Sidecar {
   readonly #state: SidecarState;
   readonly #readiness: Readiness;
   readonly #membership: Membership;
+  readonly #drain: Drain;
   #ring: DecisionRing | undefined;
   #health: LocalServer | undefined;
   #admin: LocalServer | undefined;
   #dataPlane: DataPlane | undefined;
+  /** Clock.monotonic() at which draining is over. */
+  #drainEnd = 0;
 
   constructor(config: SidecarConfig, given: SidecarSurroundings) {
     const { trustDomain, namespace, serviceAccount } = config;
@@ -105,6 +107,14 @@ class RunningSidecar implements Sidecar {
       },
       onIdentity: (missing) => this.#readiness.setProblems('svid', missing === undefined ? [] : [missing]),
       onEntered: (feed) => this.#readiness.watch(feed, this.#membership.identity!),
+    });
+    this.#drain = new Drain({
+      ...surroundings,
+      config,
+      state,
+      lifecycle: this.lifecycle,
+      membership: this.#membership,
+      dataPlane: () => this.#dataPlane,
     });
   }
 
@@ -141,13 +151,13 @@ class RunningSidecar implements Sidecar {
     lifecycle.add({
       name: 'requests',
       start: () => this.#openDataPlane(),
-      drain: () => this.#dataPlane?.drain(this.#config.drain),
+      drain: () => this.#drain.outbound(Math.max(0, this.#drainEnd - this.#surroundings.clock.monotonic())),
       stop: () => end(this.#dataPlane),
     });
     lifecycle.add({
       name: 'membership',
       start: () => this.#membership.start(),
-      drain: () => this.#leave(),
+      drain: () => this.#drainInbound(),
       stop: () => end(this.#membership),
     });
     await lifecycle.start();
@@ -177,6 +187,7 @@ class RunningSidecar implements Sidecar {
     this.#admin = await startAdminSocket({
       path: adminSocket ?? join(stateDir, 'admin', 'sidecar.sock'),
       state: () => summaryOf(this, this.#state, this.#membership, this.#dataPlane),
+      drain: () => this.#drain.inbound(),
       decision: async (id) => {
         await this.#ring?.flush();
         const records = await readDecisionRing(this.#ringDirectory);
@@ -208,10 +219,11 @@ class RunningSidecar implements Sidecar {
     await this.#dataPlane.openOutbound();
   }
 
-  /** Others stop choosing this instance before it stops answering (PAINS.md P3). */
-  async #leave(): Promise<void> {
-    await this.#membership.leave();
-    await sleep(this.#surroundings.clock, this.#config.drain * settleShareOfDrain);
+  /** Both sides together have the time of `drain`. */
+  async #drainInbound(): Promise<void> {
+    const { settle, drain } = this.#config;
+    this.#drainEnd = this.#surroundings.clock.monotonic() + settle + drain;
+    await this.#drain.inbound();
   }
 
   get #ringDirectory(): string {

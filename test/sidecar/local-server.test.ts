@@ -52,6 +52,7 @@ describe('the admin socket', () => {
     const options = {
       path,
       state: () => ({ service: 'messaging/api' }),
+      drain: async () => {},
       decision: async (id: string) => (id === 'api-1.2' ? { id } : undefined),
     };
     {
@@ -68,7 +69,12 @@ describe('the admin socket', () => {
   });
 
   test('a path that systems would cut is refused', async () => {
-    const options = { path: `/tmp/${'x'.repeat(100)}`, state: () => ({}), decision: async () => undefined };
+    const options = {
+      path: `/tmp/${'x'.repeat(100)}`,
+      state: () => ({}),
+      drain: async () => {},
+      decision: async () => undefined,
+    };
     await assert.rejects(startAdminSocket(options), (error) => isCellmeshError(error, 'config_invalid'));
   });
 });

@@ -82,6 +82,8 @@ export interface Cell extends AsyncDisposable {
   svidOf(service: ServiceName): Promise<Svid>;
   /** What the control plane was told; waits for it. */
   findDecision(id: string): Promise<DecisionRecord>;
+  /** One more sidecar of a service, before the same application; disposing it stops it. */
+  addInstance(service: ServiceName): Promise<Sidecar>;
   stopControlPlane(): Promise<void>;
   startControlPlane(): Promise<void>;
   whenReady(): Promise<void>;
@@ -121,6 +123,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
 
   let controlPlane: RunningControlPlane | undefined;
   let controlPlanePort = 0;
+  let instances = 2;
   const stateDir = join(root, 'control-plane');
   const startTheControlPlane = async () => {
     const flags = {
@@ -159,12 +162,30 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
     if (waiting.length > 0) throw new Error(waiting.join());
   });
 
+  const starters = {} as Record<ServiceName, (flags: Record<string, string>) => Promise<Sidecar>>;
   for (const name of serviceNames) {
     const id = workloadId(trustDomain, 'messaging', name);
     const serviceDir = join(root, name);
     await mkdir(serviceDir, { mode: 0o700 });
     const { token } = controlPlane!.joinTokens.create({ id });
     await writeFile(join(root, `${name}.join-token`), `${token.reveal()}\n`, { mode: 0o600 });
+    const start = (flags: Record<string, string>) => {
+      const all = {
+        namespace: 'messaging',
+        serviceAccount: name,
+        cellId: 'cell-1',
+        trustDomain,
+        globalTrustDomain,
+        controlPlane: `127.0.0.1:${controlPlanePort}`,
+        trustBundle: join(stateDir, 'trust-bundle.json'),
+        podAddresses: '127.0.0.2',
+        settle: '50ms',
+        drain: '500ms',
+        ...flags,
+      };
+      return startSidecar(loadConfig(sidecarSettings, { environment: {}, flags: all }), surroundings);
+    };
+    starters[name] = start;
     const fixed: Record<string, string> = { inbound: '127.0.0.1:0', outbound: '127.0.0.1:0', health: '127.0.0.1:0' };
     let sidecar: Sidecar | undefined;
     const service: CellService = {
@@ -185,23 +206,13 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
         sidecar = undefined;
       },
       async startSidecar(more = {}) {
-        const flags = {
-          namespace: 'messaging',
-          serviceAccount: name,
-          cellId: 'cell-1',
-          trustDomain,
-          globalTrustDomain,
-          controlPlane: `127.0.0.1:${controlPlanePort}`,
-          trustBundle: join(stateDir, 'trust-bundle.json'),
+        sidecar = await start({
           joinToken: join(root, `${name}.join-token`),
           stateDir: serviceDir,
-          podAddresses: '127.0.0.2',
-          drain: '500ms',
           ...fixed,
           ...options.sidecarFlags,
           ...more,
-        };
-        sidecar = await startSidecar(loadConfig(sidecarSettings, { environment: {}, flags }), surroundings);
+        });
       },
     };
     services[name] = service;
@@ -258,6 +269,17 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
         return parseDecisionRecord(record);
       });
     },
+    addInstance: async (name) => {
+      const directory = join(root, `${name}-${instances++}`);
+      await mkdir(directory, { mode: 0o700 });
+      const joinToken = `${directory}.join-token`;
+      const { token } = controlPlane!.joinTokens.create({ id: services[name].id });
+      await writeFile(joinToken, `${token.reveal()}\n`, { mode: 0o600 });
+      const free = { inbound: '127.0.0.1:0', outbound: '127.0.0.1:0', health: '127.0.0.1:0' };
+      const sidecar = await starters[name]({ joinToken, stateDir: directory, ...free, ...options.sidecarFlags });
+      await eventually(() => assertReady(sidecar));
+      return sidecar;
+    },
     stopControlPlane: stopTheControlPlane,
     startControlPlane: startTheControlPlane,
     whenReady: () =>
@@ -267,7 +289,11 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
           .flatMap((name) => services[name].sidecar.notReady().map((reason) => `${name}: ${reason}`));
         if (reasons.length > 0) throw new Error(reasons.join('; '));
       }, 20_000),
-    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+    async [Symbol.asyncDispose]() {
+      // A sidecar waits for its application to end.
+      await Promise.all(serviceNames.map((name) => applications[name][Symbol.asyncDispose]()));
+      await stack.disposeAsync();
+    },
   };
   if (options.withoutSidecars === undefined) {
     await cell.whenReady();
@@ -281,6 +307,11 @@ async function registerKey(client: ApiClient, owner: SpiffeId): Promise<SigningK
   const jwk = JSON.stringify({ ...key.published.jwk, kid: key.published.kid });
   await client.call(IdentityEdge.method.registerSigningKey, { jwk });
   return key;
+}
+
+function assertReady(sidecar: Sidecar): void {
+  const reasons = sidecar.notReady();
+  if (reasons.length > 0) throw new Error(reasons.join('; '));
 }
 
 function assertKnowEachOther({ api, messaging }: Readonly<Record<ServiceName, CellService>>): void {

@@ -44,7 +44,8 @@ const svidRemainderMsMin = 10 * 60_000;
 
 /**
  * Starts the processes in the order in which they need each other, those who are called before those who call, and gives each what it needs
- * for its first trust. They end in the opposite order, with `stack`: the edge first, so that nothing in flight is cut off.
+ * for its first trust. They end in the opposite order, with `stack`: the edge first, so that nothing in flight is cut off,
+ * and an application before its sidecar, which keeps the way out open as long as there is one.
  */
 export async function startCell(
   installation: Installation,
@@ -85,9 +86,9 @@ export async function startCell(
   });
   for (const service of services.toReversed()) {
     await progress.step(`${service.name}, and its sidecar`, async () => {
-      const application = start(applicationSpec(service, installation));
       await ensureJoinToken(service.stateDir, () => createJoinToken(service.id, options));
       const sidecar = start(await roleSpec('sidecar', installation, service));
+      const application = start(applicationSpec(service, installation));
       await application.whenReady(() => openness(service), readyMsMax);
       await sidecar.whenReady(() => readiness(service.health), readyMsMax);
     });

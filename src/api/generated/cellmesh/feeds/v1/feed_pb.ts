@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cellmesh/feeds/v1/feed.proto.
  */
 export const file_cellmesh_feeds_v1_feed: GenFile = /*@__PURE__*/
-  fileDesc("ChxjZWxsbWVzaC9mZWVkcy92MS9mZWVkLnByb3RvEhFjZWxsbWVzaC5mZWVkcy52MSKHAgoORnJvbVN1YnNjcmliZXISKQoFaGVsbG8YASABKAsyGC5jZWxsbWVzaC5mZWVkcy52MS5IZWxsb0gAEiUKA2FjaxgCIAEoCzIWLmNlbGxtZXNoLmZlZWRzLnYxLkFja0gAEicKBG5hY2sYAyABKAsyFy5jZWxsbWVzaC5mZWVkcy52MS5OYWNrSAASNwoMcmVnaXN0cmF0aW9uGAQgASgLMh8uY2VsbG1lc2guZmVlZHMudjEuUmVnaXN0cmF0aW9uSAASNgoMa2V5X3F1ZXN0aW9uGAUgASgLMh4uY2VsbG1lc2guZmVlZHMudjEuS2V5UXVlc3Rpb25IAEIJCgdtZXNzYWdlIlMKBUhlbGxvEhAKCGluc3RhbmNlGAEgASgJEhAKCGZlYXR1cmVzGAIgAygJEiYKBXdhbnRzGAMgAygLMhcuY2VsbG1lc2guZmVlZHMudjEuSGVsZCI2CgRIZWxkEgwKBHR5cGUYASABKAkSEAoIcmV2aXNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMIiUKA0FjaxIMCgR0eXBlGAEgASgJEhAKCHJldmlzaW9uGAIgASgEIjYKBE5hY2sSDAoEdHlwZRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIOCgZyZWFzb24YAyABKAkiTwoMUmVnaXN0cmF0aW9uEg8KB2FkZHJlc3MYASABKAkSDAoEcG9ydBgCIAEoDRIQCghsb2NhbGl0eRgDIAEoCRIOCgZ3ZWlnaHQYBCABKA0iJwoLS2V5UXVlc3Rpb24SCwoDaXNzGAEgASgJEgsKA2tpZBgCIAEoCSJ+Cg1Gcm9tUHVibGlzaGVyEi8KCHNuYXBzaG90GAEgASgLMhsuY2VsbG1lc2guZmVlZHMudjEuU25hcHNob3RIABIxCgloZWFydGJlYXQYAiABKAsyHC5jZWxsbWVzaC5mZWVkcy52MS5IZWFydGJlYXRIAEIJCgdtZXNzYWdlIm8KCFNuYXBzaG90EgwKBHR5cGUYASABKAkSEAoIcmV2aXNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgMEhAKCHJlcXVpcmVzGAQgAygJEhAKCGRvY3VtZW50GAUgASgMEg8KB21hZGVfYXQYBiABKAQiGQoJSGVhcnRiZWF0EgwKBHRpbWUYASABKAQyXAoERmVlZBJUCglTdWJzY3JpYmUSIS5jZWxsbWVzaC5mZWVkcy52MS5Gcm9tU3Vic2NyaWJlchogLmNlbGxtZXNoLmZlZWRzLnYxLkZyb21QdWJsaXNoZXIoATABYgZwcm90bzM");
+  fileDesc("ChxjZWxsbWVzaC9mZWVkcy92MS9mZWVkLnByb3RvEhFjZWxsbWVzaC5mZWVkcy52MSK8AgoORnJvbVN1YnNjcmliZXISKQoFaGVsbG8YASABKAsyGC5jZWxsbWVzaC5mZWVkcy52MS5IZWxsb0gAEiUKA2FjaxgCIAEoCzIWLmNlbGxtZXNoLmZlZWRzLnYxLkFja0gAEicKBG5hY2sYAyABKAsyFy5jZWxsbWVzaC5mZWVkcy52MS5OYWNrSAASNwoMcmVnaXN0cmF0aW9uGAQgASgLMh8uY2VsbG1lc2guZmVlZHMudjEuUmVnaXN0cmF0aW9uSAASNgoMa2V5X3F1ZXN0aW9uGAUgASgLMh4uY2VsbG1lc2guZmVlZHMudjEuS2V5UXVlc3Rpb25IABIzCgp3aXRoZHJhd2FsGAYgASgLMh0uY2VsbG1lc2guZmVlZHMudjEuV2l0aGRyYXdhbEgAQgkKB21lc3NhZ2UiUwoFSGVsbG8SEAoIaW5zdGFuY2UYASABKAkSEAoIZmVhdHVyZXMYAiADKAkSJgoFd2FudHMYAyADKAsyFy5jZWxsbWVzaC5mZWVkcy52MS5IZWxkIjYKBEhlbGQSDAoEdHlwZRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAwiJQoDQWNrEgwKBHR5cGUYASABKAkSEAoIcmV2aXNpb24YAiABKAQiNgoETmFjaxIMCgR0eXBlGAEgASgJEhAKCHJldmlzaW9uGAIgASgEEg4KBnJlYXNvbhgDIAEoCSJPCgxSZWdpc3RyYXRpb24SDwoHYWRkcmVzcxgBIAEoCRIMCgRwb3J0GAIgASgNEhAKCGxvY2FsaXR5GAMgASgJEg4KBndlaWdodBgEIAEoDSIMCgpXaXRoZHJhd2FsIicKC0tleVF1ZXN0aW9uEgsKA2lzcxgBIAEoCRILCgNraWQYAiABKAkifgoNRnJvbVB1Ymxpc2hlchIvCghzbmFwc2hvdBgBIAEoCzIbLmNlbGxtZXNoLmZlZWRzLnYxLlNuYXBzaG90SAASMQoJaGVhcnRiZWF0GAIgASgLMhwuY2VsbG1lc2guZmVlZHMudjEuSGVhcnRiZWF0SABCCQoHbWVzc2FnZSJvCghTbmFwc2hvdBIMCgR0eXBlGAEgASgJEhAKCHJldmlzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoDBIQCghyZXF1aXJlcxgEIAMoCRIQCghkb2N1bWVudBgFIAEoDBIPCgdtYWRlX2F0GAYgASgEIhkKCUhlYXJ0YmVhdBIMCgR0aW1lGAEgASgEMlwKBEZlZWQSVAoJU3Vic2NyaWJlEiEuY2VsbG1lc2guZmVlZHMudjEuRnJvbVN1YnNjcmliZXIaIC5jZWxsbWVzaC5mZWVkcy52MS5Gcm9tUHVibGlzaGVyKAEwAWIGcHJvdG8z");
 
 /**
  * @generated from message cellmesh.feeds.v1.FromSubscriber
@@ -49,6 +49,12 @@ export type FromSubscriber = Message<"cellmesh.feeds.v1.FromSubscriber"> & {
      */
     value: KeyQuestion;
     case: "keyQuestion";
+  } | {
+    /**
+     * @generated from field: cellmesh.feeds.v1.Withdrawal withdrawal = 6;
+     */
+    value: Withdrawal;
+    case: "withdrawal";
   } | { case: undefined; value?: undefined };
 };
 
@@ -209,6 +215,21 @@ export const RegistrationSchema: GenMessage<Registration> = /*@__PURE__*/
   messageDesc(file_cellmesh_feeds_v1_feed, 5);
 
 /**
+ * The subscriber's own service is not to be sent here any more; the feeds go on.
+ *
+ * @generated from message cellmesh.feeds.v1.Withdrawal
+ */
+export type Withdrawal = Message<"cellmesh.feeds.v1.Withdrawal"> & {
+};
+
+/**
+ * Describes the message cellmesh.feeds.v1.Withdrawal.
+ * Use `create(WithdrawalSchema)` to create a new message.
+ */
+export const WithdrawalSchema: GenMessage<Withdrawal> = /*@__PURE__*/
+  messageDesc(file_cellmesh_feeds_v1_feed, 6);
+
+/**
  * A token names a key that the `keys` snapshot lacks: is there a newer one? The answer is a snapshot, or none.
  *
  * @generated from message cellmesh.feeds.v1.KeyQuestion
@@ -230,7 +251,7 @@ export type KeyQuestion = Message<"cellmesh.feeds.v1.KeyQuestion"> & {
  * Use `create(KeyQuestionSchema)` to create a new message.
  */
 export const KeyQuestionSchema: GenMessage<KeyQuestion> = /*@__PURE__*/
-  messageDesc(file_cellmesh_feeds_v1_feed, 6);
+  messageDesc(file_cellmesh_feeds_v1_feed, 7);
 
 /**
  * @generated from message cellmesh.feeds.v1.FromPublisher
@@ -261,7 +282,7 @@ export type FromPublisher = Message<"cellmesh.feeds.v1.FromPublisher"> & {
  * Use `create(FromPublisherSchema)` to create a new message.
  */
 export const FromPublisherSchema: GenMessage<FromPublisher> = /*@__PURE__*/
-  messageDesc(file_cellmesh_feeds_v1_feed, 7);
+  messageDesc(file_cellmesh_feeds_v1_feed, 8);
 
 /**
  * @generated from message cellmesh.feeds.v1.Snapshot
@@ -311,7 +332,7 @@ export type Snapshot = Message<"cellmesh.feeds.v1.Snapshot"> & {
  * Use `create(SnapshotSchema)` to create a new message.
  */
 export const SnapshotSchema: GenMessage<Snapshot> = /*@__PURE__*/
-  messageDesc(file_cellmesh_feeds_v1_feed, 8);
+  messageDesc(file_cellmesh_feeds_v1_feed, 9);
 
 /**
  * @generated from message cellmesh.feeds.v1.Heartbeat
@@ -328,7 +349,7 @@ export type Heartbeat = Message<"cellmesh.feeds.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_cellmesh_feeds_v1_feed, 9);
+  messageDesc(file_cellmesh_feeds_v1_feed, 10);
 
 /**
  * State that its owner pushes to those who need it, as whole snapshots by type.

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { askAdminSocket, sidecarState } from '../support/admin-socket.ts';
+import { callHttp, type Handler } from '../support/application.ts';
+import { eventually } from '../support/eventually.ts';
+import { startLoad } from '../support/load.ts';
+import { type Cell, startCell } from '../support/start-cell.ts';
+
+/** An application that answers when the test says so. */
+function held(): { handler: Handler; begun: Promise<void>; answer: () => void } {
+  const begun = Promise.withResolvers<void>();
+  const wanted = Promise.withResolvers<void>();
+  const handler: Handler = async () => {
+    begun.resolve();
+    await wanted.promise;
+    return { status: 200, body: 'late' };
+  };
+  return { handler, begun: begun.promise, answer: wanted.resolve };
+}
+
+/** `messaging` calls `delivery` for itself. */
+const calls = (text: string) =>
+  text.replace('{ to: messaging/delivery, carry: [messages:write] }', '{ to: messaging/delivery, carry: [] }');
+const allowed = (text: string) =>
+  calls(text).replace(
+    '- { name: peek, from: [messaging/messaging]',
+    '- { name: self, from: [messaging/messaging], http: { paths: [/self] }, account: none }\n    - { name: peek, from: [messaging/messaging]',
+  );
+const out = { authority: 'delivery', path: '/self' };
+
+async function callMessaging(cell: Cell) {
+  const token = await cell.mint();
+  return cell.callAsRouter({ token, path: '/v1/messages' });
+}
+
+async function instancesThatApiKnows(cell: Cell): Promise<string> {
+  return JSON.stringify((await sidecarState(cell.services.api.stateDir))['endpoints']);
+}
+
+describe('a native sidecar, told by its preStop hook', () => {
+  test('finishes what it serves, is chosen no more, and goes on calling for its application until SIGTERM', async () => {
+    const application = held();
+    await using cell = await startCell({
+      handlers: { messaging: application.handler },
+      editManifests: allowed,
+      sidecarFlags: { drain: '3s' },
+    });
+    const { messaging } = cell.services;
+    const inFlight = callMessaging(cell);
+    await application.begun;
+    const port = messaging.sidecar.ports.inbound!;
+    const hook = askAdminSocket(messaging.stateDir, '/drain', 'POST');
+    let isDrained = false;
+    void hook.then(() => {
+      isDrained = true;
+    });
+    await eventually(async () =>
+      assert.doesNotMatch(await instancesThatApiKnows(cell), new RegExp(`"port":${port}\\b`)),
+    );
+    assert.match(messaging.sidecar.notReady().join(), /draining: this instance goes away/);
+    assert.equal((await callHttp({ port: messaging.sidecar.ports.health!, path: '/readyz' })).status, 503);
+    assert.equal((await messaging.call(out)).status, 200, 'its application still calls');
+    assert.equal(isDrained, false, 'a request is in flight');
+    application.answer();
+    assert.equal((await inFlight).status, 200);
+    assert.equal((await hook).status, 200);
+    assert.equal((await messaging.call(out)).status, 200, 'and goes on doing so');
+    // SIGTERM, when the application has ended.
+    await messaging.application[Symbol.asyncDispose]();
+    const startedAt = performance.now();
+    await messaging.stopSidecar();
+    assert.ok(performance.now() - startedAt < 5_000, 'nobody is left to wait for');
+  });
+});
+
+describe('a sidecar that only gets SIGTERM', () => {
+  test('finishes what it serves, and calls for its application until that has ended too', async () => {
+    const application = held();
+    await using cell = await startCell({
+      handlers: { messaging: application.handler },
+      editManifests: allowed,
+      sidecarFlags: { drain: '3s' },
+    });
+    const { messaging } = cell.services;
+    const inFlight = callMessaging(cell);
+    await application.begun;
+    const outbound = messaging.sidecar.ports.outbound!;
+    const stopped = messaging.stopSidecar();
+    await eventually(() => assert.match(messaging.sidecar.notReady().join(), /draining/));
+    application.answer();
+    assert.equal((await inFlight).status, 200);
+    for (let i = 0; i < 5; i++) assert.equal((await callHttp({ port: outbound, ...out })).status, 200, `call ${i}`);
+    await messaging.application[Symbol.asyncDispose]();
+    await stopped;
+    await assert.rejects(callHttp({ port: outbound, ...out }), /ECONNREFUSED/);
+  });
+
+  test('waits for its application no longer than it may', async () => {
+    await using cell = await startCell({ sidecarFlags: { drain: '400ms' } });
+    const startedAt = performance.now();
+    await cell.services.messaging.stopSidecar();
+    const tookMs = performance.now() - startedAt;
+    assert.ok(tookMs >= 400 && tookMs < 3_000, `${tookMs} ms`);
+  });
+});
+
+test('instances come and go under load, and no request fails', async () => {
+  await using cell = await startCell({ sidecarFlags: { settle: '300ms' } });
+  const client = await cell.routerClient('api');
+  const headers = { host: `api:${cell.services.api.application.port}`, 'cellmesh-token': await cell.mint() };
+  await using load = await startLoad({
+    perSecond: 100,
+    send: () => client.call({ method: 'POST', path: '/v1/messages', headers, body: 'hello' }),
+  });
+  await load.next(50);
+  for (let round = 0; round < 3; round++) {
+    await using second = await cell.addInstance('messaging');
+    await eventually(async () =>
+      assert.match(await instancesThatApiKnows(cell), new RegExp(`"port":${second.ports.inbound}\\b`)),
+    );
+    await load.next(50);
+  }
+  await load.next(50);
+  const { failures, sent, succeeded } = await load.stop();
+  assert.deepEqual(failures.slice(0, 3), []);
+  assert.equal(succeeded, sent);
+});
