@@ -44,6 +44,8 @@ export class Membership implements AsyncDisposable {
   #identity: OwnIdentity | undefined;
   #feed: FeedClient | undefined;
   #reporter: DecisionReporter | undefined;
+  /** It may be told to go before it has come. */
+  #isLeaving = false;
   #joining: Promise<void> = Promise.resolve();
 
   constructor(options: MembershipOptions) {
@@ -85,6 +87,7 @@ export class Membership implements AsyncDisposable {
 
   /** Takes this instance out of what others choose from. News still comes: the application may go on calling. */
   leave(): void {
+    this.#isLeaving = true;
     this.#feed?.withdraw();
   }
 
@@ -124,6 +127,7 @@ export class Membership implements AsyncDisposable {
       registration: { address: advertise ?? inbound.host, port, locality, weight },
     });
     this.#feed = this.#stack.use(feed);
+    if (this.#isLeaving) feed.withdraw();
     await feed.start();
     if (inbound.port !== 0) await openInbound(identity);
     this.#reporter = this.#stack.use(session.decisionReporter());

@@ -75,6 +75,11 @@ export class Attempts<I extends Instance, U> {
     return { upstream, retries, afterMs: isUnseen ? 0 : random.fraction() * pauseMs * 2 ** (retries - 1) };
   }
 
+  /** The whole request has been sent. */
+  sent(): void {
+    this.#placement?.sent();
+  }
+
   /** The response that goes to the client has begun. */
   answered(status: number): void {
     this.#placement?.answered(illStatuses.has(status));

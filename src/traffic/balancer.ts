@@ -20,6 +20,8 @@ interface BalancerOptions {
 /** One request's place at one instance. Says how it went, and is released once, whatever came. */
 export interface Placement<I extends Instance> {
   readonly instance: I;
+  /** The instance has all it needs to answer: its time begins. Without it, it began with the placement. */
+  sent(): void;
   /** The instance answered; `isFailure` when that answer says it is not well. */
   answered(isFailure: boolean): void;
   /** It did not answer to the end, or not in time. */
@@ -148,6 +150,7 @@ export class Balancer<I extends Instance> {
 class HeldPlacement<I extends Instance> implements Placement<I> {
   readonly #member: Member<I>;
   readonly #startedAt: number;
+  #sentAt: number;
   readonly #clock: Clock;
   readonly #usual: PeakEwma;
   readonly #balancer: Balancer<I>;
@@ -157,6 +160,7 @@ class HeldPlacement<I extends Instance> implements Placement<I> {
   constructor(member: Member<I>, now: number, clock: Clock, usual: PeakEwma, balancer: Balancer<I>) {
     this.#member = member;
     this.#startedAt = now;
+    this.#sentAt = now;
     this.#clock = clock;
     this.#usual = usual;
     this.#balancer = balancer;
@@ -168,14 +172,18 @@ class HeldPlacement<I extends Instance> implements Placement<I> {
     return this.#member.instance;
   }
 
+  sent(): void {
+    this.#sentAt = this.#clock.monotonic();
+  }
+
   answered(isFailure: boolean): void {
     const now = this.#clock.monotonic();
     if (isFailure) {
       this.failed();
       return;
     }
-    this.#member.observe(now - this.#startedAt, now);
-    this.#usual.observe(now - this.#startedAt, now);
+    this.#member.observe(now - this.#sentAt, now);
+    this.#usual.observe(now - this.#sentAt, now);
     const wasEjected = this.#member.isEjected;
     this.#member.succeeded(this.#startedAt, now);
     if (wasEjected) this.#balancer.readmitted();
@@ -184,7 +192,7 @@ class HeldPlacement<I extends Instance> implements Placement<I> {
   /** Failing fast must not look like being fast: its time counts only where it is long. */
   failed(): void {
     const now = this.#clock.monotonic();
-    this.#member.observe(Math.max(now - this.#startedAt, this.#usual.at(now)), now);
+    this.#member.observe(Math.max(now - this.#sentAt, this.#usual.at(now)), now);
     if (this.#member.failed()) this.#balancer.eject(this.#member, false);
   }
 

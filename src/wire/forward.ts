@@ -45,14 +45,15 @@ interface Retry {
   mayRetry(status: number): boolean;
   /** Nothing has reached the client, and the request can be sent again. Either `error` or `status` is there. */
   next(failed: { readonly error?: WireError; readonly status?: number }): NextAttempt | undefined;
+  /** The whole request has been sent: what passes from now on is the upstream's time. */
+  sent(): void;
   /** The response has begun that goes to the client. */
   answered(status: number): void;
-  /** Called once, last: the exchange is over, with this error of the upstream if it was one. */
+  /** Called once, last: the exchange is over, with this error if it was the upstream's. */
   over(error: WireError | undefined): void;
 }
 
-/**
- * Where a request goes and how its heads change. Hop-by-hop and framing fields, and what `Connection` nominates, never pass. */
+/** Where a request goes and how its heads change. Hop-by-hop and framing fields, and what `Connection` nominates, never pass. */
 export interface ForwardPlan {
   readonly client: Client;
   readonly upstream: Upstream;
@@ -94,6 +95,8 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   readonly #sent: SentBody | undefined;
   #upstream: ClientExchange | undefined;
   #deadline: Scheduled | undefined;
+  /** The time was the client's to choose: that it has passed says nothing against the upstream. */
+  #isDeadlineOfClient = false;
   #pause: Scheduled | undefined;
   /** The attempt under way takes bytes of the body. */
   #isReady = false;
@@ -109,7 +112,10 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   start(): void {
     const { timeouts, clock, upstream } = this.#plan;
     this.#downstream.listen(this);
-    const totalMs = Math.min(grpcTimeoutMs(this.#downstream.request) ?? unlimited, timeouts?.totalMs ?? unlimited);
+    const askedMs = grpcTimeoutMs(this.#downstream.request) ?? unlimited;
+    const allowedMs = timeouts?.totalMs ?? unlimited;
+    const totalMs = Math.min(askedMs, allowedMs);
+    this.#isDeadlineOfClient = askedMs < allowedMs;
     if (totalMs !== unlimited) this.#deadline = clock?.schedule(totalMs, () => this.#expired());
     this.#attempt(upstream, 0);
   }
@@ -122,10 +128,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     // What a client says before its upgrade is accepted waits.
     if (this.#upgrade !== undefined) return;
     if (isFirst) this.#downstream.readBody({ relayContinue: true });
-    else {
-      this.#sent?.sendTo(exchange);
-      this.#downstream.resumeBody();
-    }
+    else if (this.#sent?.sendTo(exchange) !== false) this.#downstream.resumeBody();
   }
 
   onRequestData(bytes: Buffer): boolean {
@@ -135,6 +138,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
 
   onRequestEnd(trailers: string): void {
     this.#sent?.end(trailers);
+    this.#plan.retry?.sent();
     if (this.#isReady) this.#upstream?.end(trailers);
   }
 
@@ -157,6 +161,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     const { status, reason, framing, contentLength } = head;
     if (this.#isRetried(status)) return;
     this.#plan.retry?.answered(status);
+    this.#sent?.giveUp();
     const edit = this.#plan.editResponse?.(head) ?? noEdit;
     const fields = head.linesExcept(edit.drop) + edit.append;
     if (framing === 'none') {
@@ -203,9 +208,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     }
     this.#end(error);
     if (this.#downstream.responded) this.#downstream.abort(error);
-    else if (this.#plan.onFailed === undefined) {
-      respond(this.#downstream, { status: error.status, body: `${error.message}\n` });
-    } else this.#tellConsumer(error);
+    else this.#tellConsumer(error);
   }
 
   get #upgrade(): Upgrade | undefined {
@@ -277,7 +280,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     if (this.#isOver) return;
     const error = new WireError('upstream_timeout', 'the time that the request allows has passed');
     this.#upstream?.abort();
-    this.#end(error);
+    this.#end(this.#isDeadlineOfClient ? undefined : error);
     if (!this.#downstream.responded) this.#tellConsumer(error);
     else if (isGrpc(this.#downstream.request)) this.#downstream.end(grpcTrailers(error.status, error.message));
     else this.#downstream.abort(error);

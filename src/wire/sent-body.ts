@@ -27,15 +27,22 @@ export class SentBody {
     this.#trailers = trailers;
   }
 
-  sendTo(exchange: ClientExchange): void {
-    for (const piece of this.#pieces) exchange.write(piece);
+  /** @returns whether `exchange` has room for more */
+  sendTo(exchange: ClientExchange): boolean {
+    let hasRoom = true;
+    for (const piece of this.#pieces) hasRoom = exchange.write(piece);
     if (this.#trailers !== undefined) exchange.end(this.#trailers);
     this.#giveUpIfLarge();
+    return hasRoom;
+  }
+
+  /** There will be no other attempt. */
+  giveUp(): void {
+    this.#isWhole = false;
+    this.#pieces = [];
   }
 
   #giveUpIfLarge(): void {
-    if (this.#bytes <= sentBodyBytesMax) return;
-    this.#isWhole = false;
-    this.#pieces = [];
+    if (this.#bytes > sentBodyBytesMax) this.giveUp();
   }
 }

@@ -33,21 +33,34 @@ async function callMessaging(cell: Cell) {
   return cell.callAsRouter({ token, path: '/v1/messages' });
 }
 
+/** A cell in which `messaging` has begun to work on a request. */
+async function startWithRequest() {
+  const application = held();
+  const cell = await startCell({
+    handlers: { messaging: application.handler },
+    editManifests: allowed,
+    sidecarFlags: { drain: '3s' },
+  });
+  const inFlight = callMessaging(cell);
+  await application.begun;
+  const { answer } = application;
+  return {
+    cell,
+    messaging: cell.services.messaging,
+    answer,
+    inFlight,
+    [Symbol.asyncDispose]: () => cell[Symbol.asyncDispose](),
+  };
+}
+
 async function instancesThatApiKnows(cell: Cell): Promise<string> {
   return JSON.stringify((await sidecarState(cell.services.api.stateDir))['endpoints']);
 }
 
 describe('a native sidecar, told by its preStop hook', () => {
   test('finishes what it serves, is chosen no more, and goes on calling for its application until SIGTERM', async () => {
-    const application = held();
-    await using cell = await startCell({
-      handlers: { messaging: application.handler },
-      editManifests: allowed,
-      sidecarFlags: { drain: '3s' },
-    });
-    const { messaging } = cell.services;
-    const inFlight = callMessaging(cell);
-    await application.begun;
+    await using started = await startWithRequest();
+    const { cell, messaging, answer, inFlight } = started;
     const port = messaging.sidecar.ports.inbound!;
     const hook = askAdminSocket(messaging.stateDir, '/drain', 'POST');
     let isDrained = false;
@@ -61,7 +74,7 @@ describe('a native sidecar, told by its preStop hook', () => {
     assert.equal((await callHttp({ port: messaging.sidecar.ports.health!, path: '/readyz' })).status, 503);
     assert.equal((await messaging.call(out)).status, 200, 'its application still calls');
     assert.equal(isDrained, false, 'a request is in flight');
-    application.answer();
+    answer();
     assert.equal((await inFlight).status, 200);
     assert.equal((await hook).status, 200);
     assert.equal((await messaging.call(out)).status, 200, 'and goes on doing so');
@@ -75,19 +88,12 @@ describe('a native sidecar, told by its preStop hook', () => {
 
 describe('a sidecar that only gets SIGTERM', () => {
   test('finishes what it serves, and calls for its application until that has ended too', async () => {
-    const application = held();
-    await using cell = await startCell({
-      handlers: { messaging: application.handler },
-      editManifests: allowed,
-      sidecarFlags: { drain: '3s' },
-    });
-    const { messaging } = cell.services;
-    const inFlight = callMessaging(cell);
-    await application.begun;
+    await using started = await startWithRequest();
+    const { messaging, answer, inFlight } = started;
     const outbound = messaging.sidecar.ports.outbound!;
     const stopped = messaging.stopSidecar();
     await eventually(() => assert.match(messaging.sidecar.notReady().join(), /draining/));
-    application.answer();
+    answer();
     assert.equal((await inFlight).status, 200);
     for (let i = 0; i < 5; i++) assert.equal((await callHttp({ port: outbound, ...out })).status, 200, `call ${i}`);
     await messaging.application[Symbol.asyncDispose]();

@@ -87,6 +87,23 @@ describe('a balancer', () => {
     assert.ok(later > slowGot, `after two minutes the slow one got ${later}`);
   });
 
+  test('does not take a slow upload for a slow instance', async () => {
+    const { clock, at, shares } = setting([a, b]);
+    for (const [instance, uploadMs, latencyMs] of [
+      [a, 60_000, 5],
+      [b, 0, 50],
+    ] as const) {
+      const placement = at(instance);
+      await clock.advance(uploadMs);
+      placement.sent();
+      await clock.advance(latencyMs);
+      placement.answered(false);
+      placement.release();
+    }
+    const got = shares(400);
+    assert.ok(got['a']! > got['b']!, JSON.stringify(got));
+  });
+
   test('leaves out who cannot be reached, at once, and tries it again by one request', async () => {
     const { clock, balancer, shares, at } = setting([a, b]);
     const lost = at(a);

@@ -40,6 +40,7 @@ function setting(script: (end: FarEnd, index: number) => void | Promise<void>, r
       retry: {
         mayRetry: (status) => status === 503 && retries < retriesMax,
         next,
+        sent() {},
         answered: (status) => void heard.push(`answered ${status}`),
         over: (error) => void heard.push(`over ${error?.code ?? 'well'}`),
       },
@@ -152,4 +153,15 @@ describe('an answer that is as good as none', () => {
     await proxy.server.settle();
     assert.match(proxy.server.answered, /^HTTP\/1\.1 200 OK/);
   });
+});
+
+test('a time-out that the client chose says nothing against the upstream', async () => {
+  await using proxy = setting(async (end) => end.heads(1), 0);
+  await proxy.server.send(
+    'POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc\r\ngrpc-timeout: 5m\r\nContent-Length: 0\r\n\r\n',
+  );
+  await proxy.clock.advance(5);
+  await proxy.server.settle();
+  assert.match(proxy.server.answered, /grpc-status: 4\r\n/);
+  assert.deepEqual(proxy.heard, ['over well']);
 });

@@ -50,7 +50,8 @@ export class Http2ClientConnection implements ConnectionUser {
     if (exchange.isUpgrade) {
       if (!this.#isSettled) return false;
       if (!this.#connection.peer.takesProtocols) {
-        exchange.fail(new WireError('upstream_failed', 'the upstream takes no WebSocket over HTTP/2 (RFC 8441)'));
+        const message = 'the upstream takes no WebSocket over HTTP/2 (RFC 8441)';
+        exchange.fail(new WireError('upstream_failed', message, { retryable: true }));
         return true;
       }
     }
