@@ -1,10 +1,11 @@
-import { connect, type TLSSocket } from 'node:tls';
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import type { TrustBundles } from '#certs/trust-bundle.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { CellmeshError, isCellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { ConnectionGuard, type DrainReason, drainGraceMs, type MtlsConnection } from './connection-guard.ts';
 import { PeerRefused } from './peer-refused.ts';
+import { withSharedReads } from './shared-reads.ts';
 import { type AnonymousIdentity, clientContext } from './tls-context.ts';
 import { ownNotAfter, type TlsIdentity } from './tls-identity.ts';
 import { type ExpectedPeer, verifyPeer } from './verified-peer.ts';
@@ -82,7 +83,7 @@ export function dialMtls(options: DialOptions): Promise<MtlsConnection> {
 }
 
 function openSocket(options: DialOptions, identity: TlsIdentity | AnonymousIdentity): TLSSocket {
-  return connect({
+  const target = {
     host: options.host,
     port: options.port,
     secureContext: clientContext(identity),
@@ -92,6 +93,11 @@ function openSocket(options: DialOptions, identity: TlsIdentity | AnonymousIdent
     checkServerIdentity: () => undefined,
     // Not to accept more, but to say why not: `verifyPeer` demands OpenSSL's consent too.
     rejectUnauthorized: false,
+  };
+  return withSharedReads((onread) => {
+    // `tls.connect` takes what `net.connect` takes; its types do not say so.
+    const dialing: ConnectionOptions = Object.assign(target, { onread });
+    return connect(dialing);
   })
     .setNoDelay(true)
     .setKeepAlive(true, keepAliveMs);

@@ -1,4 +1,5 @@
 import net from 'node:net';
+import { withSharedReads } from '#net/shared-reads.ts';
 
 /**
  * Opens a TCP connection, for `Upstream.connect` to an application on loopback. `allowHalfOpen`: each side is closed by itself.
@@ -15,7 +16,8 @@ export function connectPlain(
       reject(signal.reason);
       return;
     }
-    const socket = net.connect({ host, port, noDelay: true, autoSelectFamily: false, allowHalfOpen });
+    const target = { host, port, noDelay: true, autoSelectFamily: false, allowHalfOpen };
+    const socket = withSharedReads((onread) => net.connect({ ...target, onread }));
     const settle = () => {
       signal.removeEventListener('abort', onAbort);
       socket.off('error', onError).off('connect', onConnect);

@@ -1,20 +1,23 @@
-const rememberedMax = 128;
+const remembered = 128;
 
 /** The streams that ended last: frames that were on their way when we reset one are no fault of the peer's (RFC 9113 5.1). */
 export class ClosedStreams {
-  /** Whether we reset it. Maps keep the order of insertion, so the first key is the oldest. */
-  readonly #wasReset = new Map<number, boolean>();
+  /** A ring; no stream has the number 0. */
+  readonly #ids = new Uint32Array(remembered);
+  readonly #wasReset = new Uint8Array(remembered);
+  #next = 0;
 
   add(streamId: number, wasReset: boolean): void {
-    this.#wasReset.set(streamId, wasReset);
-    if (this.#wasReset.size > rememberedMax) this.#wasReset.delete(this.#wasReset.keys().next().value!);
+    this.#ids[this.#next] = streamId;
+    this.#wasReset[this.#next] = wasReset ? 1 : 0;
+    this.#next = (this.#next + 1) % remembered;
   }
 
   wasReset(streamId: number): boolean {
-    return this.#wasReset.get(streamId) === true;
+    return this.#wasReset[this.#ids.lastIndexOf(streamId)] === 1;
   }
 
   has(streamId: number): boolean {
-    return this.#wasReset.has(streamId);
+    return this.#ids.includes(streamId);
   }
 }

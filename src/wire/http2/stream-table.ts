@@ -1,12 +1,13 @@
 import { ClosedStreams } from './closed-streams.ts';
 import { protocolFault } from './header-assembly.ts';
+import { OpenStreams } from './open-streams.ts';
 import { ConnectionFault, errorCode, streamIdMax } from './protocol.ts';
 import type { Http2Stream } from './stream.ts';
 
 /** The streams of a connection: those that are open, and what is known of the others by their ids (RFC 9113 5.1.1). */
 export class StreamTable {
   readonly #isServer: boolean;
-  readonly #open = new Map<number, Http2Stream>();
+  readonly #open = new OpenStreams();
   readonly #closed = new ClosedStreams();
   #lastPeerId = 0;
   #nextOwnId = 1;
@@ -28,13 +29,13 @@ export class StreamTable {
     return this.#open.get(id);
   }
 
-  /** Safe against streams that close meanwhile. */
+  /** In the order of their numbers; safe against streams that close meanwhile. */
   all(): readonly Http2Stream[] {
-    return [...this.#open.values()];
+    return this.#open.all();
   }
 
   add(stream: Http2Stream): void {
-    this.#open.set(stream.id, stream);
+    this.#open.add(stream);
   }
 
   close({ id }: Http2Stream, wasReset: boolean): void {
