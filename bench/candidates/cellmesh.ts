@@ -30,6 +30,8 @@ import { temporaryDirectory } from '../../test/support/temporary-directory.ts';
 import type { Backend, Candidate } from '../candidate.ts';
 
 const cell = parseTrustDomain('cell-1.cellmesh.localhost');
+/** For profiles: `--cpu-prof`, `--trace-gc`. */
+const nodeFlags = process.env.BENCH_NODE_FLAGS?.split(' ') ?? [];
 const command = join(import.meta.dirname, '../../src/cli/main.ts');
 
 /**
@@ -132,8 +134,8 @@ async function startSidecar(name: string, root: string, controlPlane: RunningCon
   };
   await mkdir(flags['state-dir'], { mode: 0o700 });
   const args = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
-  const child = spawn(process.execPath, [command, 'sidecar', '--until-stdin-ends', ...args], {
-    stdio: ['pipe', 'ignore', 'inherit'],
+  const child = spawn(process.execPath, [...nodeFlags, command, 'sidecar', '--until-stdin-ends', ...args], {
+    stdio: ['pipe', nodeFlags.length > 0 ? 'inherit' : 'ignore', 'inherit'],
   });
   const ended = once(child, 'close');
   await eventually(async () => {
