@@ -1,7 +1,6 @@
-import type { AccessLog } from '#feeds/access-log.ts';
-import type { DecisionRing } from '#feeds/decision-ring.ts';
-import { DecisionIds } from '#policy/decision-id.ts';
+import type { DecisionSinks } from '#feeds/decision-sinks.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
+import { DecisionStamps } from '#policy/decision-stamps.ts';
 import { failureReasons } from '#policy/failure-reasons.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Counter, Metrics } from '#runtime/metrics.ts';
@@ -18,21 +17,19 @@ interface EdgeDecisionsOptions {
   readonly instance: string;
   readonly clock: Clock;
   readonly random: Random;
-  readonly ring: DecisionRing;
-  readonly accessLog: AccessLog | undefined;
+  readonly sinks: DecisionSinks;
   readonly metrics: Metrics;
-  readonly report: (line: string) => void;
 }
 
 /** Every request at the edge has one record, whatever becomes of it. */
 export class EdgeDecisions {
   readonly #options: EdgeDecisionsOptions;
-  readonly #ids: DecisionIds;
+  readonly #stamps: DecisionStamps;
   readonly #requests: Counter<'reason' | 'code'>;
 
   constructor(options: EdgeDecisionsOptions) {
     this.#options = options;
-    this.#ids = new DecisionIds(options.instance, options.clock, options.random);
+    this.#stamps = new DecisionStamps(options.instance, options.clock, options.random);
     this.#requests = options.metrics.counter('cellmesh_edge_requests_total', "Customers' requests.", [
       'reason',
       'code',
@@ -41,16 +38,9 @@ export class EdgeDecisions {
 
   /** A denial until something better is decided. */
   begin(): OpenRecord {
-    const { instance, clock } = this.#options;
-    return {
-      schema: 1,
-      id: this.#ids.next(),
-      time: new Date(clock.now()).toISOString(),
-      direction: 'edge',
-      instance,
-      outcome: 'deny',
-      status: 0,
-    };
+    const { instance } = this.#options;
+    const { id, time } = this.#stamps.next();
+    return { schema: 1, id, time, direction: 'edge', instance, outcome: 'deny', status: 0 };
   }
 
   /** A request whose head could not be read; returns the answer. */
@@ -64,13 +54,10 @@ export class EdgeDecisions {
   }
 
   end(record: OpenRecord, { status, durationMs }: Pick<ExchangeOutcome, 'status' | 'durationMs'>): void {
-    const { ring, accessLog, report } = this.#options;
+    const { sinks } = this.#options;
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;
-    const line = JSON.stringify(record);
-    ring.append(line);
-    accessLog?.append(line);
-    report(line);
+    sinks.add(JSON.stringify(record), record.reason !== undefined);
     this.#requests.inc({ reason: record.reason ?? 'allowed', code: String(status) });
   }
 }

@@ -1,4 +1,5 @@
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
+import { decisionSettings } from '#feeds/decision-settings.ts';
 import {
   address,
   type Config,
@@ -30,7 +31,7 @@ export const routerSettings = {
   health: address('health and metrics', { host: '127.0.0.1', port: 14444 }),
   svidRenewal: duration('time between renewals of the SVID', 2 * 3600_000),
   drain: duration('how long requests in flight may take to end when the router stops', 10_000),
-  accessLog: choice('write each decision as a JSON line to standard output', ['stdout', 'off'], 'off'),
+  ...decisionSettings,
   ...limitSettings,
   logLevel: choice('what is logged', ['debug', 'info', 'warn', 'error'], 'info'),
 } as const satisfies Settings;

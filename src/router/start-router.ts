@@ -5,8 +5,8 @@ import { createPrivateFile, exists, readPrivateFile } from '#certs/private-file.
 import { routerId } from '#certs/reserved-ids.ts';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { bundlesOf, type TrustBundle } from '#certs/trust-bundle.ts';
-import { AccessLog } from '#feeds/access-log.ts';
 import { DecisionRing } from '#feeds/decision-ring.ts';
+import { decisionSinks } from '#feeds/decision-sinks.ts';
 import { OwnIdentity, type OwnIdentityOptions } from '#net/own-identity.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
@@ -93,10 +93,6 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
   const metrics = new Metrics();
   const ring = starting.use(await DecisionRing.open({ directory: join(config.stateDir, 'decisions'), clock, logger }));
   const warmKeys = starting.use(await WarmKeys.open({ directory: config.stateDir, clock, random, logger }));
-  const accessLog =
-    config.accessLog === 'stdout' && surroundings.accessLog !== undefined
-      ? new AccessLog(surroundings.accessLog)
-      : undefined;
   const onInternalError = (error: unknown) =>
     logger.error('a request met an error in the router itself', { reason: messageOf(error), error });
   const edge = new Edge({
@@ -116,10 +112,14 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
       instance: config.instance,
       clock,
       random,
-      ring,
-      accessLog,
       metrics,
-      report: (line) => link.reporter.report(line),
+      sinks: decisionSinks({
+        ...config,
+        clock,
+        ring,
+        stdout: surroundings.accessLog,
+        report: (line) => link.reporter.report(line),
+      }),
     }),
     clock,
     onInternalError,

@@ -1,6 +1,5 @@
 import type { SpiffeId, TrustDomain } from '#certs/spiffe-id.ts';
-import type { AccessLog } from '#feeds/access-log.ts';
-import type { DecisionRing } from '#feeds/decision-ring.ts';
+import type { DecisionSinks } from '#feeds/decision-sinks.ts';
 import type { Refusal } from '#net/accept.ts';
 import type { Endpoint, EndpointsByService } from '#net/endpoints.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
@@ -58,10 +57,8 @@ interface DataPlaneOptions {
   /** What is known is older than it may be. */
   readonly isStale: () => boolean;
   readonly askForKey?: (iss: string, kid: string) => Promise<void>;
-  readonly ring: DecisionRing;
-  readonly accessLog?: AccessLog | undefined;
-  /** Takes each record, as JSON, to the control plane. */
-  readonly report?: (line: string) => void;
+  /** Where finished records go. */
+  readonly decisions: DecisionSinks;
   /** Loopback ports of callees that could not be opened; empty when all are open. */
   readonly onListenProblems: (problems: readonly string[]) => void;
   readonly clock: Clock;
@@ -105,7 +102,7 @@ export class DataPlane implements AsyncDisposable {
       'cellmesh_connections_refused_total',
       'Mesh connections that were refused in or right after the handshake.',
     );
-    const decisions = new DecisionLog({ ...options, metrics: new RequestMetrics(metrics) });
+    const decisions = new DecisionLog({ ...options, sinks: options.decisions, metrics: new RequestMetrics(metrics) });
     const onInternalError = (error: unknown) => this.#onInternalError(error);
     const client = this.#stack.use(new UpstreamPool({ clock, limits: limits.responses, pool: limits.pool }));
     const shared = { ...options, handles: this.#handles, tunnels: this.#opaque, decisions, onInternalError };
@@ -263,7 +260,7 @@ export class DataPlane implements AsyncDisposable {
       return this.#balancers.ejected;
     });
     metrics.observed('cellmesh_decisions_dropped', 'Decisions that never reached the disk, since the start.', () => {
-      return this.#options.ring.dropped;
+      return this.#options.decisions.dropped;
     });
   }
 }

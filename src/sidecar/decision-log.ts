@@ -1,7 +1,6 @@
-import type { AccessLog } from '#feeds/access-log.ts';
-import type { DecisionRing } from '#feeds/decision-ring.ts';
-import { DecisionIds } from '#policy/decision-id.ts';
+import type { DecisionSinks } from '#feeds/decision-sinks.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
+import { DecisionStamps } from '#policy/decision-stamps.ts';
 import { failureReasons } from '#policy/failure-reasons.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
@@ -19,35 +18,25 @@ interface DecisionLogOptions {
   readonly instance: string;
   readonly clock: Clock;
   readonly random: Random;
-  readonly ring: DecisionRing;
-  readonly accessLog?: AccessLog | undefined;
+  readonly sinks: DecisionSinks;
   readonly metrics: RequestMetrics;
-  /** Takes records, as JSON, to the control plane; bounded, and counts what it drops. */
-  readonly report?: (line: string) => void;
 }
 
 /** Every request has one record: made at its head, complete at its end, and then given to all who want to know. */
 export class DecisionLog {
   readonly #options: DecisionLogOptions;
-  readonly #ids: DecisionIds;
+  readonly #stamps: DecisionStamps;
 
   constructor(options: DecisionLogOptions) {
     this.#options = options;
-    this.#ids = new DecisionIds(options.instance, options.clock, options.random);
+    this.#stamps = new DecisionStamps(options.instance, options.clock, options.random);
   }
 
   /** A denial until something better is decided: what is forgotten on the way must not look like a permit. */
   begin(direction: Direction): OpenRecord {
-    const { instance, clock } = this.#options;
-    return {
-      schema: 1,
-      id: this.#ids.next(),
-      time: new Date(clock.now()).toISOString(),
-      direction,
-      instance,
-      outcome: 'deny',
-      status: 0,
-    };
+    const { instance } = this.#options;
+    const { id, time } = this.#stamps.next();
+    return { schema: 1, id, time, direction, instance, outcome: 'deny', status: 0 };
   }
 
   /** A request whose head could not be read; returns the answer. */
@@ -60,13 +49,10 @@ export class DecisionLog {
   }
 
   end(record: OpenRecord, { status, durationMs }: Pick<ExchangeOutcome, 'status' | 'durationMs'>): void {
-    const { ring, accessLog, metrics, report } = this.#options;
+    const { sinks, metrics } = this.#options;
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;
-    const line = JSON.stringify(record);
-    ring.append(line);
-    accessLog?.append(line);
-    report?.(line);
+    sinks.add(JSON.stringify(record), record.reason !== undefined);
     metrics.count(record.direction as Direction, record.reason ?? 'allowed', status, durationMs);
   }
 }

@@ -1,4 +1,5 @@
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
+import { decisionSettings } from '#feeds/decision-settings.ts';
 import {
   address,
   type Config,
@@ -60,7 +61,7 @@ export const sidecarSettings = {
   locality: text('Where this instance runs, for load balancing.', 'local'),
   weight: integer('Share of requests against other instances.', { min: 1, max: 1000, fallback: 100 }),
   tracingRatio: fraction('Share of new traces that are sampled.', 0),
-  accessLog: choice('Write each decision as a JSON line to standard output.', ['stdout', 'off'], 'off'),
+  ...decisionSettings,
   svidRenewal: duration('Time between renewals of the SVID.', 2 * 3600_000),
   settle: duration('How long it goes on as before after it has said that it goes, until all have heard of it.', 1_000),
   drain: duration('How long requests in flight may take to end when the sidecar stops.', 10_000),

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
-import { AccessLog } from '#feeds/access-log.ts';
 import { DecisionRing, readDecisionRing } from '#feeds/decision-ring.ts';
+import { decisionSinks } from '#feeds/decision-sinks.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startHealthServer } from '#runtime/health-server.ts';
 import { Lifecycle } from '#runtime/lifecycle.ts';
@@ -197,8 +197,8 @@ class RunningSidecar implements Sidecar {
   }
 
   async #openDataPlane(): Promise<void> {
-    const { accessLog: accessLogTo, application } = this.#config;
-    const { accessLog } = this.#surroundings;
+    const { application } = this.#config;
+    const { clock, accessLog } = this.#surroundings;
     this.#dataPlane = new DataPlane({
       ...this.#surroundings,
       ...this.#config,
@@ -210,9 +210,13 @@ class RunningSidecar implements Sidecar {
       limits: wireLimitsOf(this.#config),
       isStale: () => this.#membership.feed?.isStale ?? false,
       askForKey: (iss, kid) => this.#membership.askForKey(iss, kid),
-      ring: this.#ring!,
-      accessLog: accessLogTo === 'stdout' && accessLog !== undefined ? new AccessLog(accessLog) : undefined,
-      report: (line) => this.#membership.reporter?.report(line),
+      decisions: decisionSinks({
+        ...this.#config,
+        clock,
+        ring: this.#ring!,
+        stdout: accessLog,
+        report: (line) => this.#membership.reporter?.report(line),
+      }),
       onListenProblems: (problems) => this.#readiness.setProblems('calls_listen', problems),
       metrics: this.#metrics,
     });

@@ -42,6 +42,7 @@ const specialNames = [
   'grpc-timeout',
   'sec-websocket-key',
   'sec-websocket-accept',
+  'retry-attempt',
 ] as const;
 
 export type SpecialFieldName = (typeof specialNames)[number];
@@ -61,8 +62,10 @@ const fieldIdMax = underscoreFieldId;
 
 export const reservedPrefix = 'cellmesh-';
 
+const idsByName: ReadonlyMap<string, number> = new Map(Object.entries(fieldIds));
+
 export function fieldIdOf(name: string): number {
-  return (fieldIds as Record<string, number>)[name] ?? 0;
+  return idsByName.get(name) ?? 0;
 }
 
 /** Id of any lower-case name, with its class where it has one. */

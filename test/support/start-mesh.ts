@@ -3,6 +3,7 @@ import { parseTrustDomain, type SpiffeId, workloadId } from '#certs/spiffe-id.ts
 import { bundlesOf, type TrustBundles } from '#certs/trust-bundle.ts';
 import { AccessLog } from '#feeds/access-log.ts';
 import { DecisionRing } from '#feeds/decision-ring.ts';
+import { DecisionSinks } from '#feeds/decision-sinks.ts';
 import { dialMtls } from '#net/dial.ts';
 import type { EndpointsByService } from '#net/endpoints.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
@@ -129,9 +130,12 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         policy,
         keySet,
         endpoints,
-        ring,
-        accessLog: new AccessLog(lines(accessLines)),
-        report: (line) => records.push(parseDecisionRecord(line)),
+        decisions: new DecisionSinks({
+          clock,
+          ring,
+          accessLog: new AccessLog(lines(accessLines)),
+          report: (line) => records.push(parseDecisionRecord(line)),
+        }),
         isStale: () => false,
         onListenProblems: (problems) => {
           if (problems.length > 0) throw new Error(problems.join('; '));

@@ -1,0 +1,14 @@
+import { choice, integer, type Settings } from '#runtime/config.ts';
+
+/** Settings of every process that decides on requests. */
+export const decisionSettings = {
+  accessLog: choice(
+    'Decisions to write to standard output, a JSON line each; denials: and failures.',
+    ['off', 'denials', 'all'],
+    'off',
+  ),
+  reportedPermits: integer(
+    'Permits a second that are reported; all denials and failures are. The rest stay in the log on disk.',
+    { min: 0, max: 100_000, fallback: 300 },
+  ),
+} as const satisfies Settings;

@@ -1,0 +1,89 @@
+import type { Writable } from 'node:stream';
+import type { Clock } from '#runtime/clock.ts';
+import type { Config } from '#runtime/config.ts';
+import { AccessLog } from './access-log.ts';
+import type { DecisionRing } from './decision-ring.ts';
+import type { decisionSettings } from './decision-settings.ts';
+
+interface DecisionSinksOptions {
+  readonly clock: Clock;
+  readonly ring: DecisionRing;
+  readonly accessLog?: AccessLog | undefined;
+  /** Default: every record is logged. */
+  readonly accessLogsDenialsOnly?: boolean;
+  /** Takes records to whoever stores them; bounded, and counts what it drops. */
+  readonly report?: (line: string) => void;
+  /** A second. Default: no limit. */
+  readonly reportedPermits?: number;
+}
+
+/** After a pause, as many seconds' worth of permits may be reported at once. */
+const burstSeconds = 10;
+
+/**
+ * Where a finished record goes: all to the ring on disk, to the access log what it is set to, and to the store every denial and failure, but of
+ * permits only so many a second. A busy service would otherwise spend more on telling of requests than on deciding them.
+ */
+export class DecisionSinks {
+  readonly #options: DecisionSinksOptions;
+  readonly #perSecond: number;
+  #allowance: number;
+  #allowanceAt: number;
+  #unreported = 0;
+
+  constructor(options: DecisionSinksOptions) {
+    this.#options = options;
+    this.#perSecond = options.reportedPermits ?? Number.POSITIVE_INFINITY;
+    this.#allowance = this.#perSecond * burstSeconds;
+    this.#allowanceAt = options.clock.monotonic();
+  }
+
+  /** Permits that stayed here because there were too many. */
+  get unreported(): number {
+    return this.#unreported;
+  }
+
+  /** Lines that never reached the disk. */
+  get dropped(): number {
+    return this.#options.ring.dropped;
+  }
+
+  /** Takes one record as JSON; `isFailure`: a denial, or a request that failed. Never waits, never throws. */
+  add(line: string, isFailure: boolean): void {
+    const { ring, accessLog, accessLogsDenialsOnly, report } = this.#options;
+    ring.append(line);
+    if (isFailure || accessLogsDenialsOnly !== true) accessLog?.append(line);
+    if (isFailure || this.#mayReportPermit()) report?.(line);
+    else this.#unreported++;
+  }
+
+  #mayReportPermit(): boolean {
+    if (this.#allowance < 1) this.#refill();
+    if (this.#allowance < 1) return false;
+    this.#allowance--;
+    return true;
+  }
+
+  #refill(): void {
+    const now = this.#options.clock.monotonic();
+    const earned = ((now - this.#allowanceAt) / 1000) * this.#perSecond;
+    this.#allowance = Math.min(this.#perSecond * burstSeconds, this.#allowance + earned);
+    this.#allowanceAt = now;
+  }
+}
+
+interface Setting extends Config<typeof decisionSettings> {
+  readonly clock: Clock;
+  readonly ring: DecisionRing;
+  readonly stdout: Writable | undefined;
+  readonly report: (line: string) => void;
+}
+
+/** As a process is set. */
+export function decisionSinks({ accessLog, stdout, ...options }: Setting): DecisionSinks {
+  return new DecisionSinks({
+    ...options,
+    accessLog: accessLog !== 'off' && stdout !== undefined ? new AccessLog(stdout) : undefined,
+    accessLogsDenialsOnly: accessLog === 'denials',
+  });
+}
