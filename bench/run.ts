@@ -84,6 +84,7 @@ async function main(): Promise<void> {
   stack.defer(() => load.disconnect());
   pin([process.pid, load.pid!], 1);
 
+  await warmUp(load, candidates);
   const rows: Row[] = [];
   for (const scenario of chosen) {
     const connectionCounts = values.quick
@@ -104,6 +105,21 @@ async function main(): Promise<void> {
   process.stdout.write(`${table(rows)}\n\nwritten to ${file}\n`);
 }
 
+/** Whoever compiles while it runs is measured after it has: a sidecar lives for days. */
+async function warmUp(load: ChildProcess, candidates: readonly Candidate[]): Promise<void> {
+  const { request } = scenarios[0]!;
+  for (const candidate of candidates) await takeRound(load, candidate, orderOf(candidate, request, 32, 4000));
+}
+
+function orderOf(
+  candidate: Candidate,
+  request: Scenario['request'],
+  connections: number,
+  durationMs: number,
+): LoadOrder {
+  return { ...request, ...candidate.target, fields: { ...fields, ...candidate.fields }, connections, durationMs };
+}
+
 /** All candidates alive at once, one-second rounds in turn, so that every row is compared under the same weather. */
 async function measure(
   load: ChildProcess,
@@ -115,13 +131,7 @@ async function measure(
   const kept = new Map(candidates.map((candidate) => [candidate, [] as Round[]]));
   for (let round = -1; round < rounds; round++) {
     for (const candidate of candidates) {
-      const taken = await takeRound(load, candidate, {
-        ...scenario.request,
-        ...candidate.target,
-        fields: { ...fields, ...candidate.fields },
-        connections,
-        durationMs: 1000,
-      });
+      const taken = await takeRound(load, candidate, orderOf(candidate, scenario.request, connections, 1000));
       if (round >= 0) kept.get(candidate)!.push(taken);
     }
   }
