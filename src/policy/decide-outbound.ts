@@ -46,6 +46,7 @@ export class OutboundPolicy {
   readonly snapshot: PolicySnapshot;
   readonly calls: readonly OutboundCall[];
   readonly #byHost = new Map<string, OutboundCall>();
+  readonly #routeNames = new Map<CallRoute, string | undefined>();
 
   constructor(snapshot: PolicySnapshot) {
     this.snapshot = snapshot;
@@ -53,6 +54,7 @@ export class OutboundPolicy {
       source,
       carry: source.carry === undefined ? undefined : ScopeSet.of(source.carry),
     }));
+    for (const { routes } of snapshot.calls) for (const route of routes) this.#routeNames.set(route, nameOf(route));
     for (const call of this.calls) for (const host of call.source.hosts) this.#byHost.set(host, call);
   }
 
@@ -68,6 +70,11 @@ export class OutboundPolicy {
     if (call === undefined) return undefined;
     const found = port === undefined ? call.source.ports[0] : call.source.ports.find((entry) => entry.port === port);
     return found === undefined ? undefined : { call, port: found };
+  }
+
+  /** What `route` is called in records and metrics: its paths, or its methods; undefined for the one that takes everything. */
+  nameOf(route: CallRoute): string | undefined {
+    return this.#routeNames.get(route);
   }
 
   /** How a permitted call travels; undefined where the manifest does not say. */
@@ -132,6 +139,15 @@ export class OutboundPolicy {
       actual: 'none',
     });
   }
+}
+
+function nameOf({ port, methods, paths }: RouteMatch): string | undefined {
+  const parts = [
+    paths?.map(({ text }) => text).join('|'),
+    methods?.join('|'),
+    port === undefined ? undefined : `:${port}`,
+  ];
+  return parts.find((part) => part !== undefined);
 }
 
 function isSensitive({ source }: OutboundCall, request: OutboundRequest): boolean {

@@ -21,8 +21,8 @@ function parties({ direction, peer, service, callee, account }: DecisionRecord):
 }
 
 /** `spiffe://td/ns/a/sa/b` as `a/b`; other IDs by their path. */
-function shortName(id: string | undefined): string {
-  if (id === undefined) return '-';
+export function shortName(id: string | undefined): string {
+  if (id === undefined || id === '') return '-';
   const workload = /\/ns\/([^/]+)\/sa\/([^/]+)$/.exec(id);
   return workload === null ? id.replace(/^spiffe:\/\/[^/]*\//, '') : `${workload[1]}/${workload[2]}`;
 }

@@ -43,6 +43,8 @@ export interface DecisionRecord {
   /** The canonical path; for what has none, nothing. */
   readonly path?: string;
   readonly rule?: string;
+  /** Outbound: which of the call's routes it took, by its paths or methods; absent where the call has none for it. */
+  readonly route?: string;
   readonly failed?: FailedCondition;
   readonly account?: string;
   readonly claims?: RecordedClaims;

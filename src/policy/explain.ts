@@ -13,6 +13,7 @@ export function explain(record: DecisionRecord): string {
       'Request',
       record.method === undefined ? undefined : `${record.method} ${record.path ?? '(no canonical path)'}`,
     ),
+    ...line('Route', record.route),
     ...line('Account', record.account),
     ...tokenLines(record),
     ...line('Left', record.left === undefined ? undefined : `${record.left || 'none'}   (word of the hop before)`),

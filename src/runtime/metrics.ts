@@ -1,4 +1,19 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, type Metric, Registry } from 'prom-client';
+
+/** One line of a family. */
+export interface Sample {
+  /** `_bucket`, `_sum` and `_count` of histograms. */
+  readonly suffix?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+interface Family {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly read: () => readonly Sample[];
+}
 
 /** The process's metrics, in the Prometheus text format. The only file that knows the library. */
 export class Metrics {
@@ -12,8 +27,12 @@ export class Metrics {
     return new Gauge({ name, help, labelNames: labels, registers: [this.#registry] });
   }
 
-  histogram<L extends string>(name: string, help: string, buckets: number[], labels: readonly L[] = []): Histogram<L> {
-    return new Histogram({ name, help, buckets, labelNames: labels, registers: [this.#registry] });
+  /** What its owner counts by itself, and tells when somebody looks. */
+  family({ name, help, type, read }: Family): void {
+    const values = () => read().map(({ suffix = '', ...sample }) => ({ ...sample, metricName: name + suffix }));
+    const metric = { name, help, type, reset() {}, get: async () => ({ name, help, type, values: values() }) };
+    // The registry asks for no more than this of what it holds, but its type names the library's own classes.
+    this.#registry.registerMetric(metric as unknown as Metric);
   }
 
   /** A gauge that is computed when somebody looks. */

@@ -53,6 +53,6 @@ export class DecisionLog {
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;
     sinks.add(JSON.stringify(record), record.reason !== undefined);
-    metrics.count(record.direction as Direction, record.reason ?? 'allowed', status, durationMs);
+    metrics.count(record, durationMs);
   }
 }

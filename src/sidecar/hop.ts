@@ -1,5 +1,5 @@
 import { isCellmeshError } from '#runtime/errors.ts';
-import { parseScopeList, type ScopeSet } from '#tokens/scope.ts';
+import { parseScopeList, ScopeSet } from '#tokens/scope.ts';
 import type { RequestHead } from '#wire/message.ts';
 import { Refused } from './refusal.ts';
 
@@ -10,6 +10,10 @@ import { Refused } from './refusal.ts';
 const version = '1';
 /** A token's scopes fit into its 4 KiB, and so does what is left of them. */
 export const leftBytesMax = 4096;
+
+/** The list that was read last: requests that follow each other mostly have the same. */
+let lastList = '';
+let lastScopes = ScopeSet.empty;
 
 /**
  * What the hop before says is left; undefined where it says nothing. A version that is not known is refused: a later one may say
@@ -24,8 +28,11 @@ export function leftOf(request: Pick<RequestHead, 'field' | 'fieldCount'>): Scop
   const space = value.indexOf(' ');
   const [given, scopes] = space === -1 ? [value, ''] : [value.slice(0, space), value.slice(space + 1)];
   if (given !== version) throw malformed('it is of another version');
+  if (scopes === lastList) return lastScopes;
   try {
-    return parseScopeList(scopes);
+    lastScopes = parseScopeList(scopes);
+    lastList = scopes;
+    return lastScopes;
   } catch (error) {
     if (isCellmeshError(error)) throw malformed(error.message);
     throw error;

@@ -15,7 +15,7 @@ import type { TokenVerifier } from '#tokens/token-verifier.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 import { connectInTime } from '#wire/connect-in-time.ts';
 import type { Client, ServerExchange } from '#wire/exchange.ts';
-import { fieldLines } from '#wire/field-lines.ts';
+import { fieldLine, fieldLines } from '#wire/field-lines.ts';
 import { forward } from '#wire/forward.ts';
 import { applicationUpstream, opaqueApplication } from '#wire/mesh-upstreams.ts';
 import type { RequestHead } from '#wire/message.ts';
@@ -31,7 +31,7 @@ import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { leftOf } from './hop.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
-import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
+import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
 
 interface InboundOptions {
@@ -163,18 +163,15 @@ export class Inbound {
     const { handles, client, clock, applicationHost } = this.#options;
     const { token, granted } = permit;
     const handle = token === undefined ? undefined : handles.handleOf({ token, left: granted });
-    const append = fieldLines({
+    const decisionLine = fieldLine('cellmesh-decision', record.id);
+    const forApplication = fieldLines({
       'cellmesh-account': token?.account,
       'cellmesh-caller': exchange.context.id,
       'cellmesh-scope': granted.text,
-      'cellmesh-decision': record.id,
       'cellmesh-context': handle,
-      ...traceFields(trace, handle),
     });
-    const responseEdit = {
-      drop: removedFields.inboundResponse,
-      append: fieldLines({ 'cellmesh-decision': record.id }),
-    };
+    const append = forApplication + decisionLine + traceLines(trace, handle);
+    const responseEdit = { drop: removedFields.inboundResponse, append: decisionLine };
     forward(exchange, {
       client,
       clock,

@@ -10,10 +10,11 @@ import type { Clock } from '#runtime/clock.ts';
 import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
+import type { VerifiedToken } from '#tokens/verify.ts';
 import { Attempts, noRetries } from '#traffic/attempts.ts';
 import type { Balancers } from '#traffic/balancers.ts';
 import type { ServerExchange, Upstream } from '#wire/exchange.ts';
-import { fieldLines } from '#wire/field-lines.ts';
+import { fieldLine, fieldLines } from '#wire/field-lines.ts';
 import { type FieldEdit, forward } from '#wire/forward.ts';
 import type { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import type { ResponseHead } from '#wire/message.ts';
@@ -31,7 +32,7 @@ import { removedFields } from './header-rules.ts';
 import { formatLeft } from './hop.ts';
 import { callOpaque } from './opaque-call.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
-import { type RequestTrace, readTrace, traceFields } from './request-trace.ts';
+import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
 
 interface OutboundOptions {
   readonly policy: Watch<ActivePolicy | undefined>;
@@ -135,6 +136,8 @@ export class Outbound {
     if (decision.outcome === 'deny') return decision;
     const route = policy.outbound.routeOf(asking);
     record.outcome = 'permit';
+    const routeName = route && policy.outbound.nameOf(route);
+    if (routeName !== undefined) record.route = routeName;
     record.granted = decision.attach?.left.text ?? '';
 
     const outgoing = { authority: chosen.authority, target, append: attachedFields(decision, trace) };
@@ -252,11 +255,21 @@ export class Outbound {
 }
 
 function attachedFields({ attach }: OutboundPermit, trace: RequestTrace): string {
-  return fieldLines({
-    'cellmesh-token': attach?.token.text.reveal(),
-    'cellmesh-left': attach === undefined ? undefined : formatLeft(attach.left),
-    ...traceFields(trace),
-  });
+  if (attach === undefined) return traceLines(trace);
+  const { token, left } = attach;
+  return `${tokenLine(token)}cellmesh-left: ${formatLeft(left)}\r\n${traceLines(trace)}`;
+}
+
+/** Many requests carry one token; its line is checked once, and is the same string for the encoder to find. */
+const tokenLines = new WeakMap<VerifiedToken, string>();
+
+function tokenLine(token: VerifiedToken): string {
+  let line = tokenLines.get(token);
+  if (line === undefined) {
+    line = fieldLine('cellmesh-token', token.text.reveal());
+    tokenLines.set(token, line);
+  }
+  return line;
 }
 
 function noteContext(record: OpenRecord, context: ReturnType<typeof intentOf>['context']): void {

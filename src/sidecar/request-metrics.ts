@@ -1,52 +1,98 @@
-import type { Metrics } from '#runtime/metrics.ts';
+import { shortName } from '#policy/decision-line.ts';
+import type { DecisionRecord } from '#policy/decision-record.ts';
+import { ExponentialHistogram } from '#runtime/exponential-histogram.ts';
+import type { Metrics, Sample } from '#runtime/metrics.ts';
 
 export type Direction = 'inbound' | 'outbound';
 
-/** From a hop on one machine (half a millisecond) to the longest time-out of a request's head. */
-const durationBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
-
-interface Counted {
-  inc(): void;
+/** What came of the requests between two services on one route. */
+interface Traffic {
+  readonly labels: Readonly<Record<'direction' | 'peer' | 'route', string>>;
+  readonly outcomes: Outcome[];
+  readonly durations: ExponentialHistogram;
 }
 
-interface Observed {
-  observe(value: number): void;
+interface Outcome {
+  readonly reason: string;
+  readonly code: number;
+  count: number;
 }
+
+/** By the other service, then by route. */
+type TrafficTable = Map<string, Map<string, Traffic>>;
+
+/** Manifests bound services and routes, but peers and statuses are others' to choose: what is beyond these bounds is one series. */
+const tableMax = 500;
+const outcomesMax = 100;
+const other = 'other';
 
 /**
- * Requests by direction, reason and class of status. The children of each combination are kept: finding one by its labels costs the library
- * more than counting. Reasons come from one table and statuses fold into six classes, so no peer can make series grow.
+ * Requests by direction, service at the other end, route, reason and status. They are counted in plain objects, found by strings that the record
+ * holds anyway, and become series when somebody looks: done by the library, counting costs a busy sidecar more than deciding.
  */
 export class RequestMetrics {
-  readonly #requests: { labels(direction: Direction, reason: string, status: string): Counted };
-  readonly #durations: Readonly<Record<Direction, Observed>>;
-  readonly #children = new Map<string, Counted>();
+  readonly #tables: Readonly<Record<Direction, TrafficTable>> = { inbound: new Map(), outbound: new Map() };
+  #size = 0;
 
   constructor(metrics: Metrics) {
-    this.#requests = metrics.counter(
-      'cellmesh_requests_total',
-      'Requests that were decided, by direction, reason ("allowed" or the code of a denial or failure) and class of status.',
-      ['direction', 'reason', 'status'],
-    );
-    const durations = metrics.histogram(
-      'cellmesh_request_duration_seconds',
-      'From the head of a request to the last byte of its response.',
-      durationBuckets,
-      ['direction'],
-    );
-    this.#durations = { inbound: durations.labels('inbound'), outbound: durations.labels('outbound') };
+    metrics.family({
+      name: 'cellmesh_requests_total',
+      help: 'Requests that were decided, by other service, route, reason ("allowed", or why not) and status.',
+      type: 'counter',
+      read: () => this.#all().flatMap(countsOf),
+    });
+    metrics.family({
+      name: 'cellmesh_request_duration_seconds',
+      help: 'From the head of a request to the last byte of its response.',
+      type: 'histogram',
+      read: () => this.#all().flatMap(({ labels, durations }) => durations.samples(labels)),
+    });
   }
 
-  /** `status` 0 means that no response could be sent. */
-  count(direction: Direction, reason: string, status: number, durationMs: number): void {
-    const statusClass = status === 0 ? 'none' : `${Math.floor(status / 100)}xx`;
-    const key = `${direction} ${reason} ${statusClass}`;
-    let child = this.#children.get(key);
-    if (child === undefined) {
-      child = this.#requests.labels(direction, reason, statusClass);
-      this.#children.set(key, child);
-    }
-    child.inc();
-    this.#durations[direction].observe(durationMs / 1000);
+  /** A finished record. Its `status` is 0 where no response could be sent. */
+  count(record: DecisionRecord, durationMs: number): void {
+    const { reason = 'allowed', status } = record;
+    const { outcomes, durations } =
+      record.direction === 'inbound'
+        ? this.#traffic('inbound', record.peer ?? '', record.rule ?? '')
+        : this.#traffic('outbound', record.callee ?? '', record.route ?? '');
+    outcomeOf(outcomes, reason, status).count++;
+    durations.observe(durationMs / 1000);
   }
+
+  #traffic(direction: Direction, end: string, route: string): Traffic {
+    return this.#tables[direction].get(end)?.get(route) ?? this.#begin(direction, end, route);
+  }
+
+  #begin(direction: Direction, end: string, route: string): Traffic {
+    if (this.#size >= tableMax && end !== other) return this.#traffic(direction, other, other);
+    const table = this.#tables[direction];
+    const routes = table.get(end) ?? new Map<string, Traffic>();
+    const peer = direction === 'inbound' ? shortName(end) : end;
+    const begun = { labels: { direction, peer, route }, outcomes: [], durations: new ExponentialHistogram() };
+    table.set(end, routes.set(route, begun));
+    this.#size++;
+    return begun;
+  }
+
+  #all(): Traffic[] {
+    return Object.values(this.#tables).flatMap((table) =>
+      [...table.values()].flatMap((routes) => [...routes.values()]),
+    );
+  }
+}
+
+function outcomeOf(outcomes: Outcome[], reason: string, code: number): Outcome {
+  for (const outcome of outcomes) if (outcome.code === code && outcome.reason === reason) return outcome;
+  if (outcomes.length >= outcomesMax && reason !== other) return outcomeOf(outcomes, other, 0);
+  const outcome = { reason, code, count: 0 };
+  outcomes.push(outcome);
+  return outcome;
+}
+
+function countsOf({ labels, outcomes }: Traffic): Sample[] {
+  return outcomes.map(({ reason, code, count }) => ({
+    labels: { ...labels, reason, code: code === 0 ? 'none' : String(code) },
+    value: count,
+  }));
 }

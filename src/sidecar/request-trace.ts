@@ -31,10 +31,12 @@ export function readTrace(request: RequestHead, random: Random, ratio: number): 
   return { parent, others, handle };
 }
 
-/** The two fields for a message that goes on, with `handle` as our member where there is one. */
-export function traceFields({ parent, others }: RequestTrace, handle?: string): Record<string, string | undefined> {
-  const members = handle === undefined ? others : putHandle(others, handle);
-  return { traceparent: parent.text, tracestate: writeTracestate(members) };
+/** The lines of both fields for a message that goes on, with `handle` as our member where there is one. */
+export function traceLines({ parent, others }: RequestTrace, handle?: string): string {
+  const state = writeTracestate(handle === undefined ? others : putHandle(others, handle));
+  // Neither needs a check: they were parsed strictly, or made here.
+  const parentLine = `traceparent: ${parent.text}\r\n`;
+  return state === undefined ? parentLine : `${parentLine}tracestate: ${state}\r\n`;
 }
 
 function valuesOf(request: RequestHead, name: 'traceparent' | 'tracestate'): readonly string[] {

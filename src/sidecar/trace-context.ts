@@ -12,6 +12,8 @@ const tracestateInputBytesMax = 4096;
 /** Our key in `tracestate`; its value is a handle. */
 const tracestateKey = 'cellmesh';
 
+const noMembers: readonly TracestateMember[] = [];
+
 export interface TracestateMember {
   readonly key: string;
   readonly value: string;
@@ -21,13 +23,17 @@ export interface TracestateMember {
 const keyPattern = /^(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})$/;
 // nblk-chr at the end; no comma, no equals sign.
 const valuePattern = /^[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/;
-const traceparentPattern = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
+const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
+const noTraceId = '0'.repeat(32);
+const noParentId = '0'.repeat(16);
+const traceparentBytes = 55;
 
 /**
  * The members of all `tracestate` fields of one message, in order. Undefined when anything about them is not as the standard says:
  * a broken list is dropped whole, since half of one would say something that nobody wrote (3.3.1.1: duplicates are invalid too).
  */
 export function parseTracestate(values: readonly string[]): readonly TracestateMember[] | undefined {
+  if (values.length === 0) return noMembers;
   const list = values.join(',');
   if (list.length > tracestateInputBytesMax) return undefined;
   const members: TracestateMember[] = [];
@@ -79,11 +85,11 @@ export interface Traceparent {
 /** W3C Trace Context 3.2; undefined for anything else, also for a field that comes twice. */
 export function parseTraceparent(values: readonly string[]): Traceparent | undefined {
   const text = values.length === 1 ? values[0]! : '';
-  const [, version, traceId, parentId, , rest] = traceparentPattern.exec(text) ?? [];
-  if (version === undefined || traceId === undefined || parentId === undefined) return undefined;
+  if (!traceparentPattern.test(text)) return undefined;
   // 3.2.2: version ff is invalid; version 00 has nothing after the flags; higher ones may (3.2.4).
-  if (version === 'ff' || (version === '00' && rest !== undefined)) return undefined;
-  if (/^0+$/.test(traceId) || /^0+$/.test(parentId)) return undefined;
+  if (text.startsWith('ff') || (text.startsWith('00') && text.length > traceparentBytes)) return undefined;
+  const traceId = text.slice(3, 35);
+  if (traceId === noTraceId || text.startsWith(noParentId, 36)) return undefined;
   return { traceId, text };
 }
 

@@ -22,7 +22,15 @@ export function fieldLines(fields: Readonly<Record<string, string | readonly str
 }
 
 export function fieldLine(name: string, value: string): string {
-  if (!fieldNamePattern.test(name)) throw new TypeError(`not a field name: ${JSON.stringify(name)}`);
+  if (!checkedNames.has(name)) checkName(name);
   if (!isFieldValue(value)) throw new TypeError(`not a value for the field ${name}`);
   return `${name}: ${value}\r\n`;
+}
+
+/** Names are written in the source, so there are few: each is looked at once. */
+const checkedNames = new Set<string>();
+
+function checkName(name: string): void {
+  if (!fieldNamePattern.test(name)) throw new TypeError(`not a field name: ${JSON.stringify(name)}`);
+  checkedNames.add(name);
 }
