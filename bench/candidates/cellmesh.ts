@@ -31,8 +31,8 @@ import type { Backend, Candidate } from '../candidate.ts';
 
 const cell = parseTrustDomain('cell-1.cellmesh.localhost');
 /** For profiles: `--cpu-prof`, `--trace-gc`. */
-const nodeFlags = process.env.BENCH_NODE_FLAGS?.split(' ') ?? [];
-const command = join(import.meta.dirname, '../../src/cli/main.ts');
+const nodeFlags = process.env.BENCH_NODE_FLAGS;
+const command = join(import.meta.dirname, '../../cellmesh');
 
 /**
  * A pair of sidecars as processes of their own, doing all of their work: mutual TLS, a customer's token found by its handle, carried on,
@@ -134,8 +134,9 @@ async function startSidecar(name: string, root: string, controlPlane: RunningCon
   };
   await mkdir(flags['state-dir'], { mode: 0o700 });
   const args = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
-  const child = spawn(process.execPath, [...nodeFlags, command, 'sidecar', '--until-stdin-ends', ...args], {
-    stdio: ['pipe', nodeFlags.length > 0 ? 'inherit' : 'ignore', 'inherit'],
+  const child = spawn(command, ['sidecar', '--until-stdin-ends', ...args], {
+    env: { ...process.env, CELLMESH_NODE_FLAGS: nodeFlags ?? '' },
+    stdio: ['pipe', nodeFlags === undefined ? 'ignore' : 'inherit', 'inherit'],
   });
   const ended = once(child, 'close');
   await eventually(async () => {

@@ -45,8 +45,11 @@ async function findDecision(id: string, installation: Installation): Promise<Dec
       unanswered.push(`${place} could not be asked: ${messageOf(error)}`);
     }
   }
-  throw new CellmeshError('not_found', [`no decision ${id} is known`, ...unanswered].join('; '));
+  throw new CellmeshError('not_found', [`no decision ${id} is known`, ...unanswered, keptHint].join('; '));
 }
+
+/** Permits above `--reported-permits` a second are nowhere else. */
+const keptHint = 'a permit of a busy sidecar may be in its own decision log only';
 
 async function findOnDisk(id: string, { services, router }: Installation): Promise<string> {
   for (const { stateDir } of [...services, router]) {

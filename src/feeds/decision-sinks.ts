@@ -29,7 +29,7 @@ export class DecisionSinks {
   readonly #perSecond: number;
   #allowance: number;
   #allowanceAt: number;
-  #unreported = 0;
+  #thinned = 0;
 
   constructor(options: DecisionSinksOptions) {
     this.#options = options;
@@ -39,8 +39,8 @@ export class DecisionSinks {
   }
 
   /** Permits that stayed here because there were too many. */
-  get unreported(): number {
-    return this.#unreported;
+  get thinned(): number {
+    return this.#thinned;
   }
 
   /** Lines that never reached the disk. */
@@ -54,7 +54,7 @@ export class DecisionSinks {
     ring.append(line);
     if (isFailure || accessLogsDenialsOnly !== true) accessLog?.append(line);
     if (isFailure || this.#mayReportPermit()) report?.(line);
-    else this.#unreported++;
+    else this.#thinned++;
   }
 
   #mayReportPermit(): boolean {

@@ -262,5 +262,8 @@ export class DataPlane implements AsyncDisposable {
     metrics.observed('cellmesh_decisions_dropped', 'Decisions that never reached the disk, since the start.', () => {
       return this.#options.decisions.dropped;
     });
+    metrics.observed('cellmesh_decisions_thinned', 'Permits too many to report, since the start.', () => {
+      return this.#options.decisions.thinned;
+    });
   }
 }

@@ -13,7 +13,6 @@ const forTests: Readonly<Record<string, string>> = {
   'src/identity/verify-key.ts: neighbourhoodOf': 'a pure part with cases of its own',
   'src/net/peer-refused.ts: connectionRules': 'docs/errors.md is held to it',
   'src/runtime/logger.ts: silentLogger': 'the fake of a port, beside it',
-  'src/wire/field-lines.ts: fieldLine': 'the proxy of the tests writes one field',
   'src/wire/field-lines.ts: isFieldValue': 'a pure part with cases of its own',
 };
 const isLimit = /(Max|Ms)$/;

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { Writable } from 'node:stream';
+import { beforeEach, describe, test } from 'node:test';
+import { DecisionRing, readDecisionRing } from '#feeds/decision-ring.ts';
+import { decisionSinks } from '#feeds/decision-sinks.ts';
+import { silentLogger } from '#runtime/logger.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+let clock: FakeClock;
+let reported: string[];
+let logged: string[];
+
+describe('a finished decision', () => {
+  beforeEach(() => {
+    clock = new FakeClock();
+    reported = [];
+    logged = [];
+  });
+
+  test('is kept on disk whatever else becomes of it', async () => {
+    await using directory = await temporaryDirectory();
+    await using sinks = await open(directory.path, { accessLog: 'off', reportedPermits: 0 });
+    sinks.it.add('{"n":1}', false);
+    sinks.it.add('{"n":2}', true);
+    await sinks.ring.flush();
+    assert.deepEqual(await readDecisionRing(directory.path), [{ n: 1 }, { n: 2 }]);
+    assert.deepEqual(reported, ['{"n":2}']);
+    assert.equal(sinks.it.thinned, 1);
+    assert.deepEqual(logged, []);
+  });
+
+  test('is logged as it is set: denials alone, or all', async () => {
+    for (const [accessLog, expected] of [
+      ['denials', ['denied']],
+      ['all', ['permitted', 'denied']],
+    ] as const) {
+      await using directory = await temporaryDirectory();
+      await using sinks = await open(directory.path, { accessLog, reportedPermits: 0 });
+      logged = [];
+      sinks.it.add('permitted', false);
+      sinks.it.add('denied', true);
+      await new Promise(setImmediate);
+      assert.deepEqual(logged.join('').trimEnd().split('\n'), expected);
+    }
+  });
+
+  test('is reported when it is a denial, and when permits have not been too many in these seconds', async () => {
+    await using directory = await temporaryDirectory();
+    await using sinks = await open(directory.path, { accessLog: 'off', reportedPermits: 5 });
+    const addPermits = (count: number) => {
+      for (let n = 0; n < count; n++) sinks.it.add('permit', false);
+    };
+    addPermits(200);
+    assert.equal(reported.length, 50, 'after a pause, ten seconds of them at once');
+    sinks.it.add('denial', true);
+    assert.equal(reported.length, 51);
+    await clock.advance(1_000);
+    addPermits(200);
+    assert.equal(reported.length, 56);
+    await clock.advance(3_600_000);
+    addPermits(200);
+    assert.equal(reported.length, 106);
+    assert.equal(sinks.it.thinned, 600 - 105);
+  });
+});
+
+async function open(
+  directory: string,
+  setting: { readonly accessLog: 'off' | 'denials' | 'all'; readonly reportedPermits: number },
+) {
+  const ring = await DecisionRing.open({ directory, clock, logger: silentLogger });
+  const stdout = new Writable({
+    decodeStrings: false,
+    write(chunk, _, done) {
+      logged.push(String(chunk));
+      done();
+    },
+  });
+  const it = decisionSinks({ ...setting, clock, ring, stdout, report: (line) => reported.push(line) });
+  return { it, ring, [Symbol.asyncDispose]: () => ring[Symbol.asyncDispose]() };
+}
