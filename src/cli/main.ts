@@ -6,6 +6,7 @@ import { addCerts } from './certs.ts';
 import { addDrain } from './drain.ts';
 import { describeExitCodes, exitCodeOf, exitCodes } from './exit-codes.ts';
 import { addExplain } from './explain.ts';
+import { addIntercept } from './intercept/intercept.ts';
 import { addJoinToken } from './join-token.ts';
 import { addKeys } from './keys.ts';
 import { printError } from './output.ts';
@@ -24,6 +25,7 @@ for (const add of [
   addUp,
   addCall,
   addDrain,
+  addIntercept,
   addExplain,
   addAccounts,
   addKeys,

@@ -207,6 +207,10 @@ export const errorCodes = {
     action: 'Check that the address belongs to this machine and that the port may be used.',
   },
   // cli
+  intercept_failed: {
+    meaning: 'Connections cannot be redirected, or not any more left alone.',
+    action: 'Run it with CAP_NET_ADMIN where `nft` or `iptables` is installed; the message is what that said.',
+  },
   installation_missing: {
     meaning: 'The directory was not made by `cellmesh up`.',
     action: 'Start a cell with `cellmesh up`, or name its directory with `--state`.',

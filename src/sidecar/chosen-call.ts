@@ -13,7 +13,9 @@ export type OutboundEntry =
   /** The inside of a CONNECT, opened for `authority`. */
   | { readonly tag: 'tunnel'; readonly authority: string }
   /** A loopback port of one callee: whatever the request names, that callee is meant. */
-  | { readonly tag: 'listen'; readonly callee: SpiffeId };
+  | { readonly tag: 'listen'; readonly callee: SpiffeId }
+  /** Redirected on its way to an address: to that of `callee`, or to one that no declared call goes to. */
+  | { readonly tag: 'intercepted'; readonly to: string; readonly callee?: SpiffeId; readonly port?: ServicePort };
 
 export interface Chosen {
   readonly call: OutboundCall;
@@ -25,10 +27,10 @@ export interface Chosen {
 /** The declared call that the request is for; undefined when the manifest declares none. */
 export function choose({ outbound }: ActivePolicy, exchange: ServerExchange<OutboundEntry>): Chosen | undefined {
   const { context } = exchange;
-  if (context.tag === 'listen') {
+  if (context.tag === 'listen' || context.tag === 'intercepted') {
     const call = outbound.calls.find(({ source }) => source.id === context.callee);
     const host = call?.source.hosts[0];
-    const port = call?.source.ports[0];
+    const port = context.tag === 'intercepted' ? context.port : call?.source.ports[0];
     return call === undefined || host === undefined || port === undefined
       ? undefined
       : { call, authority: `${host}:${port.port}`, port };
@@ -40,6 +42,7 @@ export function choose({ outbound }: ActivePolicy, exchange: ServerExchange<Outb
 
 /** @throws Refused when a request inside a tunnel names another host than the tunnel was opened for */
 export function authorityOf({ context, request }: ServerExchange<OutboundEntry>): string {
+  if (context.tag === 'intercepted') return context.to;
   if (context.tag !== 'tunnel') return request.authority;
   const outer = splitAuthority(context.authority);
   const inner = splitAuthority(request.authority);

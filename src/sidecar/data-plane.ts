@@ -28,6 +28,7 @@ import type { OutboundEntry } from './chosen-call.ts';
 import { DecisionLog } from './decision-log.ts';
 import { HandleTable } from './handles.ts';
 import { Inbound } from './inbound.ts';
+import { InterceptedCalls, type Interception } from './intercepted-calls.ts';
 import { listenMesh, type MeshListener } from './mesh-listener.ts';
 import { Outbound } from './outbound.ts';
 import { RequestMetrics } from './request-metrics.ts';
@@ -46,6 +47,8 @@ interface DataPlaneOptions {
   readonly globalTrustDomain: TrustDomain;
   readonly inbound: ListenSetting;
   readonly outbound: ListenSetting;
+  /** Absent where no packet filter redirects anything. */
+  readonly interception?: Interception | undefined;
   readonly applicationHost: string;
   readonly tracingRatio: number;
   /** Where this sidecar runs. */
@@ -90,6 +93,7 @@ export class DataPlane implements AsyncDisposable {
   #mesh: MeshUpstreams | undefined;
   #inboundListener: MeshListener | undefined;
   #outboundListener: PlainListener | undefined;
+  #intercepted: InterceptedCalls | undefined;
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
@@ -139,6 +143,10 @@ export class DataPlane implements AsyncDisposable {
     return this.#inboundListener?.address.port;
   }
 
+  get interceptedPort(): number | undefined {
+    return this.#intercepted?.port;
+  }
+
   get outboundPort(): number | undefined {
     return this.#outboundListener?.address.port;
   }
@@ -157,6 +165,7 @@ export class DataPlane implements AsyncDisposable {
   /** Takes calls of the application, which get 503 until policy and identity are there: nobody's start depends on ours. */
   async openOutbound(): Promise<void> {
     this.#outboundListener = this.#stack.use(await this.#listenLocal(this.#options.outbound, { tag: 'proxy' }));
+    await this.#openIntercepted();
     await this.#applyListeners(this.#options.policy.current);
   }
 
@@ -178,7 +187,8 @@ export class DataPlane implements AsyncDisposable {
 
   /** Connections of the application that are open. */
   get outboundConnections(): number {
-    return (this.#outboundListener?.connections ?? 0) + this.#listeners.connections;
+    const listeners = [this.#outboundListener, this.#listeners, this.#intercepted];
+    return listeners.reduce((sum, listener) => sum + (listener?.connections ?? 0), 0);
   }
 
   /** Accepts nothing more of the mesh and lets what is in flight end. The application may need others for that: its calls go on. */
@@ -188,12 +198,24 @@ export class DataPlane implements AsyncDisposable {
 
   async drainOutbound(graceMs: number): Promise<void> {
     for (const tunnel of this.#tunnels) tunnel.drain();
-    await Promise.all([this.#listeners.close(graceMs), this.#outboundListener?.close(graceMs)]);
+    const listeners = [this.#listeners, this.#outboundListener, this.#intercepted];
+    await Promise.all(listeners.map((listener) => listener?.close(graceMs)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const tunnel of this.#tunnels) tunnel.destroy();
     await this.#stack.disposeAsync();
+  }
+
+  async #openIntercepted(): Promise<void> {
+    const { interception, limits, policy, endpoints, logger } = this.#options;
+    if (interception === undefined) return;
+    const intercepted = await InterceptedCalls.open(this.#outbound.handle, {
+      ...this.#serveOptions<OutboundEntry>((error) => this.#outbound.refused(error)),
+      ...{ interception, policy, endpoints, logger },
+      connectionsMax: limits.connectionsMax,
+    });
+    this.#intercepted = this.#stack.use(intercepted);
   }
 
   #listenLocal(

@@ -44,6 +44,12 @@ export const sidecarSettings = {
   inbound: address('Where the mesh reaches this service, over mutual TLS.', { host: '0.0.0.0', port: 14006 }),
   advertise: optional(text('Address that others dial for the inbound port; default: its host.')),
   outbound: address("Where the application's calls are taken, on loopback.", { host: '127.0.0.1', port: 14001 }),
+  interceptedPort: optional(
+    integer('Port on loopback that `cellmesh intercept` redirects connections to; default: nothing is.', {
+      min: 1,
+      max: 65_535,
+    }),
+  ),
   health: address('Health and metrics.', { host: '0.0.0.0', port: 14020 }),
   adminSocket: optional(path('Unix socket for administration; default: in the state directory.')),
   application: parsed('Loopback address of the application.', 'ADDRESS', loopbackHost, '127.0.0.1'),

@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream';
 import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import { DecisionRing, readDecisionRing } from '#feeds/decision-ring.ts';
 import { decisionSinks } from '#feeds/decision-sinks.ts';
+import { openOriginalDestination } from '#net/original-destination.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startHealthServer } from '#runtime/health-server.ts';
 import { Lifecycle } from '#runtime/lifecycle.ts';
@@ -14,6 +15,7 @@ import { wireLimitsOf } from '#wire/limit-settings.ts';
 import { startAdminSocket } from './admin-socket.ts';
 import { DataPlane } from './data-plane.ts';
 import { Drain } from './drain.ts';
+import type { Interception } from './intercepted-calls.ts';
 import { Membership } from './membership.ts';
 import { Readiness } from './readiness.ts';
 import type { SidecarConfig } from './sidecar-config.ts';
@@ -197,7 +199,7 @@ class RunningSidecar implements Sidecar {
   }
 
   async #openDataPlane(): Promise<void> {
-    const { application } = this.#config;
+    const { application, interceptedPort } = this.#config;
     const { clock, accessLog } = this.#surroundings;
     this.#dataPlane = new DataPlane({
       ...this.#surroundings,
@@ -207,6 +209,7 @@ class RunningSidecar implements Sidecar {
       endpoints: this.#state.endpoints,
       instance: this.instance,
       applicationHost: application,
+      interception: interceptedPort === undefined ? undefined : await interceptionAt(interceptedPort),
       limits: wireLimitsOf(this.#config),
       isStale: () => this.#membership.feed?.isStale ?? false,
       askForKey: (iss, kid) => this.#membership.askForKey(iss, kid),
@@ -233,6 +236,10 @@ class RunningSidecar implements Sidecar {
   get #ringDirectory(): string {
     return join(this.#config.stateDir, 'decisions');
   }
+}
+
+async function interceptionAt(port: number): Promise<Interception> {
+  return { port, destinationOf: await openOriginalDestination() };
 }
 
 async function end(owned: AsyncDisposable | undefined): Promise<void> {

@@ -11,6 +11,8 @@ interface PlainListenOptions<Context> extends ServeOptions<Context> {
   readonly port: number;
   /** Made once per connection. */
   readonly contextOf: (socket: Socket) => Context;
+  /** Where connections differ in it. Default: `protocol`. */
+  readonly protocolOf?: (context: Context) => ServeOptions<Context>['protocol'];
   readonly connectionsMax?: number;
   /** One more than `connectionsMax` came and was closed. */
   onConnectionRefused?(): void;
@@ -33,25 +35,25 @@ export async function listenPlain<Context>(
 ): Promise<PlainListener> {
   const open = new Set<ServerConnection>();
   const connectionsMax = options.connectionsMax ?? connectionsMaxDefault;
-  const server = net.createServer(
-    { noDelay: true, allowHalfOpen: options.protocol === 'opaque', pauseOnConnect: true },
-    (socket) => {
-      if (open.size >= connectionsMax) {
-        socket.destroy();
-        options.onConnectionRefused?.();
-        return;
-      }
-      const connection = serveConnection(socket, options.contextOf(socket), handler, {
-        protocol: 'detected',
-        ...options,
-        onClose: () => {
-          open.delete(connection);
-          options.onClose?.();
-        },
-      });
-      open.add(connection);
-    },
-  );
+  const server = net.createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
+    if (open.size >= connectionsMax) {
+      socket.destroy();
+      options.onConnectionRefused?.();
+      return;
+    }
+    const context = options.contextOf(socket);
+    const protocol = options.protocolOf?.(context) ?? options.protocol ?? 'detected';
+    socket.allowHalfOpen = protocol === 'opaque';
+    const connection = serveConnection(socket, context, handler, {
+      ...options,
+      protocol,
+      onClose: () => {
+        open.delete(connection);
+        options.onClose?.();
+      },
+    });
+    open.add(connection);
+  });
   await listening(server, options.host, options.port);
   const close = async (graceMs: number): Promise<void> => {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -1,5 +1,5 @@
 import { freePort } from './free-port.ts';
-import { type Mesh, startMesh } from './start-mesh.ts';
+import { type Mesh, type MeshOptions, startMesh } from './start-mesh.ts';
 
 export interface PortMesh extends AsyncDisposable {
   readonly mesh: Mesh;
@@ -12,10 +12,12 @@ export async function startPortMesh(
   port: number,
   rules: readonly string[],
   protocol: 'http' | 'grpc' | 'tcp',
+  options: Pick<MeshOptions, 'interception'> = {},
 ): Promise<PortMesh> {
   const listenPort = await freePort();
   const allow = rules.map((rule) => `    - ${rule}`).join('\n');
   const mesh = await startMesh({
+    ...options,
     listenPort,
     editManifests: (text) =>
       text.replace(

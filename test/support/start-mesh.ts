@@ -18,6 +18,7 @@ import { systemRandom } from '#runtime/random.ts';
 import { WatchSource } from '#runtime/watch.ts';
 import { type ActivePolicy, activePolicy } from '#sidecar/active-policy.ts';
 import { DataPlane } from '#sidecar/data-plane.ts';
+import type { Interception } from '#sidecar/intercepted-calls.ts';
 import { parseCellId } from '#tokens/cell-id.ts';
 import { KeySet } from '#tokens/key-set.ts';
 import { generateSigningKey, type SigningKey } from '#tokens/signing-key.ts';
@@ -77,6 +78,8 @@ export interface MeshOptions {
   readonly editManifests?: (text: string) => string;
   /** Of `api` for `messaging`. */
   readonly listenPort?: number;
+  /** Of `api`: what a packet filter redirects to it. */
+  readonly interception?: Interception;
   /** Limits, as flags would set them. */
   readonly limits?: Partial<Record<keyof typeof limitSettings, string>>;
 }
@@ -136,6 +139,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
           accessLog: new AccessLog(lines(accessLines)),
           report: (line) => records.push(parseDecisionRecord(line)),
         }),
+        ...(name === 'api' && { interception: options.interception }),
         isStale: () => false,
         onListenProblems: (problems) => {
           if (problems.length > 0) throw new Error(problems.join('; '));

@@ -30,6 +30,7 @@ const homes: Readonly<Record<string, RegExp>> = {
   '@grpc/grpc-js': /^src\/api\//,
   '@bufbuild/protobuf': /^src\/(api\/|feeds\/feed-client\.ts$)/,
   'prom-client': /^src\/runtime\/metrics\.ts$/,
+  koffi: /^src\/net\/original-destination\.ts$/,
   yaml: /^src\/runtime\/yaml-document\.ts$/,
   undici: /^src\/cli\//,
   commander: /^src\/cli\//,
