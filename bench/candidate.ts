@@ -1,6 +1,8 @@
 /** One way from the load generator to the backend: nothing between them, or a pair of proxies. */
 export interface Candidate extends AsyncDisposable {
   readonly name: string;
+  /** Where it has a different set-up for some scenarios: which this one is for. Default: all. */
+  readonly isFor?: (scenario: string) => boolean;
   /** Where the load generator connects (always a plain HTTP/1.1 port on loopback). */
   readonly target: { readonly port: number; readonly host: string };
   /** What requests carry beside the ordinary fields. */

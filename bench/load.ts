@@ -1,8 +1,8 @@
 import { connect, type Socket } from 'node:net';
 
 /**
- * The load generator, as a process of its own: closed loop, `connections` keep-alive connections with one request in flight each.
- * The parent sends a `LoadOrder`; after `durationMs` it answers with a `LoadResult`. Connections stay open between orders.
+ * The load generator, as a process of its own: `connections` keep-alive connections with one request in flight each; closed loop, or open with
+ * `perSecond`. The parent sends a `LoadOrder`; after `durationMs` it answers with a `LoadResult`. Connections stay open between orders.
  */
 export interface LoadOrder {
   readonly port: number;
@@ -13,6 +13,8 @@ export interface LoadOrder {
   readonly fields: Readonly<Record<string, string>>;
   readonly connections: number;
   readonly durationMs: number;
+  /** Requests come at random (Poisson) at this rate; each is timed from when it should have been sent, whether or not a connection was free. */
+  readonly perSecond?: number | undefined;
 }
 
 export interface LoadResult {
@@ -21,6 +23,7 @@ export interface LoadResult {
   readonly elapsedMs: number;
   readonly p50Millis: number;
   readonly p99Millis: number;
+  readonly p999Millis: number;
   /** The head of the first answer that was not a 2xx, to say what went wrong. */
   readonly firstFailure?: string;
 }
@@ -54,9 +57,10 @@ class Connection {
     });
   }
 
-  end(): void {
-    this.#onDone = () => {};
-    this.#socket.destroy();
+  /** One request that should have been sent at `dueAt`. */
+  sendOne(dueAt: number, onDone: (latencyMs: number, failure: string | undefined) => void): void {
+    this.#onDone = (_, failure) => onDone(performance.now() - dueAt, failure);
+    this.#send();
   }
 
   #send(): void {
@@ -101,6 +105,7 @@ function requestBytes(order: LoadOrder): Buffer {
 const pools = new Map<string, Connection[]>();
 
 async function carryOut(order: LoadOrder): Promise<LoadResult> {
+  seed = order.perSecond ?? 1;
   const key = JSON.stringify(order);
   const kept = (pools.get(key) ?? []).filter((connection) => !connection.isBroken);
   const connections = Array.from({ length: order.connections }, (_, index) => kept[index] ?? new Connection(order));
@@ -118,7 +123,9 @@ async function carryOut(order: LoadOrder): Promise<LoadResult> {
     failures++;
     firstFailure ??= failure;
   };
-  await Promise.all(connections.map((connection) => connection.run(isOver, record)));
+  if (order.perSecond === undefined) {
+    await Promise.all(connections.map((connection) => connection.run(isOver, record)));
+  } else await openLoop(connections, order.perSecond, isOver, record);
   const elapsedMs = performance.now() - start;
   const sorted = Float64Array.from(latencies).sort();
   const quantile = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
@@ -128,8 +135,56 @@ async function carryOut(order: LoadOrder): Promise<LoadResult> {
     elapsedMs,
     p50Millis: quantile(0.5),
     p99Millis: quantile(0.99),
+    p999Millis: quantile(0.999),
     ...(firstFailure === undefined ? {} : { firstFailure }),
   };
+}
+
+/** Requests wait for a free connection in the order in which they were due. */
+function openLoop(
+  connections: readonly Connection[],
+  perSecond: number,
+  isOver: () => boolean,
+  record: (latencyMs: number, failure: string | undefined) => void,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const free = [...connections];
+    const waiting: number[] = [];
+    let nextAt = performance.now();
+    const serve = () => {
+      while (free.length > 0 && waiting.length > 0) {
+        const connection = free.pop()!;
+        connection.sendOne(waiting.shift()!, (latencyMs, failure) => {
+          record(latencyMs, failure);
+          free.push(connection);
+          serve();
+        });
+      }
+    };
+    // Timers of a millisecond would send in bursts: the turns of the loop are its clock.
+    const turn = () => {
+      if (isOver()) return end();
+      for (const now = performance.now(); nextAt <= now; nextAt += (-Math.log(1 - random()) / perSecond) * 1000) {
+        waiting.push(nextAt);
+      }
+      serve();
+      setImmediate(turn);
+    };
+    const end = () => {
+      if (free.length === connections.length && waiting.length === 0) resolve();
+      else setTimeout(end, 5);
+    };
+    turn();
+  });
+}
+
+/** The same arrivals for every candidate of a run (mulberry32). */
+let seed = 1;
+function random(): number {
+  seed = (seed + 0x6d2b_79f5) | 0;
+  let x = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+  x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
+  return ((x ^ (x >>> 14)) >>> 0) / 4_294_967_296;
 }
 
 process.on('message', (order: LoadOrder) => void carryOut(order).then((result) => process.send?.(result)));

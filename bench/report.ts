@@ -4,6 +4,7 @@ import { join } from 'node:path';
 /** One line of `bench/results/`: medians over the rounds that were kept. CPU in microseconds per request and hop. */
 export interface Row {
   readonly scenario: string;
+  readonly method: string;
   readonly candidate: string;
   readonly connections: number;
   readonly cpuMicrosIn: number | null;
@@ -11,6 +12,7 @@ export interface Row {
   readonly requestsPerSecond: number;
   readonly p50Millis: number;
   readonly p99Millis: number;
+  readonly p999Millis: number;
   readonly rssMegabytes: number | null;
   readonly rounds: number;
   /** Rounds in which more than 4 % of the processor's time went to neighbours of this machine. */
@@ -19,6 +21,7 @@ export interface Row {
 
 const columns: readonly (readonly [keyof Row, string])[] = [
   ['scenario', 'scenario'],
+  ['method', 'method'],
   ['candidate', 'candidate'],
   ['connections', 'conns'],
   ['cpuMicrosIn', 'cpu in us'],
@@ -26,6 +29,7 @@ const columns: readonly (readonly [keyof Row, string])[] = [
   ['requestsPerSecond', 'req/s'],
   ['p50Millis', 'p50 ms'],
   ['p99Millis', 'p99 ms'],
+  ['p999Millis', 'p99.9 ms'],
   ['rssMegabytes', 'rss MB'],
   ['rounds', 'rounds'],
   ['roundsDropped', 'dropped'],

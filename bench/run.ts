@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import type { Backend, Candidate } from './candidate.ts';
 import { startCellmesh } from './candidates/cellmesh.ts';
 import { startDirect } from './candidates/direct.ts';
-import { startEnvoy } from './candidates/envoy.ts';
+import { equalWork, startEnvoy, startEnvoyAtEqualWork } from './candidates/envoy.ts';
 import { startHaproxy } from './candidates/haproxy.ts';
 import { startNginx } from './candidates/nginx.ts';
 import type { LoadOrder, LoadResult } from './load.ts';
@@ -17,7 +17,7 @@ import { type Row, table, writeResults } from './report.ts';
 interface Scenario {
   readonly name: string;
   readonly connections: readonly number[];
-  readonly request: Pick<LoadOrder, 'method' | 'path' | 'bodyBytes'>;
+  readonly request: Pick<LoadOrder, 'method' | 'path' | 'bodyBytes' | 'perSecond'>;
 }
 
 interface Round {
@@ -31,19 +31,37 @@ interface Round {
 const stealShareMax = 0.04;
 
 const scenarios: readonly Scenario[] = [
-  { name: 'proxy', connections: [1, 8, 32, 128], request: { method: 'GET', path: '/bytes/90', bodyBytes: 0 } },
-  { name: 'body-8k', connections: [16], request: { method: 'GET', path: '/bytes/8192', bodyBytes: 0 } },
-  { name: 'body-64k', connections: [16], request: { method: 'GET', path: '/bytes/65536', bodyBytes: 0 } },
-  { name: 'body-1m', connections: [4], request: { method: 'GET', path: '/bytes/1048576', bodyBytes: 0 } },
+  { name: 'proxy', connections: [1, 8, 32, 128], request: get(90) },
+  { name: equalWork, connections: [1, 32, 128], request: get(90) },
+  ...[1000, 2000, 4000].map((perSecond) => ({
+    name: `rate-${perSecond}`,
+    connections: [32],
+    request: { ...get(90), perSecond },
+  })),
+  { name: 'body-8k', connections: [16], request: get(8192) },
+  { name: 'body-8k', connections: [16], request: post(8192) },
+  { name: 'body-64k', connections: [16], request: get(65_536) },
+  { name: 'body-64k', connections: [16], request: post(65_536) },
+  { name: 'body-1m', connections: [4], request: get(1_048_576) },
+  { name: 'body-1m', connections: [4], request: post(1_048_576) },
 ];
 
+function get(bytes: number): Scenario['request'] {
+  return { method: 'GET', path: `/bytes/${bytes}`, bodyBytes: 0 };
+}
+
+/** Answered with a few bytes. */
+function post(bytes: number): Scenario['request'] {
+  return { method: 'POST', path: '/bytes/90', bodyBytes: bytes };
+}
+
 type Starter = (backend: Backend) => Promise<Candidate | undefined>;
-const starters: Readonly<Record<string, Starter>> = {
-  direct: startDirect,
-  nginx: startNginx,
-  haproxy: startHaproxy,
-  envoy: startEnvoy,
-  cellmesh: startCellmesh,
+const starters: Readonly<Record<string, readonly Starter[]>> = {
+  direct: [startDirect],
+  nginx: [startNginx],
+  haproxy: [startHaproxy],
+  envoy: [startEnvoy, startEnvoyAtEqualWork],
+  cellmesh: [startCellmesh],
 };
 
 /** A request of ordinary size: ten fields, about 500 bytes. */
@@ -73,12 +91,14 @@ async function main(): Promise<void> {
   await using backend = await startBackend();
   const candidates: Candidate[] = [];
   await using stack = new AsyncDisposableStack();
-  for (const [name, start] of Object.entries(starters)) {
+  for (const [name, starts] of Object.entries(starters)) {
     if (values.candidate?.includes(name) === false) continue;
-    const candidate = await start(backend);
-    if (candidate === undefined) continue;
-    candidates.push(stack.use(candidate));
-    pin([...candidate.inboundPids, ...candidate.outboundPids], 0);
+    for (const start of starts) {
+      const candidate = await start(backend);
+      if (candidate === undefined) continue;
+      candidates.push(stack.use(candidate));
+      pin([...candidate.inboundPids, ...candidate.outboundPids], 0);
+    }
   }
   const load = fork(join(import.meta.dirname, 'load.ts'));
   stack.defer(() => load.disconnect());
@@ -91,8 +111,9 @@ async function main(): Promise<void> {
       ? scenario.connections.filter((count) => count !== 8 && count !== 128)
       : scenario.connections;
     for (const connections of connectionCounts) {
-      process.stderr.write(`${scenario.name}, ${connections} connections\n`);
-      rows.push(...(await measure(load, candidates, scenario, connections, rounds)));
+      process.stderr.write(`${scenario.name}, ${scenario.request.method}, ${connections} connections\n`);
+      const taking = candidates.filter(({ isFor }) => isFor?.(scenario.name) !== false);
+      rows.push(...(await measure(load, taking, scenario, connections, rounds)));
     }
   }
   const facts = {
@@ -176,6 +197,7 @@ function summarise(scenario: Scenario, candidate: Candidate, connections: number
   const hasHops = pids.length > 0;
   return {
     scenario: scenario.name,
+    method: scenario.request.method,
     candidate: candidate.name,
     connections,
     cpuMicrosIn: hasHops ? median(used.map((round) => round.cpuMicrosIn)) : null,
@@ -183,6 +205,7 @@ function summarise(scenario: Scenario, candidate: Candidate, connections: number
     requestsPerSecond: median(used.map((round) => (round.result.requests * 1000) / round.result.elapsedMs)) ?? 0,
     p50Millis: median(used.map((round) => round.result.p50Millis)) ?? 0,
     p99Millis: median(used.map((round) => round.result.p99Millis)) ?? 0,
+    p999Millis: median(used.map((round) => round.result.p999Millis)) ?? 0,
     rssMegabytes: hasHops ? (residentMegabytes(pids) ?? null) : null,
     rounds: used.length,
     roundsDropped: rounds.length - used.length,

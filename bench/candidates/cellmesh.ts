@@ -177,6 +177,13 @@ async function routerToken(identity: IdentitySetting, router: Svid): Promise<str
   return mintTestToken(key, { scope: 'bytes:read', clientId: router.id });
 }
 
+/** Tried in vain before the one that allows: ten in all, as Envoy has. */
+const otherRules = Array.from(
+  { length: 9 },
+  (_, n) =>
+    `    - { name: other-${n}, from: [bench/caller], http: { paths: [/v1/resource-${n}/**] }, scopes: [bytes:read] }`,
+).join('\n');
+
 function manifests(callerPort: number, backendPort: number): string {
   return `
 apiVersion: cellmesh.io/v1alpha1
@@ -209,6 +216,7 @@ spec:
   mode: enforce
   ports: [{ port: ${backendPort}, protocol: http }]
   allow:
+${otherRules}
     - { name: read, from: [bench/caller], http: { methods: [GET], paths: ["/bytes/*"] }, scopes: [bytes:read] }
 `;
 }

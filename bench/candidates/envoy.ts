@@ -7,12 +7,20 @@ import { type PairFacts, startPeerPair } from './peer-pair.ts';
 
 const issuer = 'https://identity.example';
 const tokenField = 'x-token';
+export const equalWork = 'equal-work';
 
-/**
- * Envoy with one worker a hop at the work of a sidecar pair: HTTP/2 with mutual TLS between the hops, ten rules of identity and path, an RS256 token
- * verified with Envoy's cache on, and an access log to a file on both.
- */
-export async function startEnvoy(backend: Backend): Promise<Candidate | undefined> {
+/** Envoy with one worker a hop: HTTP/2 with mutual TLS between the hops, and nothing else. */
+export function startEnvoy(backend: Backend): Promise<Candidate | undefined> {
+  const configure = (facts: PairFacts) =>
+    writeConfigurations(facts, { base: 101, in: inbound(facts), out: outbound(facts) });
+  return startPeerPair(
+    { name: 'envoy', program: 'envoy', configure, isFor: (scenario) => scenario !== equalWork },
+    backend,
+  );
+}
+
+/** The same at the work of a sidecar pair: ten rules of identity and path, an RS256 token verified with Envoy's cache on, an access log to a file on both hops. */
+export async function startEnvoyAtEqualWork(backend: Backend): Promise<Candidate | undefined> {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const keys = { keys: [{ ...(await exportJWK(publicKey)), kid: 'bench', alg: 'RS256', use: 'sig' }] };
   const token = await new SignJWT({ scope: 'messages:read messages:write', account: `AC${'0'.repeat(32)}` })
@@ -21,26 +29,44 @@ export async function startEnvoy(backend: Backend): Promise<Candidate | undefine
     .setAudience('cell-1')
     .setExpirationTime('1h')
     .sign(privateKey);
-  const configure = async (facts: PairFacts) => {
-    const files = { in: join(facts.directory, 'in.json'), out: join(facts.directory, 'out.json') };
-    await writeFile(files.in, JSON.stringify(inbound(facts, JSON.stringify(keys))));
-    await writeFile(files.out, JSON.stringify(outbound(facts)));
-    const args = (file: string, base: number) => [
-      '-c',
-      file,
-      '--concurrency',
-      '1',
-      '--base-id',
-      String(base),
-      '-l',
-      'critical',
-    ];
-    return { in: args(files.in, 101), out: args(files.out, 102) };
-  };
-  return startPeerPair({ name: 'envoy', program: 'envoy', configure, fields: { [tokenField]: token } }, backend);
+  const configure = (facts: PairFacts) =>
+    writeConfigurations(facts, {
+      base: 103,
+      in: inbound(facts, JSON.stringify(keys)),
+      out: outbound(facts, join(facts.directory, 'out.log')),
+    });
+  const isFor = (scenario: string) => scenario === equalWork;
+  return startPeerPair({ name: 'envoy', program: 'envoy', configure, fields: { [tokenField]: token }, isFor }, backend);
 }
 
-function inbound({ directory, backendPort, inPort, callee, caller, root }: PairFacts, keys: string): object {
+async function writeConfigurations(
+  { directory }: PairFacts,
+  { base, ...hops }: { readonly base: number; readonly in: object; readonly out: object },
+) {
+  const args = async (hop: 'in' | 'out', id: number) => {
+    const file = join(directory, `${hop}.json`);
+    await writeFile(file, JSON.stringify(hops[hop]));
+    return ['-c', file, '--concurrency', '1', '--base-id', String(id), '-l', 'critical'];
+  };
+  return { in: await args('in', base * 2), out: await args('out', base * 2 + 1) };
+}
+
+function inbound(facts: PairFacts, keys?: string): object {
+  const { directory, backendPort, inPort, callee, root } = facts;
+  const tls = {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+      require_client_certificate: true,
+      common_tls_context: { ...commonTls(callee, root), alpn_protocols: ['h2', 'http/1.1'] },
+    },
+  };
+  const [log, filters] = keys === undefined ? [undefined, []] : [join(directory, 'in.log'), policyOf(facts, keys)];
+  return bootstrap(log, inPort, filters, { transport_socket: tls }, cluster(backendPort));
+}
+
+/** Token and rules, as a callee's sidecar has them. */
+function policyOf({ caller }: PairFacts, keys: string): object[] {
   const rules = Array.from({ length: 10 }, (_, i) => {
     const path = i === 9 ? '/bytes' : `/v1/resource-${i}`;
     const principal = { authenticated: { principal_name: { exact: caller.id } } };
@@ -54,25 +80,16 @@ function inbound({ directory, backendPort, inPort, callee, caller, root }: PairF
     forward: true,
     jwt_cache_config: { jwt_cache_size: 1000 },
   };
-  const filters = [
+  return [
     filter('jwt_authn', 'JwtAuthentication', {
       providers: { one: provider },
       rules: [{ match: { prefix: '/' }, requires: { provider_name: 'one' } }],
     }),
     filter('rbac', 'RBAC', { rules: { action: 'ALLOW', policies: Object.fromEntries(rules) } }),
   ];
-  const tls = {
-    name: 'envoy.transport_sockets.tls',
-    typed_config: {
-      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
-      require_client_certificate: true,
-      common_tls_context: { ...commonTls(callee, root), alpn_protocols: ['h2', 'http/1.1'] },
-    },
-  };
-  return bootstrap(join(directory, 'in.log'), inPort, filters, { transport_socket: tls }, cluster(backendPort));
 }
 
-function outbound({ directory, inPort, outPort, caller, root }: PairFacts): object {
+function outbound({ inPort, outPort, caller, root }: PairFacts, log?: string): object {
   const tls = {
     name: 'envoy.transport_sockets.tls',
     typed_config: {
@@ -87,7 +104,7 @@ function outbound({ directory, inPort, outPort, caller, root }: PairFacts): obje
     },
   };
   const next = { ...cluster(inPort), transport_socket: tls, typed_extension_protocol_options: options };
-  return bootstrap(join(directory, 'out.log'), outPort, [], {}, next);
+  return bootstrap(log, outPort, [], {}, next);
 }
 
 function commonTls({ chain, key }: PairFacts['callee'], root: string): object {
@@ -114,20 +131,18 @@ function filter(name: string, type: string, config: object): object {
   return { name: `envoy.filters.http.${name}`, typed_config: typed };
 }
 
-function bootstrap(log: string, port: number, filters: readonly object[], chain: object, next: object): object {
+function bootstrap(
+  log: string | undefined,
+  port: number,
+  filters: readonly object[],
+  chain: object,
+  next: object,
+): object {
   const manager = {
     '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
     stat_prefix: 'bench',
     codec_type: 'AUTO',
-    access_log: [
-      {
-        name: 'envoy.access_loggers.file',
-        typed_config: {
-          '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog',
-          path: log,
-        },
-      },
-    ],
+    access_log: log === undefined ? [] : [accessLog(log)],
     route_config: {
       virtual_hosts: [
         {
@@ -146,5 +161,15 @@ function bootstrap(log: string, port: number, filters: readonly object[], chain:
   const address = { socket_address: { address: '127.0.0.1', port_value: port } };
   return {
     static_resources: { listeners: [{ name: 'front', address, filter_chains: [connection] }], clusters: [next] },
+  };
+}
+
+function accessLog(path: string): object {
+  return {
+    name: 'envoy.access_loggers.file',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog',
+      path,
+    },
   };
 }

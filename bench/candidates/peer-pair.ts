@@ -41,6 +41,7 @@ interface Peer {
     facts: PairFacts,
   ) => Promise<{ readonly in: readonly string[]; readonly out: readonly string[] }>;
   readonly fields?: Readonly<Record<string, string>>;
+  readonly isFor?: (scenario: string) => boolean;
 }
 
 /** A pair of a foreign proxy with mutual TLS 1.3 between its hops. Undefined, and said so, where the program is not there. */
@@ -66,6 +67,7 @@ export async function startPeerPair(peer: Peer, backend: Backend): Promise<Candi
     name: peer.name,
     target: { port: facts.outPort, host: 'backend' },
     ...(peer.fields && { fields: peer.fields }),
+    ...(peer.isFor && { isFor: peer.isFor }),
     inboundPids: await withChildren(inbound.pid!),
     outboundPids: await withChildren(outbound.pid!),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
