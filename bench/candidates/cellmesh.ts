@@ -217,7 +217,7 @@ spec:
   ports: [{ port: ${backendPort}, protocol: http }]
   allow:
 ${otherRules}
-    - { name: read, from: [bench/caller], http: { methods: [GET], paths: ["/bytes/*"] }, scopes: [bytes:read] }
+    - { name: read, from: [bench/caller], http: { methods: [GET, POST], paths: ["/bytes/*"] }, scopes: [bytes:read] }
 `;
 }
 
