@@ -152,11 +152,19 @@ async function measure(
   const kept = new Map(candidates.map((candidate) => [candidate, [] as Round[]]));
   for (let round = -1; round < rounds; round++) {
     for (const candidate of candidates) {
-      const taken = await takeRound(load, candidate, orderOf(candidate, scenario.request, connections, 1000));
-      if (round >= 0) kept.get(candidate)!.push(taken);
+      const rows = kept.get(candidate);
+      if (rows === undefined) continue;
+      try {
+        const taken = await takeRound(load, candidate, orderOf(candidate, scenario.request, connections, 1000));
+        if (round >= 0) rows.push(taken);
+      } catch (error) {
+        // The others' rows are none the worse for it.
+        process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
+        kept.delete(candidate);
+      }
     }
   }
-  return candidates.map((candidate) => summarise(scenario, candidate, connections, kept.get(candidate)!));
+  return [...kept].map(([candidate, taken]) => summarise(scenario, candidate, connections, taken));
 }
 
 async function takeRound(load: ChildProcess, candidate: Candidate, order: LoadOrder): Promise<Round> {
