@@ -7,6 +7,8 @@ export interface Candidate extends AsyncDisposable {
   readonly target: { readonly port: number; readonly host: string };
   /** What requests carry beside the ordinary fields. */
   readonly fields?: Readonly<Record<string, string>>;
+  /** Before each row: what `fields` hold may end after minutes. */
+  refresh?(): Promise<void>;
   /** Process ids whose CPU time is the work of the hop that accepts mTLS and dials the backend; empty for none. */
   readonly inboundPids: readonly number[];
   /** Process ids of the hop that accepts the load generator's connections and dials mTLS. */

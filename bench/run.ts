@@ -112,6 +112,7 @@ async function main(): Promise<void> {
       : scenario.connections;
     for (const connections of connectionCounts) {
       process.stderr.write(`${scenario.name}, ${scenario.request.method}, ${connections} connections\n`);
+      for (const candidate of candidates) await candidate.refresh?.();
       const taking = candidates.filter(({ isFor }) => isFor?.(scenario.name) !== false);
       rows.push(...(await measure(load, taking, scenario, connections, rounds)));
     }
@@ -128,8 +129,7 @@ async function main(): Promise<void> {
 
 /** Whoever compiles while it runs is measured after it has: a sidecar lives for days. */
 async function warmUp(load: ChildProcess, candidates: readonly Candidate[]): Promise<void> {
-  const { request } = scenarios[0]!;
-  for (const candidate of candidates) await takeRound(load, candidate, orderOf(candidate, request, 32, 4000));
+  for (const candidate of candidates) await takeRound(load, candidate, orderOf(candidate, get(90), 32, 4000));
 }
 
 function orderOf(

@@ -16,7 +16,7 @@ import { loadConfig } from '#runtime/config.ts';
 import { silentLogger } from '#runtime/logger.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { WatchSource } from '#runtime/watch.ts';
-import { generateSigningKey } from '#tokens/signing-key.ts';
+import { generateSigningKey, type SigningKey } from '#tokens/signing-key.ts';
 import { callHttp, startApplication } from '../../test/support/application.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import {
@@ -58,12 +58,20 @@ export async function startCellmesh(backend: Backend): Promise<Candidate> {
   const callee = await sidecarOf('backend');
   const caller = await sidecarOf('caller');
   const router = await identity.routerSvid('router-1');
-  await enter(router, await routerToken(identity, router), caller, root);
+  const key = await registerKey(identity, router);
+  const refresh = async () => {
+    const token = await mintTestToken(key, { scope: 'bytes:read', clientId: router.id });
+    await enter(router, token, caller, root);
+  };
+  await refresh();
   const owned = starting.move();
   return {
     name: 'cellmesh',
     target: { port: caller.outbound, host: 'backend' },
-    fields: { 'cellmesh-context': handles[0]! },
+    get fields() {
+      return { 'cellmesh-context': handles.at(-1)! };
+    },
+    refresh,
     inboundPids: [callee.process.pid!],
     outboundPids: [caller.process.pid!],
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -170,11 +178,11 @@ async function enter(svid: Svid, token: string, caller: BenchSidecar, root: stri
   }, 20_000);
 }
 
-async function routerToken(identity: IdentitySetting, router: Svid): Promise<string> {
+async function registerKey(identity: IdentitySetting, router: Svid): Promise<SigningKey> {
   const key = generateSigningKey({ iss: tokenIssuer, kind: 'cell', owner: router.id });
   const jwk = JSON.stringify({ ...key.published.jwk, kid: key.published.kid });
   await identity.client(router).call(IdentityEdge.method.registerSigningKey, { jwk });
-  return mintTestToken(key, { scope: 'bytes:read', clientId: router.id });
+  return key;
 }
 
 /** Tried in vain before the one that allows: ten in all, as Envoy has. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import {
   Client,
@@ -11,6 +12,7 @@ import {
   type ServiceError,
   status,
 } from '@grpc/grpc-js';
+import { activePolicy } from '#sidecar/active-policy.ts';
 import { eventually } from '../support/eventually.ts';
 import { type PortMesh, startPortMesh } from '../support/port-mesh.ts';
 import type { Mesh } from '../support/start-mesh.ts';
@@ -177,5 +179,40 @@ describe('gRPC through two sidecars', () => {
     assert.equal(error?.code, status.DEADLINE_EXCEEDED);
     await eventually(() => assert.equal(cancelled, 1));
     assert.equal((await call('after')).value?.toString(), 'after');
+  });
+
+  test('a thousand policies and certificates pass under open streams, and none is reset', {
+    timeout: 30_000,
+  }, async () => {
+    const streams = Array.from({ length: 8 }, () => client.makeBidiStreamRequest(stream.path, bytes, bytes, self()));
+    const failures: Error[] = [];
+    for (const duplex of streams) duplex.on('error', (error) => failures.push(error));
+    const answersTo = (text: string) =>
+      Promise.all(
+        streams.map(async (duplex) => {
+          const answer = once(duplex, 'data');
+          duplex.write(Buffer.from(text));
+          return String((await answer)[0]);
+        }),
+      );
+    await answersTo('before');
+    const { api, messaging } = mesh.services;
+    const services = await Promise.all(
+      [api, messaging].map(async (service) => ({
+        service,
+        identities: [await service.issue(), await service.issue()],
+      })),
+    );
+    for (let push = 0; push < 1_000; push++) {
+      for (const { service, identities } of services) {
+        service.policy.set(activePolicy(service.policy.current!.snapshot));
+        service.identity.set(identities[push % 2]!);
+      }
+      if (push % 100 === 0) assert.deepEqual(new Set(await answersTo(`after ${push}`)), new Set([`after ${push}`]));
+    }
+    assert.deepEqual(new Set(await answersTo('at the end')), new Set(['at the end']));
+    assert.deepEqual(failures, []);
+    for (const duplex of streams) duplex.end();
+    await Promise.all(streams.map((duplex) => once(duplex, 'end')));
   });
 });

@@ -51,6 +51,9 @@ export interface MeshService {
   readonly application: Application;
   readonly dataPlane: DataPlane;
   readonly policy: WatchSource<ActivePolicy | undefined>;
+  readonly identity: WatchSource<TlsIdentity>;
+  /** A new SVID for the same service, not yet in use. */
+  issue(): Promise<TlsIdentity>;
   readonly metrics: Metrics;
   readonly records: readonly DecisionRecord[];
   /** JSON lines of the access log. */
@@ -151,9 +154,12 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
       }),
     );
     await dataPlane.openOutbound();
-    await dataPlane.openInbound(new WatchSource<TlsIdentity>({ svid: await cell.issue(id), bundles }));
+    const issue = async () => ({ svid: await cell.issue(id), bundles });
+    const identity = new WatchSource<TlsIdentity>(await issue());
+    await dataPlane.openInbound(identity);
     const call = (call: HttpCall) => callHttp({ port: dataPlane.outboundPort!, ...call });
-    services[name] = { id, application: applications[name], dataPlane, policy, metrics, records, accessLines, call };
+    const given = { identity, issue, policy, metrics, records, accessLines };
+    services[name] = { id, application: applications[name], dataPlane, ...given, call };
   }
   endpoints.set(
     new Map(
