@@ -3,7 +3,7 @@ import { choice, integer, type Settings } from '#runtime/config.ts';
 /** Settings of every process that decides on requests. */
 export const decisionSettings = {
   accessLog: choice(
-    'Decisions to write to standard output, a JSON line each; denials: and failures.',
+    'Decisions to write to standard output, a JSON line each; `denials` are those that were denied or failed.',
     ['off', 'denials', 'all'],
     'off',
   ),

@@ -68,8 +68,11 @@ export class RequestMetrics {
     if (this.#size >= tableMax && end !== other) return this.#traffic(direction, other, other);
     const table = this.#tables[direction];
     const routes = table.get(end) ?? new Map<string, Traffic>();
-    const peer = direction === 'inbound' ? shortName(end) : end;
-    const begun = { labels: { direction, peer, route }, outcomes: [], durations: new ExponentialHistogram() };
+    const begun = {
+      labels: { direction, peer: shortName(end), route },
+      outcomes: [],
+      durations: new ExponentialHistogram(),
+    };
     table.set(end, routes.set(route, begun));
     this.#size++;
     return begun;

@@ -39,6 +39,9 @@ export function addIntercept(program: Command): void {
     .action(async (options: InstallOptions) => {
       const backend = await backendOf(options);
       const { inboundPort } = options;
+      if (inboundPort === undefined && options.openPort.length > 0) {
+        throw invalid('--open-port', 'means nothing without --inbound-port: every port is open to the outside');
+      }
       await install(backend, {
         uid: wholeNumber('--uid', options.uid, 0, 4_294_967_294),
         outboundPort: port('--outbound-port', options.outboundPort),

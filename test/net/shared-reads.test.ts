@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { withSharedReads } from '#net/shared-reads.ts';
+import { eventually } from '../support/eventually.ts';
+
+const server = createServer((socket) => {
+  peers.push(socket);
+});
+const peers: Socket[] = [];
+
+before(async () => {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+});
+after(() => {
+  for (const peer of peers) peer.destroy();
+  server.close();
+});
+
+async function dial(): Promise<{ socket: Socket; peer: Socket; pieces: Buffer[] }> {
+  const { port } = server.address() as AddressInfo;
+  const accepted = once(server, 'connection');
+  const socket = withSharedReads((onread) => connect({ port, host: '127.0.0.1', onread }));
+  const pieces: Buffer[] = [];
+  socket.on('data', (piece: Buffer) => pieces.push(piece));
+  const [peer] = (await accepted) as [Socket];
+  return { socket, peer, pieces };
+}
+
+describe('sockets that share a buffer for their reads', () => {
+  test('keep what each has read, whatever the others read later', async () => {
+    const [one, two] = [await dial(), await dial()];
+    for (let n = 0; n < 50; n++) {
+      one.peer.write(Buffer.alloc(1 + n * 100, 'a'));
+      two.peer.write(Buffer.alloc(1 + n * 100, 'b'));
+      await eventually(() => assert.equal(Buffer.concat(two.pieces).length, ((n + 1) * (2 + n * 100)) / 2));
+    }
+    await eventually(() => assert.equal(Buffer.concat(one.pieces).length, (50 * (2 + 4_900)) / 2));
+    assert.ok(Buffer.concat(one.pieces).every((byte) => byte === 0x61));
+    assert.ok(Buffer.concat(two.pieces).every((byte) => byte === 0x62));
+    for (const { socket } of [one, two]) socket.destroy();
+  });
+
+  test('read no more while their reader pauses, and all of it in order afterwards', async () => {
+    const { socket, peer, pieces } = await dial();
+    socket.pause();
+    const sent = Buffer.alloc(32_000_000, Buffer.from(Array.from({ length: 251 }, (_, n) => n)));
+    peer.end(sent);
+    await eventually(() => assert.ok(peer.writableLength > 0));
+    assert.ok(socket.readableLength <= 128 * 1024, `${socket.readableLength} bytes are held`);
+    socket.resume();
+    await once(socket, 'end');
+    assert.ok(Buffer.concat(pieces).equals(sent));
+  });
+});
