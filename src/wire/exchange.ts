@@ -14,7 +14,7 @@ export interface ExchangeOutcome {
   readonly error: WireError | undefined;
 }
 
-/** Hears a server exchange. Bytes given to it are its own: engines never reuse them. */
+/** Hears a server exchange. Bytes given to it are valid during the call: who keeps them keeps a copy. */
 export interface ServerExchangeListener {
   /** A piece of the request body. False asks for silence until `resumeBody()`. */
   onRequestData(bytes: Buffer): boolean;
@@ -54,7 +54,7 @@ export interface ServerExchange<Context> {
   /** An interim response: 100, 102-199. */
   inform(status: number, fields: string): void;
   respond(response: OutgoingResponse): void;
-  /** False: no room, wait for `onWritable`. The bytes are taken either way. */
+  /** False: no room, wait for `onWritable`. The bytes are taken either way, and the caller's again after the call. */
   write(bytes: Buffer): boolean;
   end(trailers?: string): void;
   /** Cuts the exchange off so that the client sees a broken message, never a short one. */
@@ -69,7 +69,10 @@ export interface ServerExchange<Context> {
 
 export type ExchangeHandler<Context> = (exchange: ServerExchange<Context>) => void | Promise<void>;
 
-/** Hears a client exchange. Exactly one of `onResponseEnd` and `onFailed` comes last. */
+/**
+ * Hears a client exchange. Exactly one of `onResponseEnd` and `onFailed` comes last. Bytes given to it are valid during the call: who keeps them
+ * keeps a copy.
+ */
 export interface ClientExchangeListener {
   /** A connection is there and the head is on its way; the body may follow now. Perhaps before `request` returns. */
   onRequestReady(exchange: ClientExchange): void;
@@ -90,7 +93,7 @@ export type Protocol = 'http/1.1' | 'h2';
 
 /** One request and its response, seen from the client. */
 export interface ClientExchange {
-  /** Only after `onRequestReady`. False: no room, wait for `onRequestWritable`. */
+  /** Only after `onRequestReady`. False: no room, wait for `onRequestWritable`. The bytes are the caller's again after the call. */
   write(bytes: Buffer): boolean;
   end(trailers?: string): void;
   /** The response may flow again. */

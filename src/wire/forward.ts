@@ -272,6 +272,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     this.#isOver = true;
     this.#deadline?.cancel();
     this.#pause?.cancel();
+    this.#sent?.giveUp();
     this.#plan.retry?.over(error);
   }
 

@@ -1,12 +1,13 @@
+import { ByteBuffer } from './byte-buffer.ts';
 import type { ClientExchange } from './exchange.ts';
+import { giveWriteBuffer } from './write-buffers.ts';
 
 /** What is kept of a body for another attempt. Beyond it there is none. */
 const sentBodyBytesMax = 64 * 1024;
 
-/** What was sent of a request's body, to send it once more. */
+/** What was sent of a request's body, to send it once more. Its owner must end it by `giveUp`. */
 export class SentBody {
-  #pieces: Buffer[] = [];
-  #bytes = 0;
+  #kept: ByteBuffer | undefined;
   #trailers: string | undefined;
   #isWhole = true;
 
@@ -18,9 +19,12 @@ export class SentBody {
   /** `isSent`: it goes out at once as well. What waits for a connection is kept whatever its size: its sender has been asked for silence. */
   add(bytes: Buffer, isSent: boolean): void {
     if (!this.#isWhole) return;
-    this.#pieces.push(bytes);
-    this.#bytes += bytes.length;
-    if (isSent) this.#giveUpIfLarge();
+    if (isSent && (this.#kept?.length ?? 0) + bytes.length > sentBodyBytesMax) {
+      this.giveUp();
+      return;
+    }
+    this.#kept ??= new ByteBuffer(bytes.length);
+    this.#kept.append(bytes);
   }
 
   end(trailers: string): void {
@@ -29,20 +33,18 @@ export class SentBody {
 
   /** @returns whether `exchange` has room for more */
   sendTo(exchange: ClientExchange): boolean {
-    let hasRoom = true;
-    for (const piece of this.#pieces) hasRoom = exchange.write(piece);
+    const kept = this.#kept;
+    const hasRoom = kept === undefined || exchange.write(kept.bytes.subarray(0, kept.length));
     if (this.#trailers !== undefined) exchange.end(this.#trailers);
-    this.#giveUpIfLarge();
+    if (kept !== undefined && kept.length > sentBodyBytesMax) this.giveUp();
     return hasRoom;
   }
 
   /** There will be no other attempt. */
   giveUp(): void {
+    const kept = this.#kept;
     this.#isWhole = false;
-    this.#pieces = [];
-  }
-
-  #giveUpIfLarge(): void {
-    if (this.#bytes > sentBodyBytesMax) this.giveUp();
+    this.#kept = undefined;
+    if (kept !== undefined) giveWriteBuffer(kept.bytes);
   }
 }

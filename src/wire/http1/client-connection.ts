@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { offBytes, onBytes } from '#net/shared-reads.ts';
 import { Deadline } from '../deadline.ts';
 import type { ClientOptions } from '../upstream-group.ts';
 import { isWebSocketAccepted, newWebSocketKey } from '../websocket.ts';
@@ -59,7 +60,8 @@ export class Http1ClientConnection {
     this.#readHead = (length) => readResponseHead(length, options.limits, this.#method);
     this.#deadline = new Deadline(options.clock, this.#onExpired);
     this.#writeWatch = new WriteWatch(options.clock, socket, this.#writer, options.writeStallMs, this.#onStalled);
-    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    onBytes(socket, this.#onData);
+    socket.on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', this.#onError).on('close', this.#onClose);
     if (socket.destroyed) process.nextTick(this.#onClose);
     else socket.resume();
@@ -128,6 +130,7 @@ export class Http1ClientConnection {
     const wasWaiting = this.#state === 'head' && this.#held.length + chunk.length <= this.#options.limits.lineBytesMax;
     this.#held.append(chunk);
     if (!wasWaiting || chunk.includes(10)) this.#advance();
+    this.#held.keep();
   };
 
   #advance(): void {
@@ -260,7 +263,8 @@ export class Http1ClientConnection {
     this.#held.clear();
     this.#deadline.dispose();
     this.#writeWatch.dispose();
-    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain).off('close', this.#onClose);
+    offBytes(socket, this.#onData);
+    socket.off('end', this.#onEnd).off('drain', this.#onDrain).off('close', this.#onClose);
     this.#owner.closed(this);
   }
 

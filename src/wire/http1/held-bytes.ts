@@ -6,8 +6,8 @@ const growthBytesMin = 4 * 1024;
 const firstLoadBytes = 2 * 1024;
 
 /**
- * Bytes that were read and not yet consumed. A chunk that is consumed at once is never copied. Slices that were given out
- * stay valid: bytes are only ever appended behind them.
+ * Bytes that were read and not yet consumed. A chunk that is consumed at once is never copied; of one that is not, `keep` copies the rest before
+ * its memory is read into again.
  */
 export class HeldBytes {
   bytes: Buffer = empty;
@@ -39,6 +39,11 @@ export class HeldBytes {
     if (this.start === this.end) this.clear();
   }
 
+  /** The chunk appended last is valid no longer. */
+  keep(): void {
+    if (this.length > 0 && !this.#isOwn) this.#grow(this.length);
+  }
+
   clear(): void {
     this.bytes = empty;
     this.start = 0;
@@ -49,7 +54,7 @@ export class HeldBytes {
   /** For a connection that is given up: its next reader begins with what is held. */
   giveBackTo(socket: Duplex): void {
     socket.pause();
-    if (this.length > 0) socket.unshift(this.bytes.subarray(this.start, this.end));
+    if (this.length > 0) socket.unshift(Buffer.from(this.bytes.subarray(this.start, this.end)));
     this.clear();
   }
 

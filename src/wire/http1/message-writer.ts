@@ -1,16 +1,19 @@
 import type { Duplex } from 'node:stream';
+import { ByteBuffer } from '../byte-buffer.ts';
 import type { Framing } from '../message.ts';
+import { giveWriteBuffer } from '../write-buffers.ts';
 
 /**
- * Up to here a piece of a body is copied behind the head, so that a small message is one string and one write; beyond, its
- * bytes are written where they lie, gathered with what was held.
+ * Up to here a piece of a body is joined to the head as text, so that a small message is one string and one write; from the first piece beyond,
+ * everything is gathered as bytes.
  */
 const joinBytesMax = 4 * 1024;
 const heldBytesMax = 16 * 1024;
+const gatheredBytesMax = 64 * 1024;
 
 /**
- * Writes one message after another on a connection, each with the exact framing that its head states. Heads and small pieces
- * are held until the end of the current turn: small messages are one write and one packet.
+ * Writes one message after another on a connection, each with the exact framing that its head states. What one turn of the loop produces leaves in
+ * one write: small messages are one packet, and the TLS records of a large one do not come to a system call each.
  */
 export class MessageWriter {
   /** Body bytes of the current message that were taken. */
@@ -19,6 +22,8 @@ export class MessageWriter {
   writtenBytes = 0;
   readonly #socket: Duplex;
   #held = '';
+  /** Where all is gathered since a large piece came. */
+  #gathered: ByteBuffer | undefined;
   #framing: Framing = 'none';
   #remaining = 0;
   #isOpen = false;
@@ -44,73 +49,103 @@ export class MessageWriter {
 
   /** An interim head goes out at once. */
   writeInterim(head: string): void {
-    this.#held += head;
+    this.#append(head);
     this.flush();
   }
 
-  /** False when the socket wants a pause. */
+  /** False when the socket wants a pause. The bytes are the caller's again after the call. */
   write(bytes: Buffer): boolean {
     const count = bytes.length;
     if (!this.#isOpen || count === 0 || this.#framing === 'none') return true;
     this.bodyBytes += count;
-    if (this.#framing === 'chunked') this.#held += `${count.toString(16)}\r\n`;
-    else if (count > this.#remaining) throw new TypeError('a body is longer than its Content-Length');
-    else this.#remaining -= count;
-    const after = this.#framing === 'chunked' ? '\r\n' : '';
-    if (count <= joinBytesMax) this.#hold(bytes.toString('latin1') + after);
-    else {
-      this.#gather(bytes);
-      if (after !== '') this.#hold(after);
+    const isChunked = this.#framing === 'chunked';
+    if (!isChunked) {
+      if (count > this.#remaining) throw new TypeError('a body is longer than its Content-Length');
+      this.#remaining -= count;
     }
-    return !this.#socket.writableNeedDrain;
+    const before = isChunked ? `${count.toString(16)}\r\n` : '';
+    const after = isChunked ? '\r\n' : '';
+    if (count <= joinBytesMax && this.#gathered === undefined) {
+      this.#hold(before + bytes.toString('latin1') + after);
+    } else this.#gather(before, bytes, after);
+    return this.#socket.writableLength < this.#socket.writableHighWaterMark;
   }
 
   /** `trailers`: clean field lines; they need a chunked body and are left out of others. */
   end(trailers: string): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    if (this.#framing === 'chunked') this.#held += `0\r\n${trailers}\r\n`;
+    if (this.#framing === 'chunked') this.#append(`0\r\n${trailers}\r\n`);
     else if (this.#remaining !== 0) throw new TypeError('a body is shorter than its Content-Length');
     this.flush();
   }
 
   /** What was held back goes out now. */
   flush(): void {
-    if (this.#held === '') return;
-    const held = this.#held;
-    this.#held = '';
-    this.writtenBytes += held.length;
-    this.#socket.write(held, 'latin1');
+    const gathered = this.#gathered;
+    if (gathered === undefined) {
+      const held = this.#held;
+      if (held === '') return;
+      this.#held = '';
+      this.writtenBytes += held.length;
+      this.#socket.write(held, 'latin1');
+      return;
+    }
+    const { bytes, length } = gathered;
+    this.#gathered = undefined;
+    this.writtenBytes += length;
+    this.#socket.write(bytes.subarray(0, length), (error) => {
+      if (!error) giveWriteBuffer(bytes);
+    });
   }
 
-  /** Only for `flushQueued`, at the end of the turn. */
-  flushQueued(): void {
+  /** Only for the queues: the turn is over. */
+  flushQueued(isTurnOver: boolean): void {
+    if (!isTurnOver && this.#gathered !== undefined) {
+      setImmediate(flushAtTurn, this);
+      return;
+    }
     this.#isFlushQueued = false;
     if (!this.#socket.destroyed) this.flush();
   }
 
-  #hold(text: string): void {
-    this.#held += text;
-    if (this.#held.length > heldBytesMax) this.flush();
-    else if (!this.#isFlushQueued) {
-      this.#isFlushQueued = true;
-      process.nextTick(flushQueued, this);
-    }
+  #append(text: string): void {
+    if (this.#gathered === undefined) this.#held += text;
+    else this.#gathered.appendLatin1(text);
   }
 
-  #gather(bytes: Buffer): void {
-    this.writtenBytes += bytes.length;
-    if (this.#held === '') {
-      this.#socket.write(bytes);
-      return;
+  #hold(text: string): void {
+    this.#append(text);
+    if (this.#held.length > heldBytesMax) this.flush();
+    else this.#queue();
+  }
+
+  #gather(before: string, bytes: Buffer, after: string): void {
+    let gathered = this.#gathered;
+    if (gathered === undefined) {
+      gathered = new ByteBuffer(this.#held.length + bytes.length);
+      gathered.appendLatin1(this.#held);
+      this.#held = '';
+      this.#gathered = gathered;
     }
-    this.#socket.cork();
-    this.flush();
-    this.#socket.write(bytes);
-    this.#socket.uncork();
+    if (before !== '') gathered.appendLatin1(before);
+    gathered.append(bytes);
+    if (after !== '') gathered.appendLatin1(after);
+    if (gathered.length >= gatheredBytesMax) this.flush();
+    else this.#queue();
+  }
+
+  #queue(): void {
+    if (this.#isFlushQueued) return;
+    this.#isFlushQueued = true;
+    process.nextTick(flushAtTick, this);
   }
 }
 
-function flushQueued(writer: MessageWriter): void {
-  writer.flushQueued();
+function flushAtTick(writer: MessageWriter): void {
+  writer.flushQueued(false);
+}
+
+function flushAtTurn(writer: MessageWriter): void {
+  writer.flushQueued(true);
 }

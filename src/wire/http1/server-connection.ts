@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { offBytes, onBytes } from '#net/shared-reads.ts';
 import { Deadline } from '../deadline.ts';
 import type { ExchangeHandler, ServerExchange } from '../exchange.ts';
 import { respond } from '../respond.ts';
@@ -65,7 +66,8 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
       this.#resolveClosed = resolve;
     });
     this.#readDeadline.set(options.timeouts.idleMs);
-    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    onBytes(socket, this.#onData);
+    socket.on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', this.#onError).on('close', this.#onClose);
     if (socket.destroyed) process.nextTick(this.#onClose);
     else socket.resume();
@@ -164,6 +166,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
       this.#held.append(chunk);
       this.#awaitHead();
     }
+    this.#held.keep();
   };
 
   #step(): boolean {
@@ -336,7 +339,8 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
 
   #release(): void {
     const socket = this.#socket;
-    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain).off('close', this.#onClose);
+    offBytes(socket, this.#onData);
+    socket.off('end', this.#onEnd).off('drain', this.#onDrain).off('close', this.#onClose);
     if (this.#state === 'given-up') socket.off('error', this.#onError);
     this.#readDeadline.dispose();
     this.#writeWatch.dispose();

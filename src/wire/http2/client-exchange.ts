@@ -88,7 +88,7 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
     if (this.#isOver || this.#trailers !== undefined || bytes.length === 0) return true;
     this.#hasSentBody = true;
     if (this.#stream !== undefined) return this.#stream.write(bytes);
-    this.#held.push(bytes);
+    this.#held.push(Buffer.from(bytes));
     return false;
   }
 

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { onBytes } from '#net/shared-reads.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import type { HttpLimits } from '../limits.ts';
 import { WireError } from '../wire-error.ts';
@@ -88,7 +89,8 @@ export class Http2Connection implements StreamHost {
       stalled: (stream) => this.fail(stream, errorCode.cancel),
     });
     this.#begin();
-    socket.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose);
+    onBytes(socket, this.#onData);
+    socket.on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose);
     if (socket.destroyed) process.nextTick(this.#onClose);
     else socket.resume();
   }

@@ -1,11 +1,13 @@
 import type { Duplex } from 'node:stream';
-import { ByteBuffer } from './byte-buffer.ts';
-import { giveFrameBuffer, takeFrameBuffer } from './frame-buffers.ts';
+import { ByteBuffer } from '../byte-buffer.ts';
+import { giveWriteBuffer } from '../write-buffers.ts';
 import type { HpackEncoder } from './hpack-encoder.ts';
 import { flag, frameBytesMax, frameHeaderBytes, frameType } from './protocol.ts';
 
 /** With as much waiting, writers are asked to pause. */
 const pauseBytes = 64 * 1024;
+/** What many small messages of one turn come to. */
+const firstBytes = 32 * 1024;
 /** One TLS record holds this much: frames are cut so that they do not straddle two. */
 const recordBytes = 16 * 1024;
 
@@ -55,9 +57,7 @@ export class FrameOutput {
   }
 
   raw(bytes: Buffer): void {
-    const out = this.#room(bytes.length);
-    bytes.copy(out.bytes, out.length);
-    out.length += bytes.length;
+    this.#room(0).append(bytes);
     this.#queue();
   }
 
@@ -148,7 +148,7 @@ export class FrameOutput {
     this.#buffer = undefined;
     this.#lastData = -1;
     if (this.#socket.destroyed || !this.#socket.writable) {
-      giveFrameBuffer(bytes);
+      giveWriteBuffer(bytes);
       return;
     }
     this.#inFlight = bytes;
@@ -167,7 +167,7 @@ export class FrameOutput {
     const bytes = this.#inFlight;
     this.#inFlight = undefined;
     if (error || bytes === undefined) return;
-    giveFrameBuffer(bytes);
+    giveWriteBuffer(bytes);
     this.flush();
     this.#owner.written();
   };
@@ -180,7 +180,7 @@ export class FrameOutput {
   }
 
   #room(count: number): ByteBuffer {
-    this.#buffer ??= new ByteBuffer(takeFrameBuffer());
+    this.#buffer ??= new ByteBuffer(firstBytes);
     this.#buffer.ensure(count);
     return this.#buffer;
   }

@@ -5,7 +5,7 @@ export interface FrameSink {
   /** A whole frame: any but DATA without padding. Its payload is `bytes` from `start` to `end`, valid during the call. */
   frame(type: number, flags: number, streamId: number, bytes: Buffer, start: number, end: number): void;
   /**
-   * A piece of a DATA frame without padding, as soon as it is there. `frameBytes` is the length of the whole frame with the first piece, else 0;
+   * A piece of a DATA frame without padding, as soon as it is there, valid during the call. `frameBytes` is the length of the whole frame with the first piece, else 0;
    * `isEnd`: the last piece of the last frame of its stream.
    */
   data(streamId: number, piece: Buffer, frameBytes: number, isEnd: boolean): void;
@@ -33,7 +33,7 @@ export class FrameReader {
     return this.#held.length > 0 || this.#dataLeft > 0;
   }
 
-  /** @throws ConnectionFault FRAME_SIZE_ERROR, and what the sink throws */
+  /** `chunk` is not kept. @throws ConnectionFault FRAME_SIZE_ERROR, and what the sink throws */
   read(chunk: Buffer): void {
     const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     this.#held = nothing;
@@ -43,7 +43,7 @@ export class FrameReader {
       if (next < 0) break;
       at = next;
     }
-    if (!this.#sink.isStopped && at < bytes.length) this.#held = at === 0 ? bytes : bytes.subarray(at);
+    if (!this.#sink.isStopped && at < bytes.length) this.#held = Buffer.from(bytes.subarray(at));
   }
 
   /** @returns the index after the frame; -1 when it is not complete */

@@ -1,4 +1,4 @@
-import type { ByteBuffer } from './byte-buffer.ts';
+import type { ByteBuffer } from '../byte-buffer.ts';
 import { entryOverheadBytes } from './decoded-field.ts';
 import { staticIndexOfLine, staticIndexOfName } from './static-table.ts';
 

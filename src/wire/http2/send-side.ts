@@ -54,14 +54,14 @@ export class SendSide {
     return this.output.isFull;
   }
 
-  /** Sends what windows and buffers allow of `bytes` from `start`. @returns the index after it */
-  data(stream: Http2Stream, bytes: Buffer, start: number, isEnd: boolean): number {
+  /** Sends what the windows allow of `bytes` from `start` to `end`, which is little more than one read brings. @returns the index after it */
+  data(stream: Http2Stream, bytes: Buffer, start: number, end: number, isEnd: boolean): number {
     const { output } = this;
     let at = start;
-    while (at < bytes.length && !output.isFull) {
-      const count = Math.min(bytes.length - at, stream.sendWindow, this.#window, output.dataRoom);
+    while (at < end) {
+      const count = Math.min(end - at, stream.sendWindow, this.#window, output.dataRoom);
       if (count <= 0) break;
-      output.data(stream.id, bytes, at, at + count, isEnd && at + count === bytes.length);
+      output.data(stream.id, bytes, at, at + count, isEnd && at + count === end);
       at += count;
       stream.sendWindow -= count;
       this.#window -= count;
@@ -98,7 +98,7 @@ export class SendSide {
     for (const stream of [...this.#blocked]) {
       if (this.#window <= 0 || this.output.isFull) return;
       this.#blocked.delete(stream);
-      if (!stream.serveQueue()) continue;
+      if (!stream.serveWaiting()) continue;
       stream.stalledSince ??= this.#clock.monotonic();
       this.#blocked.add(stream);
     }

@@ -146,7 +146,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
       this.#awaitMore();
       return !this.#isPaused;
     }
-    this.#held.push(bytes);
+    this.#held.push(Buffer.from(bytes));
     return false;
   }
 

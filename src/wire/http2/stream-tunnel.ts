@@ -17,7 +17,7 @@ export class StreamTunnel extends Duplex implements StreamListener {
   }
 
   onData(bytes: Buffer): boolean {
-    return this.push(bytes);
+    return this.push(Buffer.from(bytes));
   }
 
   onRemoteEnd(): void {

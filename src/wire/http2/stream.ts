@@ -1,3 +1,5 @@
+import { ByteBuffer } from '../byte-buffer.ts';
+import { giveWriteBuffer } from '../write-buffers.ts';
 import type { DecodedBlock } from './hpack-decoder.ts';
 import { errorCode, windowMax } from './protocol.ts';
 import type { ReceiveWindow } from './receive-window.ts';
@@ -7,7 +9,7 @@ import type { SendSide } from './send-side.ts';
 export interface StreamListener {
   /** A header block after the first of a server's stream: response heads on the client's side, trailers on both. */
   onBlock(block: DecodedBlock, isEnd: boolean): void;
-  /** False: the bytes are kept in mind as not consumed until `resume`. */
+  /** `bytes` are valid during the call. False: they are kept in mind as not consumed until `resume`. */
   onData(bytes: Buffer): boolean;
   /** The peer's side is complete, without trailers. */
   onRemoteEnd(): void;
@@ -45,9 +47,11 @@ export class Http2Stream {
   /** Since when bytes wait for the peer's window; undefined when none do. */
   stalledSince: number | undefined;
   readonly #host: StreamHost;
-  #queue: Buffer[] | undefined;
-  /** The queue is followed by the end of our side, with these trailers. */
-  #endAfterQueue: string | undefined;
+  /** What no window takes yet, from `#waitingStart`. */
+  #waiting: ByteBuffer | undefined;
+  #waitingStart = 0;
+  /** What waits is followed by the end of our side, with these trailers. */
+  #endAfterWaiting: string | undefined;
   #isRestUnwanted = false;
 
   constructor(id: number, host: StreamHost, sendWindow: number, receiveWindow: number) {
@@ -58,7 +62,7 @@ export class Http2Stream {
   }
 
   get isBlocked(): boolean {
-    return this.#queue !== undefined;
+    return this.#waiting !== undefined;
   }
 
   headers(lines: string, isEnd: boolean, isRestUnwanted = false): void {
@@ -71,13 +75,14 @@ export class Http2Stream {
   /** False: no room, wait for `onWritable`. The bytes are taken either way. */
   write(bytes: Buffer): boolean {
     if (this.isClosed || this.isLocalEnded || bytes.length === 0) return true;
-    if (this.#queue !== undefined) {
-      this.#queue.push(bytes);
+    if (this.#waiting !== undefined) {
+      this.#waiting.append(bytes);
       return false;
     }
-    const sent = this.#host.sending.data(this, bytes, 0, false);
+    const sent = this.#host.sending.data(this, bytes, 0, bytes.length, false);
     if (sent < bytes.length) {
-      this.#queue = [bytes.subarray(sent)];
+      this.#waiting = new ByteBuffer(bytes.length - sent);
+      this.#waiting.append(bytes.subarray(sent));
       this.#host.sending.awaitWindow(this);
       return false;
     }
@@ -90,28 +95,22 @@ export class Http2Stream {
    * `trailers`: clean field lines, or empty. `isRestUnwanted`: what the peer has not sent by then, it need not send (RFC 9113 8.1).
    */
   end(trailers: string, isRestUnwanted = false): void {
-    if (this.isClosed || this.isLocalEnded || this.#endAfterQueue !== undefined) return;
+    if (this.isClosed || this.isLocalEnded || this.#endAfterWaiting !== undefined) return;
     this.#isRestUnwanted = isRestUnwanted;
-    if (this.#queue !== undefined) this.#endAfterQueue = trailers;
+    if (this.#waiting !== undefined) this.#endAfterWaiting = trailers;
     else this.#endNow(trailers);
   }
 
   /** The peer's window grew, or it is this stream's turn on the connection's. True when something still waits. */
-  serveQueue(): boolean {
-    const queue = this.#queue;
-    if (queue === undefined || this.isClosed) return false;
-    const isLast = queue.length === 1 && this.#endAfterQueue === '';
-    const bytes = queue[0]!;
-    const sent = this.#host.sending.data(this, bytes, 0, isLast);
-    if (sent < bytes.length) {
-      queue[0] = bytes.subarray(sent);
-      return true;
-    }
-    queue.shift();
-    if (queue.length > 0) return true;
-    this.#queue = undefined;
+  serveWaiting(): boolean {
+    const waiting = this.#waiting;
+    if (waiting === undefined || this.isClosed) return false;
+    const isLast = this.#endAfterWaiting === '';
+    this.#waitingStart = this.#host.sending.data(this, waiting.bytes, this.#waitingStart, waiting.length, isLast);
+    if (this.#waitingStart < waiting.length) return true;
+    this.#dropWaiting();
     if (isLast) this.#localEnded();
-    else if (this.#endAfterQueue !== undefined) this.#endNow(this.#endAfterQueue);
+    else if (this.#endAfterWaiting !== undefined) this.#endNow(this.#endAfterWaiting);
     else this.listener?.onWritable();
     return false;
   }
@@ -144,7 +143,7 @@ export class Http2Stream {
   close(wasReset: boolean): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.#queue = undefined;
+    this.#dropWaiting();
     this.#host.closed(this, wasReset);
   }
 
@@ -152,6 +151,13 @@ export class Http2Stream {
   remoteEnded(): void {
     this.isRemoteEnded = true;
     if (this.isLocalEnded) this.close(false);
+  }
+
+  #dropWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    this.#waitingStart = 0;
+    if (waiting !== undefined) giveWriteBuffer(waiting.bytes);
   }
 
   #sendHeaders(lines: string, isEnd: boolean): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { ByteBuffer } from '#wire/http2/byte-buffer.ts';
+import { ByteBuffer } from '#wire/byte-buffer.ts';
 import { HpackDecoder } from '#wire/http2/hpack-decoder.ts';
 import { HpackEncoder } from '#wire/http2/hpack-encoder.ts';
 import { ConnectionFault } from '#wire/http2/protocol.ts';
@@ -16,7 +16,7 @@ function decode(decoder: HpackDecoder, hex: string): string[] {
 }
 
 function encode(encoder: HpackEncoder, lines: string): Buffer {
-  const out = new ByteBuffer(Buffer.alloc(16));
+  const out = new ByteBuffer(16);
   encoder.encode(lines, out);
   return out.bytes.subarray(0, out.length);
 }

@@ -48,7 +48,7 @@ function readBody(exchange: ServerExchange<undefined>): Promise<{ body: Buffer; 
   const pieces: Buffer[] = [];
   return new Promise((resolve, reject) => {
     exchange.listen({
-      onRequestData: (bytes) => pieces.push(bytes) > 0,
+      onRequestData: (bytes) => pieces.push(Buffer.from(bytes)) > 0,
       onRequestEnd: (trailers) => resolve({ body: Buffer.concat(pieces), trailers }),
       onWritable() {},
       onAborted: reject,

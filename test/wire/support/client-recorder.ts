@@ -46,7 +46,7 @@ export class ClientRecorder implements ClientExchangeListener {
   }
 
   onResponseData(bytes: Buffer): boolean {
-    this.#pieces.push(bytes);
+    this.#pieces.push(Buffer.from(bytes));
     return true;
   }
 

@@ -30,7 +30,7 @@ class WholeBody implements ServerExchangeListener {
 
   onRequestData(bytes: Buffer): boolean {
     this.#length += bytes.length;
-    if (this.#length <= this.#bytesMax) this.#pieces.push(bytes);
+    if (this.#length <= this.#bytesMax) this.#pieces.push(Buffer.from(bytes));
     else {
       this.#pieces.length = 0;
       this.#reject(tooLarge(this.#bytesMax));
