@@ -4,7 +4,7 @@ import { identitySettings } from '#identity/settings.ts';
 import { routerSettings } from '#router/settings.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { type Config, environmentNameOf, fallbackText, flagOf, loadConfig, type Settings } from '#runtime/config.ts';
-import { allocateYoung } from '#runtime/heap.ts';
+import { tuneCollector } from '#runtime/heap.ts';
 import { createLogger, type Logger, type LogLevel } from '#runtime/logger.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { sidecarSettings } from '#sidecar/sidecar-config.ts';
@@ -87,7 +87,7 @@ function addRole<S extends Settings & { logLevel: Settings[string] }>(program: C
         fields: { role: role.name },
       });
       process.on('uncaughtExceptionMonitor', (error) => logger.error('an error that nobody handled', { error }));
-      allocateYoung();
+      tuneCollector();
       const stop = stopRequested({ untilStdinEnds });
       const surroundings = { clock: systemClock, random: systemRandom, logger, accessLog: process.stdout };
       const running = await role.start(config, surroundings);

@@ -5,6 +5,8 @@
 const sizes = [
   { bytes: 4 * 1024, keptMax: 64, kept: [] as Buffer[] },
   { bytes: 32 * 1024, keptMax: 64, kept: [] as Buffer[] },
+  // A read, or what is kept of a body, and what stands before it.
+  { bytes: 72 * 1024, keptMax: 32, kept: [] as Buffer[] },
   // What makes a writer pause, one more read, and the frames around both.
   { bytes: 160 * 1024, keptMax: 16, kept: [] as Buffer[] },
 ] as const;

@@ -54,9 +54,13 @@ export class SendSide {
     return this.output.isFull;
   }
 
-  /** Sends what the windows allow of `bytes` from `start` to `end`, which is little more than one read brings. @returns the index after it */
+  /**
+   * Sends what the windows allow of `bytes` from `start` to `end`, which is little more than one read brings: all of it, unless so much waits already.
+   * @returns the index after what was sent
+   */
   data(stream: Http2Stream, bytes: Buffer, start: number, end: number, isEnd: boolean): number {
     const { output } = this;
+    if (output.isFull) return start;
     let at = start;
     while (at < end) {
       const count = Math.min(end - at, stream.sendWindow, this.#window, output.dataRoom);
