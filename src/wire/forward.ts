@@ -12,6 +12,7 @@ import { type FieldSet, fieldSet } from './field-names.ts';
 import { grpcTimeoutMs, grpcTrailers, isGrpc } from './grpc.ts';
 import type { ResponseHead } from './message.ts';
 import { respond } from './respond.ts';
+import type { NextAttempt, Retry } from './retry.ts';
 import { SentBody } from './sent-body.ts';
 import type { Upgrade } from './websocket.ts';
 import { WireError } from './wire-error.ts';
@@ -30,27 +31,6 @@ interface ForwardTimeouts {
   readonly idleMs?: number;
   /** From the first attempt to the end of the response. */
   readonly totalMs?: number;
-}
-
-interface NextAttempt {
-  readonly upstream: Upstream;
-  /** How many there were before: what `retry-attempt` says. */
-  readonly retries: number;
-  readonly afterMs: number;
-}
-
-/** Hears how attempts go, and says what comes after one that failed. */
-interface Retry {
-  /** Whether an answer with `status` may be thrown away. Asked for the request whose body is still there. */
-  mayRetry(status: number): boolean;
-  /** Nothing has reached the client, and the request can be sent again. Either `error` or `status` is there. */
-  next(failed: { readonly error?: WireError; readonly status?: number }): NextAttempt | undefined;
-  /** The whole request has been sent: what passes from now on is the upstream's time. */
-  sent(): void;
-  /** The response has begun that goes to the client. */
-  answered(status: number): void;
-  /** Called once, last: the exchange is over, with this error if it was the upstream's. */
-  over(error: WireError | undefined): void;
 }
 
 /** Where a request goes and how its heads change. Hop-by-hop and framing fields, and what `Connection` nominates, never pass. */

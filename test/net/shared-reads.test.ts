@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import { withSharedReads } from '#net/shared-reads.ts';
+import { offBytes, onBytes, withSharedReads } from '#net/shared-reads.ts';
 import { eventually } from '../support/eventually.ts';
 
 const server = createServer((socket) => {
@@ -53,5 +53,46 @@ describe('sockets that share a buffer for their reads', () => {
     socket.resume();
     await once(socket, 'end');
     assert.ok(Buffer.concat(pieces).equals(sent));
+  });
+
+  test('lend their bytes to who reads them at once, without a copy, and in order with what waited', async () => {
+    const { socket, peer, pieces } = await dial();
+    socket.removeAllListeners('data');
+    const memories = new Set<ArrayBufferLike>();
+    let isFirst = true;
+    const listener = (bytes: Buffer) => {
+      memories.add(bytes.buffer);
+      pieces.push(Buffer.from(bytes));
+      // A pause in the midst of the flow: what comes before it takes effect waits in the stream.
+      if (isFirst) {
+        isFirst = false;
+        socket.pause();
+        setTimeout(() => socket.resume(), 20);
+      }
+    };
+    onBytes(socket, listener);
+    socket.resume();
+    const sent = Buffer.alloc(8_000_000, Buffer.from(Array.from({ length: 251 }, (_, n) => n)));
+    peer.end(sent);
+    await once(socket, 'end');
+    assert.ok(Buffer.concat(pieces).equals(sent));
+    assert.ok(memories.size < 10, `${memories.size} pieces of memory were read into`);
+  });
+
+  test('lend nothing more to a reader that has left', async () => {
+    const { socket, peer, pieces } = await dial();
+    socket.removeAllListeners('data');
+    const lent: number[] = [];
+    const listener = (bytes: Buffer) => void lent.push(bytes.length);
+    onBytes(socket, listener);
+    socket.resume();
+    peer.write('one');
+    await eventually(() => assert.deepEqual(lent, [3]));
+    offBytes(socket, listener);
+    socket.on('data', (piece: Buffer) => pieces.push(piece));
+    peer.write('three');
+    await eventually(() => assert.equal(Buffer.concat(pieces).toString(), 'three'));
+    assert.deepEqual(lent, [3]);
+    socket.destroy();
   });
 });

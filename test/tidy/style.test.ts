@@ -13,7 +13,7 @@ const functionLinesMax = 60;
 /** What is longer, and how long it may be: each number only ever falls, and goes when it is no longer needed. */
 const longFiles: Readonly<Record<string, number>> = {
   'src/identity/identity-store.ts': 306,
-  'src/wire/http1/server-connection.ts': 347,
+  'src/wire/http1/server-connection.ts': 345,
 };
 const longFunctions: Readonly<Record<string, number>> = {
   'src/cli/up/start-cell.ts: startCell': 67,

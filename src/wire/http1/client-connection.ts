@@ -1,5 +1,4 @@
 import type { Duplex } from 'node:stream';
-import { offBytes, onBytes } from '#net/shared-reads.ts';
 import { Deadline } from '../deadline.ts';
 import type { ClientOptions } from '../upstream-group.ts';
 import { isWebSocketAccepted, newWebSocketKey } from '../websocket.ts';
@@ -13,6 +12,7 @@ import { keepAliveMs } from './keep-alive.ts';
 import { MessageWriter } from './message-writer.ts';
 import { requestHeadText } from './outgoing-head.ts';
 import { type Http1ResponseHead, readResponseHead } from './response-head.ts';
+import { hearSocket } from './socket-events.ts';
 
 /** The pool's side of a connection. */
 export interface ConnectionOwner {
@@ -29,6 +29,7 @@ export class Http1ClientConnection {
   readonly #socket: Duplex;
   readonly #owner: ConnectionOwner;
   readonly #options: ClientOptions;
+  readonly #stopHearing: (isGivenUp: boolean) => void;
   readonly #held = new HeldBytes();
   readonly #decoder: BodyDecoder;
   readonly #writer: MessageWriter;
@@ -60,11 +61,7 @@ export class Http1ClientConnection {
     this.#readHead = (length) => readResponseHead(length, options.limits, this.#method);
     this.#deadline = new Deadline(options.clock, this.#onExpired);
     this.#writeWatch = new WriteWatch(options.clock, socket, this.#writer, options.writeStallMs, this.#onStalled);
-    onBytes(socket, this.#onData);
-    socket.on('end', this.#onEnd).on('drain', this.#onDrain);
-    socket.on('error', this.#onError).on('close', this.#onClose);
-    if (socket.destroyed) process.nextTick(this.#onClose);
-    else socket.resume();
+    this.#stopHearing = hearSocket(socket, this.#onData, this.#onEnd, this.#onDrain, this.#onError, this.#onClose);
   }
 
   /** Clock.monotonic() after which it must not be used again. */
@@ -258,13 +255,11 @@ export class Http1ClientConnection {
   }
 
   #leave(): void {
-    const socket = this.#socket;
     this.#state = 'closed';
     this.#held.clear();
     this.#deadline.dispose();
     this.#writeWatch.dispose();
-    offBytes(socket, this.#onData);
-    socket.off('end', this.#onEnd).off('drain', this.#onDrain).off('close', this.#onClose);
+    this.#stopHearing(false);
     this.#owner.closed(this);
   }
 

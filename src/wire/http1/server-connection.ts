@@ -1,5 +1,4 @@
 import type { Duplex } from 'node:stream';
-import { offBytes, onBytes } from '#net/shared-reads.ts';
 import { Deadline } from '../deadline.ts';
 import type { ExchangeHandler, ServerExchange } from '../exchange.ts';
 import { respond } from '../respond.ts';
@@ -14,6 +13,7 @@ import { MessageWriter } from './message-writer.ts';
 import { refusalText } from './outgoing-head.ts';
 import { RequestHeadReader } from './request-head-reader.ts';
 import { type ExchangeHost, Http1ServerExchange } from './server-exchange.ts';
+import { hearSocket } from './socket-events.ts';
 
 /**
  * `head`: between requests, or in a head · `exchange`: a request is being answered · `discard`: answered, its body is read away ·
@@ -29,6 +29,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   readonly #context: Context;
   readonly #handler: ExchangeHandler<Context>;
   readonly #options: ResolvedServeOptions<Context>;
+  readonly #stopHearing: (isGivenUp: boolean) => void;
   readonly #held = new HeldBytes();
   readonly #decoder: BodyDecoder;
   readonly #readDeadline: Deadline;
@@ -66,11 +67,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
       this.#resolveClosed = resolve;
     });
     this.#readDeadline.set(options.timeouts.idleMs);
-    onBytes(socket, this.#onData);
-    socket.on('end', this.#onEnd).on('drain', this.#onDrain);
-    socket.on('error', this.#onError).on('close', this.#onClose);
-    if (socket.destroyed) process.nextTick(this.#onClose);
-    else socket.resume();
+    this.#stopHearing = hearSocket(socket, this.#onData, this.#onEnd, this.#onDrain, this.#onError, this.#onClose);
   }
 
   get isClosed(): boolean {
@@ -158,14 +155,14 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    if (this.#state === 'linger') this.#lingering.readOver(chunk.length);
-    else if (this.#state !== 'head' || this.#heads.mayComplete(chunk)) {
-      this.#held.append(chunk);
-      this.advance();
-    } else {
-      this.#held.append(chunk);
-      this.#awaitHead();
+    if (this.#state === 'linger') {
+      this.#lingering.readOver(chunk.length);
+      return;
     }
+    const mayComplete = this.#state !== 'head' || this.#heads.mayComplete(chunk);
+    this.#held.append(chunk);
+    if (mayComplete) this.advance();
+    else this.#awaitHead();
     this.#held.keep();
   };
 
@@ -338,10 +335,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
   };
 
   #release(): void {
-    const socket = this.#socket;
-    offBytes(socket, this.#onData);
-    socket.off('end', this.#onEnd).off('drain', this.#onDrain).off('close', this.#onClose);
-    if (this.#state === 'given-up') socket.off('error', this.#onError);
+    this.#stopHearing(this.#state === 'given-up');
     this.#readDeadline.dispose();
     this.#writeWatch.dispose();
     this.#lingering.dispose();
