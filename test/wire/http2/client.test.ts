@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { type Duplex, duplexPair } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { describe, test } from 'node:test';
 import { systemClock } from '#runtime/clock.ts';
 import { connectPlain } from '#wire/connect-plain.ts';
@@ -13,6 +13,7 @@ import { eventually } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { ClientRecorder, outgoing } from '../support/client-recorder.ts';
 import { block, frame, framesOf, preface, settings, uint32 } from '../support/http2-frames.ts';
+import { lendingPair } from '../support/lending-pair.ts';
 import { turn } from '../support/memory-proxy.ts';
 
 interface Peer extends AsyncDisposable {
@@ -232,7 +233,7 @@ function scripted(script: (socket: Duplex, index: number) => void): {
     key: 'script',
     protocol: 'h2',
     async connect() {
-      const [near, far] = duplexPair();
+      const [far, near] = lendingPair();
       far.on('error', () => {}).resume();
       opened.push(far);
       script(far, opened.length - 1);
@@ -331,7 +332,7 @@ test('a request that waits is refused after its time, however often others get t
   const clock = new FakeClock();
   const opened: Duplex[] = [];
   const connect = async () => {
-    const [near, far] = duplexPair();
+    const [far, near] = lendingPair();
     far.on('error', () => {}).resume();
     far.write(settings([3, 1]));
     opened.push(far);

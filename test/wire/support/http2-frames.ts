@@ -1,7 +1,8 @@
-import { type Duplex, duplexPair } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import type { ExchangeHandler } from '#wire/exchange.ts';
 import { type ServeOptions, serveConnection } from '#wire/server-connection.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
+import { lendingPair } from './lending-pair.ts';
 import { turn } from './memory-proxy.ts';
 
 export const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
@@ -101,7 +102,7 @@ export function http2MemoryServer(
   options: Partial<ServeOptions<string>> = {},
 ): Http2MemoryServer {
   const clock = new FakeClock();
-  const [client, server] = duplexPair();
+  const [client, server] = lendingPair();
   let received: Buffer = Buffer.alloc(0);
   const handlerErrors: unknown[] = [];
   client.on('data', (bytes: Buffer) => {

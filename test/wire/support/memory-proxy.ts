@@ -1,11 +1,12 @@
 import http from 'node:http';
-import { type Duplex, duplexPair } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { systemClock } from '#runtime/clock.ts';
 import { fieldSet } from '#wire/field-names.ts';
 import { forward } from '#wire/forward.ts';
 import type { RequestHead } from '#wire/message.ts';
 import { serveConnection } from '#wire/server-connection.ts';
 import { UpstreamPool } from '#wire/upstream-pool.ts';
+import { lendingPair } from './lending-pair.ts';
 
 export interface SeenRequest {
   readonly method: string;
@@ -50,10 +51,10 @@ export async function throughProxy(pieces: readonly Buffer[]): Promise<ProxyRun>
   const upstream = {
     key: 'backend',
     async connect(): Promise<Duplex> {
-      const [near, far] = duplexPair();
+      const [far, near] = lendingPair();
       const push = far.push.bind(far);
       far.push = (bytes: Buffer | null, encoding?: BufferEncoding) => {
-        if (bytes !== null) sent.push(bytes);
+        if (bytes !== null) sent.push(Buffer.from(bytes));
         return push(bytes, encoding);
       };
       opened.push(near, far);
@@ -62,7 +63,7 @@ export async function throughProxy(pieces: readonly Buffer[]): Promise<ProxyRun>
     },
   };
   await using pool = new UpstreamPool({ clock: systemClock });
-  const [client, server] = duplexPair();
+  const [client, server] = lendingPair();
   const answered: Buffer[] = [];
   client.on('data', (bytes: Buffer) => answered.push(bytes));
   client.on('error', () => {});

@@ -1,7 +1,8 @@
-import { type Duplex, duplexPair } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import type { ExchangeHandler } from '#wire/exchange.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
+import { lendingPair } from './lending-pair.ts';
 import { turn } from './memory-proxy.ts';
 
 export interface MemoryServer extends Disposable {
@@ -23,7 +24,7 @@ export function memoryServer(
   options: Partial<ServeOptions<string>> = {},
 ): MemoryServer {
   const clock = new FakeClock();
-  const [client, server] = duplexPair();
+  const [client, server] = lendingPair();
   let answered = '';
   const refused: string[] = [];
   const handlerErrors: unknown[] = [];

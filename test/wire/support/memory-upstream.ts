@@ -1,5 +1,6 @@
-import { type Duplex, duplexPair } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import type { Upstream } from '#wire/exchange.ts';
+import { lendingPair } from './lending-pair.ts';
 
 /** The far end of a connection that a pool opened: what it got so far, and a way to answer. */
 export interface FarEnd {
@@ -21,7 +22,7 @@ export function memoryUpstream(script: (end: FarEnd, index: number) => void | Pr
     key: 'memory',
     ends,
     async connect() {
-      const [near, far] = duplexPair();
+      const [far, near] = lendingPair();
       const end = farEnd(far);
       ends.push(end);
       far.on('error', () => {});
