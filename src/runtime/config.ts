@@ -10,6 +10,8 @@ export interface Setting<T> {
   readonly form: string;
   /** Absent: the setting must be given. */
   readonly fallback?: T;
+  /** A variable that other programs read too; ours wins over it. */
+  readonly commonVariable?: string;
   /** @throws Error whose message says what is wrong with the value */
   readonly parse: (text: string) => T;
 }
@@ -51,9 +53,12 @@ export function loadConfig<S extends Settings>(settings: S, { file, environment,
   const problems: string[] = [];
   const given = new Map<string, { readonly text: string; readonly source: string }>();
   if (file !== undefined) readFileSettings(file, settings, given, problems);
-  for (const name of Object.keys(settings)) {
-    const text = environment[environmentNameOf(name)];
-    if (text !== undefined) given.set(name, { text, source: environmentNameOf(name) });
+  for (const [name, { commonVariable = '' }] of Object.entries(settings)) {
+    const own = environmentNameOf(name);
+    // What several programs share is set to nothing where this one should not have it.
+    const source = environment[own] === undefined && environment[commonVariable] ? commonVariable : own;
+    const text = environment[source];
+    if (text !== undefined) given.set(name, { text, source });
   }
   for (const [name, text] of Object.entries(flags)) {
     if (text === undefined) continue;
@@ -93,7 +98,12 @@ export function path(doc: string, fallback?: string): Setting<string> {
 
 /** Absent is a value of its own. */
 export function optional<T>(inner: Setting<T>): Setting<T | undefined> {
-  return { doc: inner.doc, form: inner.form, parse: inner.parse, fallback: undefined };
+  return { ...inner, fallback: undefined };
+}
+
+/** Read from `variable` too, where our own is not set. */
+export function alsoFrom<T>(variable: string, inner: Setting<T>): Setting<T> {
+  return { ...inner, commonVariable: variable };
 }
 
 export function integer(

@@ -30,8 +30,10 @@ import { HandleTable } from './handles.ts';
 import { Inbound } from './inbound.ts';
 import { InterceptedCalls, type Interception } from './intercepted-calls.ts';
 import { listenMesh, type MeshListener } from './mesh-listener.ts';
+import { observeTables } from './observe-tables.ts';
 import { Outbound } from './outbound.ts';
 import { RequestMetrics } from './request-metrics.ts';
+import { RequestSpans, type SpanSink } from './request-span.ts';
 
 interface ListenSetting {
   readonly host: string;
@@ -62,6 +64,8 @@ interface DataPlaneOptions {
   readonly askForKey?: (iss: string, kid: string) => Promise<void>;
   /** Where finished records go. */
   readonly decisions: DecisionSinks;
+  /** Where spans of sampled requests go. Default: none are made. */
+  readonly spans?: SpanSink | undefined;
   /** Loopback ports of callees that could not be opened; empty when all are open. */
   readonly onListenProblems: (problems: readonly string[]) => void;
   readonly clock: Clock;
@@ -106,10 +110,18 @@ export class DataPlane implements AsyncDisposable {
       'cellmesh_connections_refused_total',
       'Mesh connections that were refused in or right after the handshake.',
     );
-    const decisions = new DecisionLog({ ...options, sinks: options.decisions, metrics: new RequestMetrics(metrics) });
+    const decisions = decisionLog(options);
     const onInternalError = (error: unknown) => this.#onInternalError(error);
     const client = this.#stack.use(new UpstreamPool({ clock, limits: limits.responses, pool: limits.pool }));
-    const shared = { ...options, handles: this.#handles, tunnels: this.#opaque, decisions, onInternalError };
+    const makesSpans = options.spans !== undefined;
+    const shared = {
+      ...options,
+      makesSpans,
+      handles: this.#handles,
+      tunnels: this.#opaque,
+      decisions,
+      onInternalError,
+    };
     const { connectMs = defaultPoolLimits.connectMs } = limits.pool;
     this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client, connectMs });
     this.#balancers = new Balancers({ instances: options.endpoints, clock, random, locality: options.locality });
@@ -135,7 +147,13 @@ export class DataPlane implements AsyncDisposable {
         void this.#applyListeners(current);
       }),
     );
-    this.#observe(metrics);
+    observeTables(metrics, {
+      handles: this.#handles,
+      tokens: this.#verifier,
+      balancers: this.#balancers,
+      decisions: options.decisions,
+      peerConnections: () => this.#inboundListener?.connections ?? 0,
+    });
   }
 
   /** The ports in use; undefined for what is not open yet. */
@@ -268,24 +286,13 @@ export class DataPlane implements AsyncDisposable {
   #onInternalError(error: unknown): void {
     this.#options.logger.error('a request met an error in the sidecar itself', { reason: messageOf(error), error });
   }
+}
 
-  #observe(metrics: Metrics): void {
-    metrics.observed('cellmesh_handles', 'Handles in the table.', () => this.#handles.size);
-    metrics.observed('cellmesh_handles_evicted', 'Handles dropped before their token ended, since the start.', () => {
-      return this.#handles.evicted;
-    });
-    metrics.observed('cellmesh_verified_tokens', 'Tokens remembered as verified.', () => this.#verifier.size);
-    metrics.observed('cellmesh_mesh_connections', 'Open connections of mesh peers.', () => {
-      return this.#inboundListener?.connections ?? 0;
-    });
-    metrics.observed('cellmesh_instances_ejected', 'Instances of callees that are left out for a while.', () => {
-      return this.#balancers.ejected;
-    });
-    metrics.observed('cellmesh_decisions_dropped', 'Decisions that never reached the disk, since the start.', () => {
-      return this.#options.decisions.dropped;
-    });
-    metrics.observed('cellmesh_decisions_thinned', 'Permits too many to report, since the start.', () => {
-      return this.#options.decisions.thinned;
-    });
-  }
+function decisionLog({ decisions, spans, metrics, ...options }: DataPlaneOptions): DecisionLog {
+  return new DecisionLog({
+    ...options,
+    sinks: decisions,
+    metrics: new RequestMetrics(metrics),
+    spans: spans && new RequestSpans(spans, options.clock),
+  });
 }

@@ -4,11 +4,11 @@ import { DecisionStamps } from '#policy/decision-stamps.ts';
 import { failureReasons } from '#policy/failure-reasons.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
-import type { ExchangeOutcome } from '#wire/exchange.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import { denialResponse } from './denial-response.ts';
 import type { Direction, RequestMetrics } from './request-metrics.ts';
+import type { RequestSpan, RequestSpans, SpanOutcome } from './request-span.ts';
 
 /** A record while its request is under way: each step of the path writes down what it finds. */
 export type OpenRecord = { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
@@ -20,6 +20,7 @@ interface DecisionLogOptions {
   readonly random: Random;
   readonly sinks: DecisionSinks;
   readonly metrics: RequestMetrics;
+  readonly spans?: RequestSpans | undefined;
 }
 
 /** Every request has one record: made at its head, complete at its end, and then given to all who want to know. */
@@ -44,15 +45,18 @@ export class DecisionLog {
     const reason = failureReasons[error.code];
     record.reason = reason;
     record.failed = { condition: 'call', expected: 'clean HTTP within the limits', actual: error.message };
-    this.end(record, { status: error.status, durationMs: 0 });
+    this.end(record, { status: error.status, durationMs: 0, error });
     return denialResponse({ reason, decisionId: record.id, status: error.status });
   }
 
-  end(record: OpenRecord, { status, durationMs }: Pick<ExchangeOutcome, 'status' | 'durationMs'>): void {
-    const { sinks, metrics } = this.#options;
+  /** `span`: where the request is sampled. */
+  end(record: OpenRecord, outcome: SpanOutcome, span?: RequestSpan): void {
+    const { sinks, metrics, spans } = this.#options;
+    const { status, durationMs } = outcome;
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;
     sinks.add(JSON.stringify(record), record.reason !== undefined);
     metrics.count(record, durationMs);
+    if (span !== undefined) spans?.end(span, record, outcome);
   }
 }

@@ -31,6 +31,7 @@ import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { leftOf } from './hop.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
+import { hearGrpcStatus, type RequestSpan } from './request-span.ts';
 import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
 
@@ -55,6 +56,7 @@ interface InboundOptions {
   readonly tunnels: OpenTunnels;
   /** Share of new traces that carry the sampled flag. */
   readonly tracingRatio: number;
+  readonly makesSpans: boolean;
   /** Told about what only a mistake of ours can cause. */
   readonly onInternalError: (error: unknown) => void;
 }
@@ -64,6 +66,7 @@ interface Asked {
   readonly exchange: ServerExchange<VerifiedPeer>;
   readonly record: OpenRecord;
   readonly isRouter: boolean;
+  span: RequestSpan | undefined;
 }
 
 /** A stream may outlive the token that it began with by so much (DESIGN.md 5). */
@@ -80,8 +83,9 @@ export class Inbound {
   readonly handle = async (exchange: ServerExchange<VerifiedPeer>): Promise<void> => {
     const { decisions, globalTrustDomain } = this.#options;
     const record = decisions.begin('inbound');
-    exchange.onEnd = (outcome) => decisions.end(record, outcome);
-    const asked = { exchange, record, isRouter: isRouterId(globalTrustDomain, exchange.context.id) };
+    const isRouter = isRouterId(globalTrustDomain, exchange.context.id);
+    const asked: Asked = { exchange, record, isRouter, span: undefined };
+    exchange.onEnd = (outcome) => decisions.end(record, outcome, asked.span);
     let denial: Denial | undefined;
     try {
       denial = await this.#serve(asked);
@@ -104,11 +108,12 @@ export class Inbound {
   async #serve(asked: Asked): Promise<Denial | undefined> {
     const { exchange, record, isRouter } = asked;
     const { request, context: peer } = exchange;
-    const { tokens, cellId, random, tracingRatio } = this.#options;
+    const { tokens, cellId } = this.#options;
     record.peer = peer.id;
     record.method = request.method;
-    const trace = readTrace(request, random, tracingRatio);
+    const trace = readTrace(request, this.#options);
     record.traceId = trace.parent.traceId;
+    asked.span = trace.span;
 
     const isOpaque = request.method === 'CONNECT';
     const target = isOpaque ? noTarget : canonicalTarget(request.path);
@@ -179,6 +184,7 @@ export class Inbound {
       target: target.path + target.query,
       request: { drop: removedFields.inboundRequest, append },
       editResponse: () => responseEdit,
+      ...hearGrpcStatus(trace.span),
       onTunnel: (local, application) => this.#join(facts, local, application),
       onFailed: (error: WireError) => answerFailure(exchange, record, error),
     });

@@ -32,6 +32,7 @@ import { removedFields } from './header-rules.ts';
 import { formatLeft } from './hop.ts';
 import { callOpaque } from './opaque-call.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
+import { hearGrpcStatus, noteCallee, type RequestSpan } from './request-span.ts';
 import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
 
 interface OutboundOptions {
@@ -46,6 +47,7 @@ interface OutboundOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly tracingRatio: number;
+  readonly makesSpans: boolean;
   /** Serves what is said inside a tunnel; told after the CONNECT was accepted. */
   readonly serveTunnel: (exchange: ServerExchange<OutboundEntry>, authority: string) => void;
   readonly tunnels: OpenTunnels;
@@ -63,6 +65,7 @@ interface Way {
 interface Asked {
   readonly exchange: ServerExchange<OutboundEntry>;
   readonly record: OpenRecord;
+  span: RequestSpan | undefined;
 }
 
 /** What is sent of a permitted request, whichever instance takes it. */
@@ -85,8 +88,8 @@ export class Outbound {
   readonly handle = (exchange: ServerExchange<OutboundEntry>): void => {
     const { decisions } = this.#options;
     const record = decisions.begin('outbound');
-    exchange.onEnd = (outcome) => decisions.end(record, outcome);
-    const asked = { exchange, record };
+    const asked: Asked = { exchange, record, span: undefined };
+    exchange.onEnd = (outcome) => decisions.end(record, outcome, asked.span);
     let denial: Denial | undefined;
     try {
       denial = this.#serve(asked);
@@ -106,15 +109,17 @@ export class Outbound {
   #serve(asked: Asked): Denial | undefined {
     const { exchange, record } = asked;
     const { request } = exchange;
-    const { handles, random, tracingRatio } = this.#options;
+    const { handles } = this.#options;
     record.method = request.method;
-    const trace = readTrace(request, random, tracingRatio);
+    const trace = readTrace(request, this.#options);
     record.traceId = trace.parent.traceId;
+    asked.span = trace.span;
 
     const policy = this.#policyNow(record);
     const chosen = choose(policy, exchange);
     if (chosen === undefined) return policy.outbound.notDeclared(authorityOf(exchange));
     record.callee = chosen.call.source.name;
+    if (trace.span !== undefined) noteCallee(trace.span, chosen.authority, chosen.call.source.id);
 
     const isOpaque = chosen.port.protocol === 'tcp';
     if (request.method !== 'CONNECT') {
@@ -160,10 +165,13 @@ export class Outbound {
   }
 
   /** What is said inside is decided request by request; opening promises nothing. */
-  #openTunnel({ exchange, record }: Asked, { authority }: Chosen): undefined {
+  #openTunnel(asked: Asked, { authority }: Chosen): undefined {
+    const { exchange, record } = asked;
     if (exchange.context.tag !== 'proxy')
       throw new Refused('message_malformed', 'call', 'a request', 'a second CONNECT');
     record.outcome = 'permit';
+    // Nothing has been called yet.
+    asked.span = undefined;
     this.#options.serveTunnel(exchange, authority);
   }
 
@@ -179,7 +187,7 @@ export class Outbound {
   }
 
   /** Only with a permit in hand. */
-  #forward({ exchange, record }: Asked, asking: OutboundRequest, outgoing: Outgoing, way: Way): void {
+  #forward({ exchange, record, span }: Asked, asking: OutboundRequest, outgoing: Outgoing, way: Way): void {
     const { mesh, attempts, upstream, timeouts } = way;
     forward(exchange, {
       client: mesh.pool,
@@ -191,13 +199,15 @@ export class Outbound {
       authority: outgoing.authority,
       request: { drop: removedFields.outboundRequest, append: outgoing.append },
       editResponse: (head) => responseEdit(head, record.id),
+      ...hearGrpcStatus(span),
       onTunnel: (local, remote) => this.#join(asking, local, remote),
       onFailed: (error) => answerFailure(exchange, record, error),
     });
   }
 
   /** Joins the application's connection to one of the callee's instances. */
-  #connect({ exchange, record }: Asked, asking: OutboundRequest, outgoing: Outgoing, way: Way): void {
+  #connect(asked: Asked, asking: OutboundRequest, outgoing: Outgoing, way: Way): void {
+    const { exchange, record } = asked;
     const { mesh, attempts, upstream } = way;
     callOpaque(exchange, {
       client: mesh.pool,
@@ -216,7 +226,7 @@ export class Outbound {
       },
       onFailed: (error) => {
         const next = exchange.ended ? undefined : attempts.next({ error });
-        if (next !== undefined) return this.#connect({ exchange, record }, asking, outgoing, { ...way, ...next });
+        if (next !== undefined) return this.#connect(asked, asking, outgoing, { ...way, ...next });
         answerFailure(exchange, record, error);
       },
       onGivenUp: () => attempts.over(undefined),

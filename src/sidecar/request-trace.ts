@@ -1,9 +1,14 @@
 import type { Random } from '#runtime/random.ts';
+import { isGrpc } from '#wire/grpc.ts';
 import type { RequestHead } from '#wire/message.ts';
+import type { RequestSpan } from './request-span.ts';
 import {
+  continuedBy,
   makeTraceparent,
+  newSpanId,
   parseTraceparent,
   parseTracestate,
+  partsOf,
   putHandle,
   type Traceparent,
   type TracestateMember,
@@ -11,24 +16,49 @@ import {
   writeTracestate,
 } from './trace-context.ts';
 
-/** The trace of a request: what came, cleaned, or a new one. */
+/** The trace of a request. */
 export interface RequestTrace {
+  /** What goes on: what came, or a new one, or one with our span in it. */
   readonly parent: Traceparent;
   /** Members of others, in their order. */
   readonly others: readonly TracestateMember[];
   /** The value of our member, as it came. */
   readonly handle: string | undefined;
+  /** Where spans are made, and this trace is sampled. */
+  readonly span: RequestSpan | undefined;
+}
+
+interface TracingOptions {
+  readonly random: Random;
+  /** Share of new traces that are sampled; whoever comes with a trace has decided already. */
+  readonly tracingRatio: number;
+  readonly makesSpans: boolean;
 }
 
 /**
  * W3C Trace Context 4.3: without a `traceparent` that can be read, `tracestate` means nothing to tracing and does not go on. Our own member is read all the same:
  * it is no part of the trace.
  */
-export function readTrace(request: RequestHead, random: Random, ratio: number): RequestTrace {
+export function readTrace(request: RequestHead, options: TracingOptions): RequestTrace {
+  const { random, tracingRatio, makesSpans } = options;
   const { handle, others } = takeHandle(parseTracestate(valuesOf(request, 'tracestate')) ?? []);
-  const parent = parseTraceparent(valuesOf(request, 'traceparent'));
-  if (parent === undefined) return { parent: makeTraceparent(random, ratio), others: [], handle };
-  return { parent, others, handle };
+  const came = parseTraceparent(valuesOf(request, 'traceparent'));
+  const parent = came ?? makeTraceparent(random, tracingRatio);
+  const trace = { parent, others: came === undefined ? [] : others, handle, span: undefined };
+  return makesSpans ? withSpan(trace, came !== undefined, request, random) : trace;
+}
+
+function withSpan(trace: RequestTrace, hasParent: boolean, request: RequestHead, random: Random): RequestTrace {
+  const { parent } = trace;
+  const { parentId, isSampled } = partsOf(parent);
+  if (!isSampled) return trace;
+  // A trace that was made here begins with this span.
+  const id = hasParent ? newSpanId(random) : parentId;
+  const span = {
+    ...{ traceId: parent.traceId, id, parentId: hasParent ? parentId : undefined },
+    ...{ authority: request.authority, isGrpc: isGrpc(request), peer: undefined, grpcStatus: undefined },
+  };
+  return { ...trace, span, parent: hasParent ? continuedBy(parent, id) : parent };
 }
 
 /** The lines of both fields for a message that goes on, with `handle` as our member where there is one. */

@@ -1,5 +1,6 @@
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { decisionSettings } from '#feeds/decision-settings.ts';
+import { otlpSettings } from '#feeds/otlp-settings.ts';
 import {
   address,
   type Config,
@@ -66,7 +67,8 @@ export const sidecarSettings = {
   ),
   locality: text('Where this instance runs, for load balancing.', 'local'),
   weight: integer('Share of requests against other instances.', { min: 1, max: 1000, fallback: 100 }),
-  tracingRatio: fraction('Share of new traces that are sampled.', 0),
+  tracingRatio: fraction('Share of new traces that are sampled; who comes with a trace has decided.', 0.01),
+  ...otlpSettings,
   ...decisionSettings,
   svidRenewal: duration('Time between renewals of the SVID.', 2 * 3600_000),
   settle: duration('How long it goes on as before after it has said that it goes, until all have heard of it.', 1_000),

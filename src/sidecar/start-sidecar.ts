@@ -3,6 +3,8 @@ import type { Writable } from 'node:stream';
 import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import { DecisionRing, readDecisionRing } from '#feeds/decision-ring.ts';
 import { decisionSinks } from '#feeds/decision-sinks.ts';
+import { OtlpCollector } from '#feeds/otlp-collector.ts';
+import { SpanExporter } from '#feeds/span-exporter.ts';
 import { openOriginalDestination } from '#net/original-destination.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startHealthServer } from '#runtime/health-server.ts';
@@ -82,6 +84,7 @@ class RunningSidecar implements Sidecar {
   #ring: DecisionRing | undefined;
   #health: LocalServer | undefined;
   #admin: LocalServer | undefined;
+  #spans: SpanExporter | undefined;
   #dataPlane: DataPlane | undefined;
   /** Clock.monotonic() at which draining is over. */
   #drainEnd = 0;
@@ -144,6 +147,8 @@ class RunningSidecar implements Sidecar {
       start: () => this.#openRing(),
       stop: () => end(this.#ring),
     });
+    // Stopped after what makes spans, so that the last ones go out.
+    lifecycle.add({ name: 'spans', start: () => this.#openSpans(), stop: () => end(this.#spans) });
     lifecycle.add({
       name: 'health',
       start: () => this.#openHealth(),
@@ -177,6 +182,22 @@ class RunningSidecar implements Sidecar {
   async #openRing(): Promise<void> {
     const { logger } = this.#surroundings;
     this.#ring = await DecisionRing.open({ directory: this.#ringDirectory, clock: this.#surroundings.clock, logger });
+  }
+
+  async #openSpans(): Promise<void> {
+    const { otlpEndpoint, namespace, serviceAccount, cellId } = this.#config;
+    if (otlpEndpoint === undefined) return;
+    this.#spans = new SpanExporter({
+      ...this.#surroundings,
+      collector: await OtlpCollector.open({ url: otlpEndpoint, clock: this.#surroundings.clock }),
+      resource: {
+        'service.name': serviceAccount,
+        'service.namespace': namespace,
+        'service.instance.id': this.instance,
+        'cellmesh.cell.id': cellId,
+      },
+      metrics: this.#metrics,
+    });
   }
 
   async #openHealth(): Promise<void> {
@@ -220,6 +241,7 @@ class RunningSidecar implements Sidecar {
         stdout: accessLog,
         report: (line) => this.#membership.reporter?.report(line),
       }),
+      spans: this.#spans,
       onListenProblems: (problems) => this.#readiness.setProblems('calls_listen', problems),
       metrics: this.#metrics,
     });

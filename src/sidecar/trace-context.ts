@@ -27,6 +27,9 @@ const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?
 const noTraceId = '0'.repeat(32);
 const noParentId = '0'.repeat(16);
 const traceparentBytes = 55;
+const sampledFlag = 0x01;
+/** Sampled, and "random trace id" of level 2 of the standard. */
+const knownFlags = 0x03;
 
 /**
  * The members of all `tracestate` fields of one message, in order. Undefined when anything about them is not as the standard says:
@@ -82,6 +85,21 @@ export interface Traceparent {
   readonly text: string;
 }
 
+/** What a span needs of a `traceparent` beside its trace id. */
+export function partsOf({ text }: Traceparent): { readonly parentId: string; readonly isSampled: boolean } {
+  return { parentId: text.slice(36, 52), isSampled: (Number.parseInt(text.slice(53, 55), 16) & sampledFlag) !== 0 };
+}
+
+/** The same trace, from span `id` on. What a later version says beside is not ours to repeat (3.2.4): it goes on as version 00. */
+export function continuedBy({ traceId, text }: Traceparent, id: string): Traceparent {
+  const flags = Number.parseInt(text.slice(53, 55), 16) & knownFlags;
+  return { traceId, text: `00-${traceId}-${id}-${flags.toString(16).padStart(2, '0')}` };
+}
+
+export function newSpanId(random: Random): string {
+  return nonZeroHex(random, 8);
+}
+
 /** W3C Trace Context 3.2; undefined for anything else, also for a field that comes twice. */
 export function parseTraceparent(values: readonly string[]): Traceparent | undefined {
   const text = values.length === 1 ? values[0]! : '';
@@ -96,8 +114,16 @@ export function parseTraceparent(values: readonly string[]): Traceparent | undef
 /** A new trace for a request that came without one; `ratio` of them carry the sampled flag. */
 export function makeTraceparent(random: Random, ratio: number): Traceparent {
   const traceId = nonZeroHex(random, 16);
-  const flags = random.fraction() < ratio ? '01' : '00';
-  return { traceId, text: `00-${traceId}-${nonZeroHex(random, 8)}-${flags}` };
+  const flags = isSampledAt(traceId, ratio) ? '01' : '00';
+  return { traceId, text: `00-${traceId}-${newSpanId(random)}-${flags}` };
+}
+
+/**
+ * The trace id decides, so that whoever asks for the same or a higher ratio samples this trace too: its last digits are at or above a threshold,
+ * as OpenTelemetry's consistent probability sampling has it. 52 bits of them: what a double holds exactly.
+ */
+function isSampledAt(traceId: string, ratio: number): boolean {
+  return Number.parseInt(traceId.slice(-13), 16) / 2 ** 52 >= 1 - ratio;
 }
 
 /** All zeros is the one value that an identifier may not have (3.2.2.3); a bit is set rather than the dice thrown again. */

@@ -9,7 +9,7 @@ import type {
   Upstream,
 } from './exchange.ts';
 import { type FieldSet, fieldSet } from './field-names.ts';
-import { grpcTimeoutMs, grpcTrailers, isGrpc } from './grpc.ts';
+import { grpcStatusIn, grpcTimeoutMs, grpcTrailers, isGrpc } from './grpc.ts';
 import type { ResponseHead } from './message.ts';
 import { respond } from './respond.ts';
 import type { NextAttempt, Retry } from './retry.ts';
@@ -51,6 +51,8 @@ export interface ForwardPlan {
   readonly retry?: Retry;
   /** How the final head changes; interim heads lose their fields but `link`. Default: nothing more is dropped. */
   editResponse?(head: ResponseHead): FieldEdit;
+  /** Told how a gRPC call ended, where its response says so. */
+  onGrpcStatus?(status: number): void;
   /**
    * The upstream failed, or the request's body broke a rule or a limit, and nothing was sent to the client: answer the exchange. Default: the
    * error's status and message.
@@ -144,6 +146,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     this.#sent?.giveUp();
     const edit = this.#plan.editResponse?.(head) ?? noEdit;
     const fields = head.linesExcept(edit.drop) + edit.append;
+    this.#findGrpcStatus(fields);
     if (framing === 'none') {
       const stated = contentLength >= 0 ? 'length' : 'none';
       this.#downstream.respond({ status, reason, fields, framing: stated, contentLength });
@@ -176,6 +179,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
 
   onResponseEnd(trailers: string): void {
     this.#end(undefined);
+    this.#findGrpcStatus(trailers);
     this.#downstream.end(trailers);
   }
 
@@ -189,6 +193,13 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     this.#end(error);
     if (this.#downstream.responded) this.#downstream.abort(error);
     else this.#tellConsumer(error);
+  }
+
+  /** It stands in the trailers, or in the head of a response that is nothing else. */
+  #findGrpcStatus(fields: string): void {
+    if (this.#plan.onGrpcStatus === undefined) return;
+    const status = grpcStatusIn(fields);
+    if (status !== undefined) this.#plan.onGrpcStatus(status);
   }
 
   get #upgrade(): Upgrade | undefined {

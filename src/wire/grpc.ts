@@ -34,14 +34,25 @@ export function grpcFields({ status, fields = {}, body = '' }: GeneratedResponse
   return {
     ...fields,
     'content-type': 'application/grpc',
-    'grpc-status': String(codes[status] ?? unknown),
+    'grpc-status': String(grpcCodeOf(status)),
     'grpc-message': percentEncoded(body.toString().trim()),
   };
 }
 
 /** What ends a response whose head was sent already. */
 export function grpcTrailers(status: number, message: string): string {
-  return `grpc-status: ${codes[status] ?? unknown}\r\ngrpc-message: ${percentEncoded(message)}\r\n`;
+  return `grpc-status: ${grpcCodeOf(status)}\r\ngrpc-message: ${percentEncoded(message)}\r\n`;
+}
+
+/** What field lines say how a call ended; undefined where they do not. */
+export function grpcStatusIn(lines: string): number | undefined {
+  const [, digits] = /(?:^|\n)grpc-status: *([0-9]{1,3})\r\n/i.exec(lines) ?? [];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** How our own answer of that status reads to a gRPC client. */
+export function grpcCodeOf(status: number): number {
+  return codes[status] ?? unknown;
 }
 
 const unitMillis: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
