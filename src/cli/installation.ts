@@ -10,7 +10,11 @@ export interface ServicePlan {
   readonly namespace: string;
   readonly name: string;
   readonly id: SpiffeId;
+  /** What its application speaks. */
+  readonly protocol: 'http' | 'grpc' | 'tcp';
   readonly application: Address;
+  /** The service that the application calls at a port of its own (`calls[].listen` of the example's manifests), and where. */
+  readonly callee?: { readonly name: string; readonly listen: Address };
   readonly inbound: Address;
   readonly outbound: Address;
   readonly health: Address;
@@ -46,7 +50,14 @@ export const portBaseDefault = 14_000;
 export const stateDirDefault = '.cellmesh';
 
 const namespace = 'messaging';
-const serviceNames = ['api', 'messaging', 'delivery'];
+/** Those that call before those that are called. */
+const serviceKinds: readonly (Pick<ServicePlan, 'name' | 'protocol'> & { readonly callee?: string })[] = [
+  { name: 'api', protocol: 'http' },
+  { name: 'messaging', protocol: 'http', callee: 'store' },
+  { name: 'delivery', protocol: 'http', callee: 'carrier' },
+  { name: 'carrier', protocol: 'grpc' },
+  { name: 'store', protocol: 'tcp' },
+];
 const host = '127.0.0.1';
 /** From the first port, as DESIGN.md 6 numbers them; the n-th service adds 100 n. */
 const offsets = {
@@ -58,10 +69,13 @@ const offsets = {
   identity: 30,
   identityHealth: 31,
   application: 80,
+  callee: 90,
   router: 443,
   routerHealth: 444,
 } as const;
 const documentName = 'installation.json';
+/** Of the document, and of everything beside it. */
+const version = 2;
 
 export function planInstallation(directory: string, portBase: number): Installation {
   const stateDir = resolve(directory);
@@ -72,10 +86,12 @@ export function planInstallation(directory: string, portBase: number): Installat
     logsDir: join(stateDir, 'logs'),
     configDir: join(stateDir, 'config'),
     policyDir: join(stateDir, 'policy'),
-    services: serviceNames.map((name, n) => ({
+    services: serviceKinds.map(({ name, protocol, callee }, n) => ({
       namespace,
       name,
       id: workloadId(trustDomain, namespace, name),
+      protocol,
+      ...(callee !== undefined && { callee: { name: callee, listen: at(offsets.callee + 100 * n) } }),
       application: at(offsets.application + 100 * n),
       inbound: at(offsets.inbound + 100 * n),
       outbound: at(offsets.outbound + 100 * n),
@@ -104,7 +120,7 @@ export function planInstallation(directory: string, portBase: number): Installat
 
 /** Writes down which ports a state directory was made for. */
 export async function writeInstallation({ stateDir, portBase }: Installation): Promise<void> {
-  await writePrivateFile(join(stateDir, documentName), `${JSON.stringify({ version: 1, portBase })}\n`);
+  await writePrivateFile(join(stateDir, documentName), `${JSON.stringify({ version, portBase })}\n`);
 }
 
 /** What is installed in `directory`; undefined when nothing is. @throws CellmeshError `state_version`, `file_unreadable` */
@@ -118,11 +134,11 @@ export async function findInstallation(directory: string): Promise<Installation 
       return undefined;
     throw error;
   }
-  const { version, portBase } = parse(text);
-  if (version !== 1 || typeof portBase !== 'number') {
+  const { version: found, portBase } = parse(text);
+  if (found !== version || typeof portBase !== 'number') {
     throw new CellmeshError(
       'state_version',
-      `${path} is of version ${String(version)}, this cellmesh reads 1: run the one that wrote it, or start with --fresh`,
+      `${path} is of version ${String(found)}, this cellmesh reads ${version}: run the one that wrote it, or start with --fresh`,
     );
   }
   return planInstallation(directory, portBase);

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { text as readText } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { Agent, request } from 'undici';
 import type { DecisionRecord } from '#policy/decision-record.ts';
@@ -12,7 +14,7 @@ const processNames = [
   'router',
   'identity',
   'control-plane',
-  ...['api', 'messaging', 'delivery'].flatMap((name) => [name, `${name}-sidecar`]),
+  ...['api', 'messaging', 'delivery', 'carrier', 'store'].flatMap((name) => [name, `${name}-sidecar`]),
 ];
 
 interface Demo {
@@ -23,6 +25,8 @@ interface Demo {
 interface EdgeAnswer {
   readonly status: number;
   readonly decision: string;
+  readonly text: string;
+  /** Its JSON; nothing where it is none. */
   readonly body: Record<string, unknown>;
 }
 
@@ -66,7 +70,15 @@ async function callEdge(
     ...(body !== undefined && { body: JSON.stringify(body) }),
   });
   const decision = String(answer.headers['cellmesh-decision']);
-  return { status: answer.statusCode, decision, body: (await answer.body.json()) as Record<string, unknown> };
+  const text = await answer.body.text();
+  const isJson = answer.headers['content-type'] === 'application/json';
+  return { status: answer.statusCode, decision, text, body: isJson ? JSON.parse(text) : {} };
+}
+
+/** What comes on a connection until it ends. */
+async function said(socket: Socket, question: string): Promise<string> {
+  socket.end(question);
+  return await readText(socket);
 }
 
 const message = { method: 'POST', path: '/v1/messages', body: { to: '+15550100', text: 'hello' } } as const;
@@ -76,12 +88,12 @@ async function explained(id: string): Promise<DecisionRecord> {
 }
 
 describe('a cell of real processes', () => {
-  test('runs nine processes and says where', () => {
+  test('runs thirteen processes and says where', () => {
     for (const name of processNames) assert.ok(isAlive(up.pidOf(name)), name);
     assert.doesNotMatch(up.output(), /^ {2}! /m);
   });
 
-  test("a customer's call goes through router and three services; it is followed and explained", async () => {
+  test("a customer's call goes through router and five services; it is followed and explained", async () => {
     const { status, decision, body } = await callEdge(0, message);
     assert.equal(status, 201);
     assert.equal(body['account'], demo.accountId);
@@ -89,6 +101,13 @@ describe('a cell of real processes', () => {
     const record = await explained(decision);
     assert.equal(record.outcome, 'permit');
     assert.equal(record.rule, 'write');
+    await eventually(() => {
+      assert.match(
+        up.output(),
+        /^.* ALLOW 200 .*\[messaging\/carrier\] POST \/messaging.carrier.v1.Carrier\/Send +rule send/m,
+      );
+      assert.match(up.output(), /^.* ALLOW 200 .*\[messaging\/store\] CONNECT .* rule keep/m);
+    });
     await eventually(() => {
       const line = up.decisions().find((line) => line.endsWith(decision));
       assert.match(line ?? '', /ALLOW 201 .*\[messaging\/api\] POST \/v1\/messages/);
@@ -123,6 +142,33 @@ describe('a cell of real processes', () => {
     const record = await explained(String(refused.body['decision']));
     assert.equal(record.reason, 'scope_not_carried');
     assert.equal(record.service, 'messaging/delivery');
+  });
+
+  test('a stream of gRPC from the last service reaches the customer as it comes', async () => {
+    const { body } = await callEdge(0, message);
+    const events = await callEdge(0, { path: `/v1/messages/${body['id']}/events` });
+    assert.equal(events.status, 200);
+    assert.equal(events.text, '{"state":"accepted"}\n{"state":"sent"}\n{"state":"delivered"}\n');
+  });
+
+  test('a method of gRPC is refused to a key without its scope', async () => {
+    const { body } = await callEdge(0, message);
+    const refused = await callEdge(1, { path: `/v1/messages/${body['id']}/events` });
+    assert.equal(refused.status, 403);
+    assert.equal(refused.body['reason'], 'scope_missing');
+    const record = await explained(String(refused.body['decision']));
+    assert.deepEqual([record.service, record.path], ['messaging/carrier', '/messaging.carrier.v1.Carrier/Track']);
+    assert.equal(record.failed?.expected, 'deliveries:read');
+  });
+
+  test('a protocol that nobody knows passes by the port for its callee, and by no other way', async () => {
+    const asked = 'SET greeting hello, world\nGET greeting\nGET nothing\nQUIT\n';
+    assert.equal(await said(connect(up.portBase + 190, '127.0.0.1'), asked), 'OK\nVALUE hello, world\nNONE\n');
+    // `delivery` does not declare the call.
+    const tunnel = `CONNECT store:${up.portBase + 480} HTTP/1.1\r\nhost: store:${up.portBase + 480}\r\n\r\n`;
+    const refusal = await said(connect(up.portBase + 201, '127.0.0.1'), tunnel);
+    assert.match(refusal, /^HTTP\/1.1 403 /);
+    assert.equal((await explained(/^cellmesh-decision: (.*)\r$/m.exec(refusal)![1]!)).reason, 'not_declared');
   });
 
   test("`delivery` has no use for a customer's token that it got hold of", async () => {
@@ -236,48 +282,5 @@ describe('a cell of real processes', () => {
     const pids = processNames.map((name) => up.pidOf(name));
     up.process.kill('SIGKILL');
     await eventually(() => assert.ok(pids.every((pid) => !isAlive(pid))), 20_000);
-  });
-});
-
-describe('what cannot be done', () => {
-  test('is said in one line, with an exit code for programs', async () => {
-    await using empty = await temporaryDirectory();
-    const nowhere = join(empty.path, 'nowhere');
-    const cases: readonly [readonly string[], number, RegExp][] = [
-      [
-        ['explain', 'x', '--state', nowhere],
-        66,
-        /is no state directory: start a cell with `cellmesh up`.*\[installation_missing\]/,
-      ],
-      [['certs', 'show', join(empty.path, 'no.pem')], 66, /no\.pem cannot be read.*\[file_unreadable\]/],
-      [['up', '--port-base', 'x'], 64, /--port-base/],
-      [['nothing'], 64, /unknown command 'nothing'/],
-      [['sidecar'], 64, /--namespace \(or CELLMESH_NAMESPACE\) is missing/],
-      [['router', '--instance', 'r', '--listen', 'nowhere'], 64, /--listen: must be HOST:PORT/],
-    ];
-    for (const [args, code, said] of cases) {
-      const result = await runCommand(args);
-      assert.equal(result.code, code, result.stderr);
-      assert.match(result.stderr, said);
-      assert.equal(result.stdout, '');
-    }
-  });
-
-  test('a directory with other things in it is neither used nor removed', async () => {
-    await using directory = await temporaryDirectory();
-    const file = join(directory.path, 'thesis.txt');
-    await writeFile(file, 'precious');
-    for (const more of [[], ['--fresh']]) {
-      const { code, stderr } = await runCommand(['up', '--state', directory.path, '--port-base', '31000', ...more]);
-      assert.equal(code, 64);
-      assert.match(stderr, /holds other things/);
-      assert.equal(await readFile(file, 'utf8'), 'precious');
-    }
-  });
-
-  test('an error is JSON where JSON was asked for', async () => {
-    const { code, stderr } = await runCommand(['accounts', 'list', '--json', '--state', '/nonexistent']);
-    assert.equal(code, 66);
-    assert.equal((JSON.parse(stderr) as { error: { code: string } }).error.code, 'installation_missing');
   });
 });

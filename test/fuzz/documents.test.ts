@@ -26,7 +26,7 @@ const count = Number(process.env['CELLMESH_FUZZ_COUNT'] ?? 3_000);
 const seed = Number(process.env['CELLMESH_FUZZ_SEED'] ?? Date.now() & 0x7fffffff);
 
 const policyDir = join(import.meta.dirname, '../../examples/messaging/policy');
-const manifests = ['api', 'cell', 'delivery', 'messaging'].map((name) =>
+const manifests = ['api', 'carrier', 'cell', 'delivery', 'messaging', 'store'].map((name) =>
   readFileSync(join(policyDir, `${name}.yaml`), 'latin1'),
 );
 

@@ -12,12 +12,12 @@ import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const perSecond = 200;
 const minuteMs = 60_000;
-const services = ['api', 'messaging', 'delivery'];
+const services = ['api', 'messaging', 'delivery', 'carrier', 'store'];
 
 /** Six renewals a minute; what the last one brought outlives the minute without a control plane. */
 const environment = { CELLMESH_SVID_RENEWAL: '10s', CELLMESH_SVID_LIFETIME: '10m' };
 
-test(`two minutes at ${perSecond} requests a second through four processes, SVIDs renewed four times, then no control plane: no request fails`, {
+test(`two minutes at ${perSecond} requests a second through router and five services, SVIDs renewed four times, then no control plane: no request fails`, {
   timeout: 5 * minuteMs,
 }, async (context) => {
   await using directory = await temporaryDirectory();
@@ -49,7 +49,7 @@ interface Customers extends AsyncDisposable {
   send(): Promise<{ status: number; body: string; decision: string }>;
 }
 
-/** Customers with the demonstration's key, on connections that are kept. A success is a message that came through to the last service. */
+/** Customers with the demonstration's key, on connections that are kept. A success is a message that came through to the carrier. */
 async function customersOf({ stateDir, portBase }: RunningUp): Promise<Customers> {
   const { accountId, keys } = JSON.parse(await readFile(join(stateDir, 'demo.json'), 'utf8')) as {
     accountId: string;

@@ -14,7 +14,7 @@ describe('docs/manifest.md', () => {
     const text = blocks.flatMap(({ kind, text }) => (kind === 'yaml' ? [text] : [])).join('---\n');
     const { cells, policies } = readDocuments(text, 'example.yaml');
     const compiled = compileCell(cells[0]!, policies);
-    assert.deepEqual([cells.length, compiled.snapshots.size], [1, 3]);
+    assert.deepEqual([cells.length, compiled.snapshots.size], [1, 5]);
   });
 
   test('has a call with retries and time-outs that goes into a manifest', () => {

@@ -6,20 +6,27 @@ import { test } from 'node:test';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { root } from './source-files.ts';
 
-const generated = 'src/api/generated';
+const templates = [
+  { directory: '.', out: 'src/api/generated' },
+  { directory: 'examples/messaging', out: 'services/generated' },
+];
 
-test('the generated messages are what `npx buf generate` makes of the .proto files', async () => {
-  await using directory = await temporaryDirectory();
-  const binaries = join(root, 'node_modules/.bin');
-  execFileSync(join(binaries, 'buf'), ['generate', '--output', directory.path], {
-    cwd: root,
-    // The plugin is found by its name.
-    env: { ...process.env, PATH: `${binaries}${delimiter}${process.env['PATH']}` },
+for (const { directory, out } of templates) {
+  test(`the generated messages are what \`npx buf generate\` makes of the .proto files, in ${directory}`, async () => {
+    await using output = await temporaryDirectory();
+    const binaries = join(root, 'node_modules/.bin');
+    execFileSync(join(binaries, 'buf'), ['generate', '--output', output.path], {
+      cwd: join(root, directory),
+      // The plugin is found by its name.
+      env: { ...process.env, PATH: `${binaries}${delimiter}${process.env['PATH']}` },
+    });
+    const expected = filesIn(join(output.path, out));
+    assert.notDeepEqual(expected, {});
+    assert.deepEqual(filesIn(join(root, directory, out)), expected);
   });
-  assert.deepEqual(filesIn(join(root, generated)), filesIn(join(directory.path, generated)));
-});
+}
 
 function filesIn(directory: string): Record<string, string> {
-  const names = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+  const names = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((name) => /\.[jt]s$/.test(name));
   return Object.fromEntries(names.sort().map((name) => [name, readFileSync(join(directory, name), 'utf8')]));
 }

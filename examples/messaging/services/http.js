@@ -1,28 +1,36 @@
 import { createServer, request } from 'node:http';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import { stopWithParent } from './stop.js';
 
 /*
- * What the three services have in common. They are plain HTTP servers: they call each other by name through the proxy that HTTP_PROXY names, as
+ * What the services of HTTP have in common. They are plain HTTP servers: they call each other by name through the proxy that HTTP_PROXY names, as
  * any program does (NODE_USE_ENV_PROXY), and pass the trace context of the request they serve on to the calls that it causes, as every
  * OpenTelemetry SDK does.
  */
 
-/** Serves `routes`: [method, path pattern, handler(match, body, received)] with handlers that return [status, value]. */
+const lines = 'application/x-ndjson';
+
+/**
+ * Serves `routes`: [method, path pattern, handler(match, body, received)] with handlers that return [status, value]. A value that can be iterated
+ * over is lines of JSON, sent as they come.
+ */
 export function serve(name, routes) {
   const server = createServer(async (received, response) => {
     const [status, value] = await answer(routes, received);
-    response.writeHead(status, { 'content-type': 'application/json' });
-    response.end(`${JSON.stringify(value)}\n`);
+    const isLines = value[Symbol.asyncIterator] !== undefined;
+    response.writeHead(status, { 'content-type': isLines ? lines : 'application/json' });
+    if (!isLines) response.end(`${JSON.stringify(value)}\n`);
+    // Whoever goes away in the middle has heard enough; what breaks on the way here breaks there.
+    else await pipeline(Readable.from(value), response).catch(() => response.destroy());
   });
   server.on('error', (error) => {
     console.error(`${name}: ${error.message}`);
     process.exitCode = 1;
   });
   server.listen(Number(process.env.PORT), '127.0.0.1');
-  const stop = () => server.close(() => process.exit(0)).closeIdleConnections();
-  process.once('SIGTERM', stop).once('SIGINT', stop);
-  // Whoever started it is gone.
-  process.stdin.once('end', stop).resume();
+  stopWithParent(() => server.close(() => process.exit(0)).closeIdleConnections());
 }
 
 async function answer(routes, received) {
@@ -40,7 +48,7 @@ async function answer(routes, received) {
   }
 }
 
-/** Calls another service on behalf of `received`; resolves to [status, value]. */
+/** Calls another service on behalf of `received`; resolves to [status, value], as handlers return it. */
 export function call(received, method, url, value) {
   const { traceparent, tracestate } = received.headers;
   const headers = {
@@ -51,7 +59,8 @@ export function call(received, method, url, value) {
   return new Promise((resolve, reject) => {
     const sent = request(url, { method, headers }, async (response) => {
       try {
-        resolve([response.statusCode, JSON.parse(await text(response))]);
+        const isLines = response.headers['content-type'] === lines;
+        resolve([response.statusCode, isLines ? response : JSON.parse(await text(response))]);
       } catch (error) {
         reject(error);
       }

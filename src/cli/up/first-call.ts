@@ -16,7 +16,7 @@ const patienceMs = 30_000;
 const againMs = 100;
 
 /**
- * A customer's request through router and three services, tried until it goes through: what `up` says runs, runs.
+ * A customer's request through router and five services, tried until it goes through: what `up` says runs, runs.
  * @throws CellmeshError `start_failed` with the last answer
  */
 export async function firstCall({ installation, demo, edgeAuthority }: FirstCallOptions): Promise<void> {

@@ -70,7 +70,10 @@ async function copyPolicy({ policyDir, portBase }: Installation): Promise<void> 
   await mkdir(policyDir, { recursive: true, mode: 0o700 });
   for (const name of await readdir(examplePolicyDir)) {
     const text = await readFile(join(examplePolicyDir, name), 'utf8');
-    const moved = text.replace(/\bport: (\d+)/g, (_, port) => `port: ${Number(port) - portBaseDefault + portBase}`);
+    const moved = text.replace(
+      /\b(port: |listen: 127\.0\.0\.1:)(\d+)/g,
+      (_, before, port) => before + (port - portBaseDefault + portBase),
+    );
     await writeFile(join(policyDir, basename(name)), moved);
   }
 }
@@ -84,8 +87,9 @@ async function refuseTakenPorts(installation: Installation): Promise<void> {
     ["the control plane's health", controlPlane.health],
     ['identity', identity.listen],
     ["identity's health", identity.health],
-    ...services.flatMap(({ name, ...service }): [string, Address][] => [
+    ...services.flatMap(({ name, callee, ...service }): [string, Address][] => [
       [`${name}`, service.application],
+      ...(callee === undefined ? [] : [[`calls of ${name} to ${callee.name}`, callee.listen] as [string, Address]]),
       [`the sidecar of ${name} (inbound)`, service.inbound],
       [`the sidecar of ${name} (outbound)`, service.outbound],
       [`the sidecar of ${name} (health)`, service.health],

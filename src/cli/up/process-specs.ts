@@ -34,12 +34,20 @@ export async function roleSpec(role: Role, installation: Installation, service?:
   };
 }
 
-/** A service of the example: it finds the others through the proxy that its sidecar is. */
-export function applicationSpec({ name, application, outbound }: ServicePlan, { logsDir }: Installation): ProcessSpec {
+/** A service of the example: it finds the others through the proxy that its sidecar is, or at a port that this one holds open (`STORE`). */
+export function applicationSpec(
+  { name, application, outbound, callee }: ServicePlan,
+  { logsDir }: Installation,
+): ProcessSpec {
   return {
     name,
     args: [join(servicesDir, `${name}.js`)],
-    environment: { PORT: String(application.port), NODE_USE_ENV_PROXY: '1', HTTP_PROXY: `http://${text(outbound)}` },
+    environment: {
+      PORT: String(application.port),
+      NODE_USE_ENV_PROXY: '1',
+      HTTP_PROXY: `http://${text(outbound)}`,
+      ...(callee !== undefined && { [callee.name.toUpperCase()]: text(callee.listen) }),
+    },
     logFile: join(logsDir, `${name}.log`),
   };
 }

@@ -21,7 +21,7 @@ export function addUp(program: Command): void {
     .command('up')
     .summary('run a whole cell on this machine, with a small application to try')
     .description(
-      'Runs a whole cell in the foreground: identity, router, control plane, and an application of three services, each behind its own sidecar; all separate processes. A second start takes up the state of the first. Ctrl-C ends everything.',
+      'Runs a whole cell in the foreground: identity, router, control plane, and an application of five services that speak HTTP, gRPC and a TCP protocol of their own, each behind its own sidecar; all separate processes. A second start takes up the state of the first. Ctrl-C ends everything.',
     )
     .option('--state <dir>', 'where everything lies', process.env['CELLMESH_STATE'] ?? stateDirDefault)
     .option('--fresh', 'begin anew: removes the state directory first', false)
