@@ -3,7 +3,8 @@ import { createServer } from 'node:net';
 /**
  * The application behind the last hop, as a process of its own: answers every request with the body that its path names
  * (`/bytes/8192`), as cheaply as Node can, so that its own cost stays out of the way. Requests carry no body or one with a
- * Content-Length. Speaks to its parent by IPC: sends its port, ends when the channel closes.
+ * Content-Length, which is read to its end first: a proxy that is given the answer to a large request early ends that connection, as RFC 9112,
+ * section 9.3 has it, rather than read the rest. Speaks to its parent by IPC: sends its port, ends when the channel closes.
  */
 const headEnd = Buffer.from('\r\n\r\n');
 const responses = new Map<string, Buffer>();
@@ -22,19 +23,25 @@ function responseFor(path: string): Buffer {
 const server = createServer({ noDelay: true }, (socket) => {
   let held: Buffer = Buffer.alloc(0);
   let bodyBytesLeft = 0;
+  let answer: Buffer | undefined;
   socket.on('error', () => socket.destroy());
   socket.on('data', (chunk: Buffer) => {
     held = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
     for (;;) {
-      const skipped = Math.min(bodyBytesLeft, held.length);
-      bodyBytesLeft -= skipped;
-      held = held.subarray(skipped);
+      if (answer !== undefined) {
+        const skipped = Math.min(bodyBytesLeft, held.length);
+        bodyBytesLeft -= skipped;
+        held = held.subarray(skipped);
+        if (bodyBytesLeft > 0) return;
+        socket.write(answer);
+        answer = undefined;
+      }
       const end = held.indexOf(headEnd);
-      if (bodyBytesLeft > 0 || end < 0) return;
+      if (end < 0) return;
       const head = held.toString('latin1', 0, end);
       held = held.subarray(end + headEnd.length);
       bodyBytesLeft = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
-      socket.write(responseFor(head.slice(head.indexOf(' ') + 1, head.indexOf(' HTTP/'))));
+      answer = responseFor(head.slice(head.indexOf(' ') + 1, head.indexOf(' HTTP/')));
     }
   });
 });
