@@ -7,6 +7,7 @@ import { activePolicy } from '#sidecar/active-policy.ts';
 import { callHttp } from '../support/application.ts';
 import { eventually } from '../support/eventually.ts';
 import { type PortMesh, startPortMesh } from '../support/port-mesh.ts';
+import { pushThousandTimes } from '../support/thousand-pushes.ts';
 
 let application: Server;
 let sockets: Socket[] = [];
@@ -108,6 +109,25 @@ describe('an opaque connection through two sidecars', () => {
     );
     assert.equal(service('messaging').dataPlane.summary['inboundConnections'], 1);
     await eventually(() => assert.equal(service('messaging').dataPlane.summary['tunnels'], 0));
+  });
+
+  test('stays open under a thousand policies and certificates, and is not reset', { timeout: 30_000 }, async () => {
+    const dialed = Array.from({ length: 8 }, dial);
+    const ends: string[] = [];
+    for (const socket of dialed) {
+      socket.on('end', () => ends.push('end'));
+      socket.on('error', (error) => ends.push(error.message));
+    }
+    await pushThousandTimes(started.mesh, async (word) => {
+      const answers = dialed.map(async (socket) => {
+        socket.write(word);
+        return String((await once(socket, 'data'))[0]);
+      });
+      assert.deepEqual(new Set(await Promise.all(answers)), new Set([word.toUpperCase()]));
+    });
+    assert.deepEqual(ends, []);
+    for (const socket of dialed) socket.end();
+    await eventually(() => assert.deepEqual(ends, Array(dialed.length).fill('end')));
   });
 
   test('ends at the other side when one breaks off', async () => {
