@@ -44,6 +44,15 @@ function dial(): Socket {
   return socket;
 }
 
+async function connectAtSharedPort(): Promise<Socket> {
+  const { port } = application.address() as AddressInfo;
+  const shared = service('api').dataPlane.outboundPort!;
+  const socket = connect({ port: shared, host: '127.0.0.1', allowHalfOpen: true });
+  socket.write(`CONNECT messaging:${port} HTTP/1.1\r\nHost: messaging:${port}\r\n\r\n`);
+  assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1.1 200 /);
+  return socket;
+}
+
 /** What a connection said until it ended, in whatever way. */
 async function saidBy(socket: Socket): Promise<string> {
   let said = '';
@@ -142,14 +151,16 @@ describe('an opaque connection through two sidecars', () => {
   });
 
   test('is also opened by CONNECT at the shared port', async () => {
-    const { port } = application.address() as AddressInfo;
-    const socket = connect(service('api').dataPlane.outboundPort!, '127.0.0.1');
-    socket.write(`CONNECT messaging:${port} HTTP/1.1\r\nHost: messaging:${port}\r\n\r\n`);
-    const [head] = await once(socket, 'data');
-    assert.match(String(head), /^HTTP\/1.1 200 /);
+    const socket = await connectAtSharedPort();
     socket.write('inside');
     assert.equal(String((await once(socket, 'data'))[0]), 'INSIDE');
     socket.destroy();
+  });
+
+  test('that was opened by CONNECT goes on to answer when its client has said all', async () => {
+    const socket = await connectAtSharedPort();
+    socket.end(Buffer.alloc(300_000, 'abc'));
+    assert.equal(await text(socket), `${'ABC'.repeat(100_000)}bye`);
   });
 
   test('takes no HTTP, and HTTP takes no connection', async () => {
