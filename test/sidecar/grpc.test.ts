@@ -12,10 +12,10 @@ import {
   type ServiceError,
   status,
 } from '@grpc/grpc-js';
-import { activePolicy } from '#sidecar/active-policy.ts';
 import { eventually } from '../support/eventually.ts';
 import { type PortMesh, startPortMesh } from '../support/port-mesh.ts';
 import type { Mesh } from '../support/start-mesh.ts';
+import { pushThousandTimes } from '../support/thousand-pushes.ts';
 
 const bytes = (value: Buffer): Buffer => value;
 const method = (name: string, isStreaming: boolean) => ({
@@ -187,30 +187,14 @@ describe('gRPC through two sidecars', () => {
     const streams = Array.from({ length: 8 }, () => client.makeBidiStreamRequest(stream.path, bytes, bytes, self()));
     const failures: Error[] = [];
     for (const duplex of streams) duplex.on('error', (error) => failures.push(error));
-    const answersTo = (text: string) =>
-      Promise.all(
-        streams.map(async (duplex) => {
-          const answer = once(duplex, 'data');
-          duplex.write(Buffer.from(text));
-          return String((await answer)[0]);
-        }),
-      );
-    await answersTo('before');
-    const { api, messaging } = mesh.services;
-    const services = await Promise.all(
-      [api, messaging].map(async (service) => ({
-        service,
-        identities: [await service.issue(), await service.issue()],
-      })),
-    );
-    for (let push = 0; push < 1_000; push++) {
-      for (const { service, identities } of services) {
-        service.policy.set(activePolicy(service.policy.current!.snapshot));
-        service.identity.set(identities[push % 2]!);
-      }
-      if (push % 100 === 0) assert.deepEqual(new Set(await answersTo(`after ${push}`)), new Set([`after ${push}`]));
-    }
-    assert.deepEqual(new Set(await answersTo('at the end')), new Set(['at the end']));
+    await pushThousandTimes(mesh, async (word) => {
+      const answers = streams.map(async (duplex) => {
+        const answer = once(duplex, 'data');
+        duplex.write(Buffer.from(word));
+        return String((await answer)[0]);
+      });
+      assert.deepEqual(new Set(await Promise.all(answers)), new Set([word]));
+    });
     assert.deepEqual(failures, []);
     for (const duplex of streams) duplex.end();
     await Promise.all(streams.map((duplex) => once(duplex, 'end')));

@@ -7,6 +7,7 @@ import { activePolicy } from '#sidecar/active-policy.ts';
 import { callHttp } from '../support/application.ts';
 import { eventually } from '../support/eventually.ts';
 import { type PortMesh, startPortMesh } from '../support/port-mesh.ts';
+import { pushThousandTimes } from '../support/thousand-pushes.ts';
 
 let application: Server;
 let sockets: Socket[] = [];
@@ -40,6 +41,15 @@ after(async () => {
 function dial(): Socket {
   const socket = connect({ port: started.listenPort, host: '127.0.0.1', allowHalfOpen: true });
   socket.on('error', () => {});
+  return socket;
+}
+
+async function connectAtSharedPort(): Promise<Socket> {
+  const { port } = application.address() as AddressInfo;
+  const shared = service('api').dataPlane.outboundPort!;
+  const socket = connect({ port: shared, host: '127.0.0.1', allowHalfOpen: true });
+  socket.write(`CONNECT messaging:${port} HTTP/1.1\r\nHost: messaging:${port}\r\n\r\n`);
+  assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1.1 200 /);
   return socket;
 }
 
@@ -110,6 +120,25 @@ describe('an opaque connection through two sidecars', () => {
     await eventually(() => assert.equal(service('messaging').dataPlane.summary['tunnels'], 0));
   });
 
+  test('stays open under a thousand policies and certificates, and is not reset', { timeout: 30_000 }, async () => {
+    const dialed = Array.from({ length: 8 }, dial);
+    const ends: string[] = [];
+    for (const socket of dialed) {
+      socket.on('end', () => ends.push('end'));
+      socket.on('error', (error) => ends.push(error.message));
+    }
+    await pushThousandTimes(started.mesh, async (word) => {
+      const answers = dialed.map(async (socket) => {
+        socket.write(word);
+        return String((await once(socket, 'data'))[0]);
+      });
+      assert.deepEqual(new Set(await Promise.all(answers)), new Set([word.toUpperCase()]));
+    });
+    assert.deepEqual(ends, []);
+    for (const socket of dialed) socket.end();
+    await eventually(() => assert.deepEqual(ends, Array(dialed.length).fill('end')));
+  });
+
   test('ends at the other side when one breaks off', async () => {
     const before = sockets.length;
     const socket = dial();
@@ -122,14 +151,16 @@ describe('an opaque connection through two sidecars', () => {
   });
 
   test('is also opened by CONNECT at the shared port', async () => {
-    const { port } = application.address() as AddressInfo;
-    const socket = connect(service('api').dataPlane.outboundPort!, '127.0.0.1');
-    socket.write(`CONNECT messaging:${port} HTTP/1.1\r\nHost: messaging:${port}\r\n\r\n`);
-    const [head] = await once(socket, 'data');
-    assert.match(String(head), /^HTTP\/1.1 200 /);
+    const socket = await connectAtSharedPort();
     socket.write('inside');
     assert.equal(String((await once(socket, 'data'))[0]), 'INSIDE');
     socket.destroy();
+  });
+
+  test('that was opened by CONNECT goes on to answer when its client has said all', async () => {
+    const socket = await connectAtSharedPort();
+    socket.end(Buffer.alloc(300_000, 'abc'));
+    assert.equal(await text(socket), `${'ABC'.repeat(100_000)}bye`);
   });
 
   test('takes no HTTP, and HTTP takes no connection', async () => {
