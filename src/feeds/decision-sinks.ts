@@ -5,6 +5,16 @@ import { AccessLog } from './access-log.ts';
 import type { DecisionRing } from './decision-ring.ts';
 import type { decisionSettings } from './decision-settings.ts';
 
+/** Where finished records go. */
+export interface DecisionSink {
+  /** Takes one record as JSON; `isFailure`: a denial, or a request that failed. Never waits, never throws. */
+  add(line: string, isFailure: boolean): void;
+  /** Records that never reached the disk. */
+  readonly dropped: number;
+  /** Permits that were too many to report. */
+  readonly thinned: number;
+}
+
 interface DecisionSinksOptions {
   readonly clock: Clock;
   readonly ring: DecisionRing;
@@ -24,7 +34,7 @@ const burstSeconds = 10;
  * Where a finished record goes: all to the ring on disk, to the access log what it is set to, and to the store every denial and failure, but of
  * permits only so many a second. A busy service would otherwise spend more on telling of requests than on deciding them.
  */
-export class DecisionSinks {
+export class DecisionSinks implements DecisionSink {
   readonly #options: DecisionSinksOptions;
   readonly #perSecond: number;
   #allowance: number;
@@ -38,17 +48,14 @@ export class DecisionSinks {
     this.#allowanceAt = options.clock.monotonic();
   }
 
-  /** Permits that stayed here because there were too many. */
   get thinned(): number {
     return this.#thinned;
   }
 
-  /** Lines that never reached the disk. */
   get dropped(): number {
     return this.#options.ring.dropped;
   }
 
-  /** Takes one record as JSON; `isFailure`: a denial, or a request that failed. Never waits, never throws. */
   add(line: string, isFailure: boolean): void {
     const { ring, accessLog, accessLogsDenialsOnly, report } = this.#options;
     ring.append(line);

@@ -46,6 +46,8 @@ export interface ListenOptions<A extends 'refuse' | 'allow' = 'refuse'> {
   readonly host: string;
   /** 0 for any free one. */
   readonly port: number;
+  /** Others listen there too, and the system spreads connections over all (SO_REUSEPORT; Linux). Default false. */
+  readonly reusePort?: boolean;
   readonly identity: Watch<TlsIdentity>;
   /** Protocols that are spoken here, the preferred first. A client that offers none of them is refused. */
   readonly alpn: readonly string[];
@@ -120,13 +122,13 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
   }
 
   open(): Promise<void> {
-    const { host, port } = this.#options;
+    const { host, port, reusePort = false } = this.#options;
     return new Promise((resolve, reject) => {
       this.#tcp.once('error', (error) => {
         this.#unsubscribe();
         reject(listenError(error, `${host}:${port}`));
       });
-      this.#tcp.listen({ host, port }, () => {
+      this.#tcp.listen({ host, port, reusePort }, () => {
         const bound = this.#tcp.address();
         if (bound !== null && typeof bound === 'object') this.#address = { host: bound.address, port: bound.port };
         this.#tcp.removeAllListeners('error');

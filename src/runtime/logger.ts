@@ -67,6 +67,12 @@ export const silentLogger: Logger = {
   with: () => silentLogger,
 };
 
+/** As a line would have them: for a logger of another thread. */
+export function plainFields(fields: LogFields): LogFields {
+  const line = toJson({ time: undefined, level: undefined, message: undefined, ...fields });
+  return JSON.parse(line) as LogFields;
+}
+
 /** A field that has no JSON (a circle, a `toJSON` that throws) costs the fields, never the line or the caller. */
 function toJson({ time, level, message, ...fields }: LogFields): string {
   try {

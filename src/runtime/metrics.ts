@@ -1,4 +1,4 @@
-import { Counter, Gauge, type Metric, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, Gauge, type Metric, Registry } from 'prom-client';
 
 /** One line of a family. */
 export interface Sample {
@@ -7,6 +7,12 @@ export interface Sample {
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
+
+/** Of one thread, as structured clone takes it; only `Metrics` knows what it holds. */
+export type MetricsSnapshot = readonly object[];
+
+/** What the same metric of several threads comes to. */
+type Together = 'sum' | 'max';
 
 interface Family {
   readonly name: string;
@@ -18,6 +24,7 @@ interface Family {
 /** The process's metrics, in the Prometheus text format. The only file that knows the library. */
 export class Metrics {
   readonly #registry = new Registry();
+  #others: () => Promise<readonly MetricsSnapshot[]> = async () => [];
 
   counter<L extends string>(name: string, help: string, labels: readonly L[] = []): Counter<L> {
     return new Counter({ name, help, labelNames: labels, registers: [this.#registry] });
@@ -30,16 +37,18 @@ export class Metrics {
   /** What its owner counts by itself, and tells when somebody looks. */
   family({ name, help, type, read }: Family): void {
     const values = () => read().map(({ suffix = '', ...sample }) => ({ ...sample, metricName: name + suffix }));
-    const metric = { name, help, type, reset() {}, get: async () => ({ name, help, type, values: values() }) };
+    const plain = { name, help, type, aggregator: 'sum' };
+    const metric = { ...plain, reset() {}, get: async () => ({ ...plain, values: values() }) };
     // The registry asks for no more than this of what it holds, but its type names the library's own classes.
     this.#registry.registerMetric(metric as unknown as Metric);
   }
 
   /** A gauge that is computed when somebody looks. */
-  observed(name: string, help: string, read: () => number): void {
+  observed(name: string, help: string, read: () => number, together: Together = 'sum'): void {
     new Gauge({
       name,
       help,
+      aggregator: together,
       registers: [this.#registry],
       collect() {
         this.set(read());
@@ -47,12 +56,24 @@ export class Metrics {
     });
   }
 
+  /** Other threads count too: what is rendered is of all. */
+  merge(others: () => Promise<readonly MetricsSnapshot[]>): void {
+    this.#others = others;
+  }
+
+  /** For the thread that renders. */
+  snapshot(): Promise<MetricsSnapshot> {
+    return this.#registry.getMetricsAsJSON();
+  }
+
   get contentType(): string {
     return this.#registry.contentType;
   }
 
-  render(): Promise<string> {
-    return this.#registry.metrics();
+  async render(): Promise<string> {
+    const others = await this.#others();
+    if (others.length === 0) return await this.#registry.metrics();
+    return await AggregatorRegistry.aggregate([await this.snapshot(), ...others] as object[]).metrics();
   }
 }
 

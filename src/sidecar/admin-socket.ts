@@ -7,7 +7,7 @@ interface AdminSocketOptions {
   /** In a directory that belongs to the sidecar alone; made 0700 when it is not there. */
   readonly path: string;
   /** A summary for people. It is written out as it is: no tokens, handles or keys belong in it. */
-  readonly state: () => unknown;
+  readonly state: () => Promise<unknown>;
   /** Takes no more requests of the mesh; resolves when those in flight have ended. */
   readonly drain: () => Promise<void>;
   /** The record of a decision by id, from the ring on disk. */
@@ -35,7 +35,7 @@ export async function startAdminSocket({ path, state, drain, decision }: AdminSo
       await drain();
       return json(200, { drained: true });
     }
-    if (requested === '/state') return json(200, state());
+    if (requested === '/state') return json(200, await state());
     const id = /^\/decisions\/([\w.-]{1,80})$/.exec(requested)?.[1];
     const record = id === undefined ? undefined : await decision(id);
     return record === undefined ? undefined : json(200, record);

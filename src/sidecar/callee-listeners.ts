@@ -1,19 +1,12 @@
-import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { SnapshotCall } from '#policy/snapshot.ts';
 import { messageOf } from '#runtime/errors.ts';
-import type { PlainListener } from '#wire/listen-plain.ts';
+import type { ListenerSpec, OpenListener } from './listener-spec.ts';
 
-/** A loopback port of one callee (`calls[].listen`). */
-interface Wanted {
-  readonly host: string;
-  readonly port: number;
-  readonly callee: SpiffeId;
-  /** The callee's first port is `protocol: tcp`. */
-  readonly isOpaque: boolean;
-}
+/** A loopback port of one callee (`calls[].listen`); opaque where the callee's first port is `protocol: tcp`. */
+type Wanted = ListenerSpec & { readonly tag: 'callee' };
 
 interface CalleeListenersOptions {
-  readonly open: (wanted: Wanted) => Promise<PlainListener>;
+  readonly open: (wanted: Wanted) => Promise<OpenListener>;
   /** Told which ports could not be opened, and why; empty when all are open. */
   readonly onProblems: (problems: readonly string[]) => void;
   /** For requests in flight when a port is given up. */
@@ -26,24 +19,17 @@ interface CalleeListenersOptions {
  */
 export class CalleeListeners implements AsyncDisposable {
   readonly #options: CalleeListenersOptions;
-  readonly #open = new Map<string, PlainListener>();
+  readonly #open = new Map<string, OpenListener>();
   #turn: Promise<void> = Promise.resolve();
 
   constructor(options: CalleeListenersOptions) {
     this.#options = options;
   }
 
-  /** Open connections of all listeners. */
-  get connections(): number {
-    let connections = 0;
-    for (const listener of this.#open.values()) connections += listener.connections;
-    return connections;
-  }
-
   /** One change after the other; resolves when this one is done. */
   apply(calls: readonly SnapshotCall[]): Promise<void> {
-    const wanted = calls.flatMap(({ id, listen, ports }) =>
-      listen === undefined ? [] : [{ ...listen, callee: id, isOpaque: ports[0]?.protocol === 'tcp' }],
+    const wanted = calls.flatMap(({ id, listen, ports }): Wanted[] =>
+      listen === undefined ? [] : [{ tag: 'callee', ...listen, callee: id, isOpaque: ports[0]?.protocol === 'tcp' }],
     );
     this.#turn = this.#turn.then(() => this.#change(new Map(wanted.map((one) => [keyOf(one), one]))));
     return this.#turn;

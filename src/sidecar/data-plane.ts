@@ -1,164 +1,55 @@
-import type { SpiffeId, TrustDomain } from '#certs/spiffe-id.ts';
-import type { DecisionSinks } from '#feeds/decision-sinks.ts';
-import type { Refusal } from '#net/accept.ts';
-import type { Endpoint, EndpointsByService } from '#net/endpoints.ts';
-import { RefusalLog } from '#net/refusal-log.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
-import type { Clock } from '#runtime/clock.ts';
-import { messageOf } from '#runtime/errors.ts';
-import type { Logger } from '#runtime/logger.ts';
-import type { Metrics } from '#runtime/metrics.ts';
-import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
-import type { CellId } from '#tokens/cell-id.ts';
-import type { KeySet } from '#tokens/key-set.ts';
-import { TokenVerifier } from '#tokens/token-verifier.ts';
-import { Balancers } from '#traffic/balancers.ts';
-import type { ServerExchange } from '#wire/exchange.ts';
-import type { WireLimits } from '#wire/limit-settings.ts';
-import { defaultPoolLimits } from '#wire/limits.ts';
-import { listenPlain, type PlainListener } from '#wire/listen-plain.ts';
-import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
-import { OpenTunnels } from '#wire/open-tunnels.ts';
-import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
-import { UpstreamPool } from '#wire/upstream-pool.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { CalleeListeners } from './callee-listeners.ts';
-import type { OutboundEntry } from './chosen-call.ts';
-import { DecisionLog } from './decision-log.ts';
-import { HandleTable } from './handles.ts';
-import { Inbound } from './inbound.ts';
-import { InterceptedCalls, type Interception } from './intercepted-calls.ts';
-import { listenMesh, type MeshListener } from './mesh-listener.ts';
-import { observeTables } from './observe-tables.ts';
-import { Outbound } from './outbound.ts';
-import { RequestMetrics } from './request-metrics.ts';
-import { RequestSpans, type SpanSink } from './request-span.ts';
+import type { ListenAddress, ListenerSpec, OpenListener } from './listener-spec.ts';
+import { RequestThread, type RequestThreadOptions, type ThreadSummary } from './request-thread.ts';
+import { WorkerThreads } from './worker-threads.ts';
 
-interface ListenSetting {
-  readonly host: string;
-  /** 0 for any free one. */
-  readonly port: number;
-}
-
-interface DataPlaneOptions {
-  /** Begins the ids of decisions. */
-  readonly instance: string;
-  readonly cellId: CellId;
-  readonly trustDomain: TrustDomain;
-  readonly globalTrustDomain: TrustDomain;
-  readonly inbound: ListenSetting;
-  readonly outbound: ListenSetting;
-  /** Absent where no packet filter redirects anything. */
-  readonly interception?: Interception | undefined;
-  readonly applicationHost: string;
-  readonly tracingRatio: number;
-  /** Where this sidecar runs. */
-  readonly locality: string;
-  readonly limits: WireLimits;
-  readonly policy: Watch<ActivePolicy | undefined>;
-  readonly keySet: Watch<KeySet>;
-  readonly endpoints: Watch<EndpointsByService>;
-  /** What is known is older than it may be. */
-  readonly isStale: () => boolean;
-  readonly askForKey?: (iss: string, kid: string) => Promise<void>;
-  /** Where finished records go. */
-  readonly decisions: DecisionSinks;
-  /** Where spans of sampled requests go. Default: none are made. */
-  readonly spans?: SpanSink | undefined;
+interface DataPlaneOptions extends Omit<RequestThreadOptions, 'hasOthers'> {
+  readonly inbound: ListenAddress;
+  readonly outbound: ListenAddress;
+  /** Threads that serve requests, this one among them. */
+  readonly workers: number;
   /** Loopback ports of callees that could not be opened; empty when all are open. */
   readonly onListenProblems: (problems: readonly string[]) => void;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
 }
 
 /** For requests in flight on a loopback port that a new policy no longer wants. */
 const unwantedGraceMs = 10_000;
+/** The first of the pair that takes what is redirected. */
+const interceptionHost = '127.0.0.1';
 
-/**
- * Everything of a sidecar that touches requests. What it decides by is looked up in watches for each of them, so a change of
- * policy, keys, endpoints or identity closes nothing.
- */
+/** The ports of a sidecar, and the threads behind them. A change of policy closes none that is still wanted. */
 export class DataPlane implements AsyncDisposable {
   readonly #options: DataPlaneOptions;
   readonly #stack = new AsyncDisposableStack();
-  readonly #handles: HandleTable;
-  readonly #verifier: TokenVerifier;
-  readonly #balancers: Balancers<SpiffeId, Endpoint>;
-  readonly #outbound: Outbound;
-  readonly #inbound: Inbound;
-  readonly #refusals: RefusalLog;
-  readonly #listeners: CalleeListeners;
-  readonly #tunnels = new Set<ServerConnection>();
-  readonly #opaque: OpenTunnels;
-  readonly #refusedConnections: { inc(): void };
-  #mesh: MeshUpstreams | undefined;
-  #inboundListener: MeshListener | undefined;
-  #outboundListener: PlainListener | undefined;
-  #intercepted: InterceptedCalls | undefined;
+  readonly #thread: RequestThread;
+  readonly #others: WorkerThreads | undefined;
+  readonly #callees: CalleeListeners;
+  #mesh: OpenListener | undefined;
+  #proxy: OpenListener | undefined;
+  #intercepted: OpenListener | undefined;
 
   constructor(options: DataPlaneOptions) {
+    const { workers, policy, metrics, onListenProblems } = options;
     this.#options = options;
-    const { clock, random, policy, limits, logger, metrics } = options;
-    this.#handles = this.#stack.use(new HandleTable({ clock, random }));
-    this.#verifier = this.#stack.use(new TokenVerifier({ ...options, audience: options.trustDomain }));
-    this.#opaque = new OpenTunnels(clock);
-    this.#refusals = this.#stack.use(new RefusalLog({ clock, logger }));
-    this.#refusedConnections = metrics.counter(
-      'cellmesh_connections_refused_total',
-      'Mesh connections that were refused in or right after the handshake.',
+    this.#thread = this.#stack.use(new RequestThread({ ...options, hasOthers: workers > 1 }));
+    if (workers > 1) {
+      const others = this.#stack.use(new WorkerThreads(options, workers - 1));
+      metrics.merge(() => others.metrics());
+      this.#others = others;
+    }
+    const open = (spec: ListenerSpec) => this.#listen(spec);
+    this.#callees = this.#stack.use(
+      new CalleeListeners({ open, onProblems: onListenProblems, graceMs: unwantedGraceMs }),
     );
-    const decisions = decisionLog(options);
-    const onInternalError = (error: unknown) => this.#onInternalError(error);
-    const client = this.#stack.use(new UpstreamPool({ clock, limits: limits.responses, pool: limits.pool }));
-    const makesSpans = options.spans !== undefined;
-    const shared = {
-      ...options,
-      makesSpans,
-      handles: this.#handles,
-      tunnels: this.#opaque,
-      decisions,
-      onInternalError,
-    };
-    const { connectMs = defaultPoolLimits.connectMs } = limits.pool;
-    this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client, connectMs });
-    this.#balancers = new Balancers({ instances: options.endpoints, clock, random, locality: options.locality });
-    this.#outbound = new Outbound({
-      ...shared,
-      balancers: this.#balancers,
-      mesh: () => this.#mesh,
-      serveTunnel: (exchange, authority) => this.#serveTunnel(exchange, authority),
-    });
-    this.#listeners = this.#stack.use(
-      new CalleeListeners({
-        open: ({ callee, isOpaque, ...where }) => {
-          return this.#listenLocal(where, { tag: 'listen', callee }, isOpaque ? 'opaque' : 'detected');
-        },
-        onProblems: options.onListenProblems,
-        graceMs: unwantedGraceMs,
-      }),
-    );
-    this.#stack.use(this.#opaque);
-    this.#stack.defer(
-      policy.subscribe((current) => {
-        this.#opaque.decideAgain();
-        void this.#applyListeners(current);
-      }),
-    );
-    observeTables(metrics, {
-      handles: this.#handles,
-      tokens: this.#verifier,
-      balancers: this.#balancers,
-      decisions: options.decisions,
-      peerConnections: () => this.#inboundListener?.connections ?? 0,
-    });
+    this.#stack.defer(policy.subscribe((current) => void this.#applyListeners(current)));
   }
 
   /** The ports in use; undefined for what is not open yet. */
   get inboundPort(): number | undefined {
-    return this.#inboundListener?.address.port;
+    return this.#mesh?.port;
   }
 
   get interceptedPort(): number | undefined {
@@ -166,133 +57,67 @@ export class DataPlane implements AsyncDisposable {
   }
 
   get outboundPort(): number | undefined {
-    return this.#outboundListener?.address.port;
+    return this.#proxy?.port;
   }
 
   /** Numbers for people. */
-  get summary(): Readonly<Record<string, number>> {
+  async summary(): Promise<ThreadSummary & { readonly threads: number }> {
+    const all = [this.#thread.summary, ...((await this.#others?.summaries()) ?? [])];
+    const sum = (name: keyof ThreadSummary) => all.reduce((total, one) => total + one[name], 0);
     return {
-      handles: this.#handles.size,
-      verifiedTokens: this.#verifier.size,
-      inboundConnections: this.#inboundListener?.connections ?? 0,
-      outboundConnections: this.#outboundListener?.connections ?? 0,
-      tunnels: this.#tunnels.size + this.#opaque.size,
+      threads: all.length,
+      handles: Math.max(...all.map(({ handles }) => handles)),
+      verifiedTokens: sum('verifiedTokens'),
+      inboundConnections: sum('inboundConnections'),
+      outboundConnections: sum('outboundConnections'),
+      tunnels: sum('tunnels'),
     };
   }
 
   /** Takes calls of the application, which get 503 until policy and identity are there: nobody's start depends on ours. */
   async openOutbound(): Promise<void> {
-    this.#outboundListener = this.#stack.use(await this.#listenLocal(this.#options.outbound, { tag: 'proxy' }));
-    await this.#openIntercepted();
-    await this.#applyListeners(this.#options.policy.current);
+    const { outbound, interception, policy } = this.#options;
+    this.#proxy = await this.#listen({ tag: 'proxy', ...outbound });
+    if (interception !== undefined) {
+      this.#intercepted = await this.#listen({ tag: 'intercepted', host: interceptionHost, port: interception.port });
+    }
+    await this.#applyListeners(policy.current);
   }
 
   /** Takes requests of the mesh, and lets calls of the application out. */
   async openInbound(identity: Watch<TlsIdentity>): Promise<void> {
-    const { clock, inbound, limits } = this.#options;
-    this.#mesh = this.#stack.use(
-      new MeshUpstreams({ identity, clock, limits: limits.responses, poolLimits: limits.pool }),
-    );
-    const listener = await listenMesh(this.#inbound.handle, {
-      ...inbound,
-      ...this.#serveOptions((error, peer) => this.#inbound.refused(error, peer)),
-      identity,
-      listenLimits: { connectionsMax: limits.connectionsMax },
-      onPeerRefused: (refusal) => this.#onPeerRefused(refusal),
-    });
-    this.#inboundListener = this.#stack.use(listener);
+    this.#thread.identify(identity);
+    await this.#others?.identify(identity);
+    this.#mesh = await this.#listen({ tag: 'mesh', ...this.#options.inbound });
   }
 
-  /** Connections of the application that are open. */
-  get outboundConnections(): number {
-    const listeners = [this.#outboundListener, this.#listeners, this.#intercepted];
-    return listeners.reduce((sum, listener) => sum + (listener?.connections ?? 0), 0);
+  /** Every decision that was made is where records go. */
+  async flushDecisions(): Promise<void> {
+    await this.#others?.flushDecisions();
   }
 
   /** Accepts nothing more of the mesh and lets what is in flight end. The application may need others for that: its calls go on. */
   async drainInbound(graceMs: number): Promise<void> {
-    await this.#inboundListener?.close(graceMs);
+    await this.#mesh?.close(graceMs);
   }
 
   async drainOutbound(graceMs: number): Promise<void> {
-    for (const tunnel of this.#tunnels) tunnel.drain();
-    const listeners = [this.#listeners, this.#outboundListener, this.#intercepted];
+    this.#thread.drainTunnels();
+    await this.#others?.drainTunnels();
+    const listeners = [this.#callees, this.#proxy, this.#intercepted];
     await Promise.all(listeners.map((listener) => listener?.close(graceMs)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const tunnel of this.#tunnels) tunnel.destroy();
     await this.#stack.disposeAsync();
   }
 
-  async #openIntercepted(): Promise<void> {
-    const { interception, limits, policy, endpoints, logger } = this.#options;
-    if (interception === undefined) return;
-    const intercepted = await InterceptedCalls.open(this.#outbound.handle, {
-      ...this.#serveOptions<OutboundEntry>((error) => this.#outbound.refused(error)),
-      ...{ interception, policy, endpoints, logger },
-      connectionsMax: limits.connectionsMax,
-    });
-    this.#intercepted = this.#stack.use(intercepted);
-  }
-
-  #listenLocal(
-    where: ListenSetting,
-    entry: OutboundEntry,
-    protocol: 'detected' | 'opaque' = 'detected',
-  ): Promise<PlainListener> {
-    return listenPlain(this.#outbound.handle, {
-      ...where,
-      protocol,
-      ...this.#serveOptions((error) => this.#outbound.refused(error)),
-      connectionsMax: this.#options.limits.connectionsMax,
-      contextOf: () => entry,
-    });
-  }
-
-  #serveTunnel(exchange: ServerExchange<OutboundEntry>, authority: string): void {
-    const onClose = () => void this.#tunnels.delete(connection);
-    const options = { ...this.#serveOptions((error) => this.#outbound.refused(error)), onClose };
-    const entry: OutboundEntry = { tag: 'tunnel', authority };
-    const connection: ServerConnection = serveConnection(
-      exchange.acceptTunnel(),
-      entry,
-      this.#outbound.handle,
-      options,
-    );
-    this.#tunnels.add(connection);
-  }
-
-  #serveOptions<Context>(onRefused: NonNullable<ServeOptions<Context>['onRefused']>): ServeOptions<Context> {
-    const { clock, limits } = this.#options;
-    return {
-      clock,
-      limits: limits.requests,
-      timeouts: limits.timeouts,
-      onRefused,
-      onHandlerError: (error) => this.#onInternalError(error),
-    };
+  /** Opens a port on every thread. The first takes it; the others listen where it does. */
+  async #listen(spec: ListenerSpec): Promise<OpenListener> {
+    return this.#others === undefined ? this.#thread.listen(spec) : this.#others.listenWith(this.#thread, spec);
   }
 
   async #applyListeners(policy: ActivePolicy | undefined): Promise<void> {
-    if (policy !== undefined) await this.#listeners.apply(policy.snapshot.calls);
+    if (policy !== undefined) await this.#callees.apply(policy.snapshot.calls);
   }
-
-  #onPeerRefused(refusal: Refusal): void {
-    this.#refusedConnections.inc();
-    this.#refusals.record(refusal);
-  }
-
-  #onInternalError(error: unknown): void {
-    this.#options.logger.error('a request met an error in the sidecar itself', { reason: messageOf(error), error });
-  }
-}
-
-function decisionLog({ decisions, spans, metrics, ...options }: DataPlaneOptions): DecisionLog {
-  return new DecisionLog({
-    ...options,
-    sinks: decisions,
-    metrics: new RequestMetrics(metrics),
-    spans: spans && new RequestSpans(spans, options.clock),
-  });
 }

@@ -1,4 +1,4 @@
-import type { DecisionSinks } from '#feeds/decision-sinks.ts';
+import type { DecisionSink } from '#feeds/decision-sinks.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
 import { DecisionStamps } from '#policy/decision-stamps.ts';
 import { failureReasons } from '#policy/failure-reasons.ts';
@@ -18,7 +18,7 @@ interface DecisionLogOptions {
   readonly instance: string;
   readonly clock: Clock;
   readonly random: Random;
-  readonly sinks: DecisionSinks;
+  readonly sinks: DecisionSink;
   readonly metrics: RequestMetrics;
   readonly spans?: RequestSpans | undefined;
 }

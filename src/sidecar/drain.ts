@@ -54,7 +54,8 @@ export class Drain {
   /** It holds no connection to its sidecar and listens no more. */
   async #isApplicationGone(): Promise<boolean> {
     const { dataPlane, state, config, clock } = this.#options;
-    if ((dataPlane()?.outboundConnections ?? 0) > 0) return false;
+    const { outboundConnections = 0 } = (await dataPlane()?.summary()) ?? {};
+    if (outboundConnections > 0) return false;
     const ports = state.policy.current?.snapshot.service.ports ?? [];
     const open = await Promise.all(ports.map(({ port }) => isListening(config.application, port, clock)));
     return !open.includes(true);

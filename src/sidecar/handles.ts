@@ -2,6 +2,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import type { ScopeSet } from '#tokens/scope.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
+import { SharedHandles } from './shared-handles.ts';
 
 /** What a request came with: a verified token, and what is left of its scopes at this hop. */
 export interface Credential {
@@ -28,6 +29,14 @@ interface Entry {
   credential: Credential | undefined;
 }
 
+interface HandleTableOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limit?: number;
+  /** Tables of this name in this process hold the same handles. Default: only its own. */
+  readonly sharedAs?: string | undefined;
+}
+
 /**
  * Names for credentials that an application can carry but not use elsewhere. One credential has one handle, so the table is bounded by
  * live tokens and not by requests; a handle ends with its token. When the table is full the oldest entry goes: entries live
@@ -39,13 +48,16 @@ export class HandleTable implements Disposable {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #limit: number;
+  readonly #shared: SharedHandles | undefined;
   #evicted = 0;
   #sweepTimer: { cancel(): void } | undefined;
 
-  constructor({ clock, random, limit = handlesMax }: { clock: Clock; random: Random; limit?: number }) {
+  constructor({ clock, random, limit = handlesMax, sharedAs }: HandleTableOptions) {
     this.#clock = clock;
     this.#random = random;
     this.#limit = limit;
+    this.#shared =
+      sharedAs === undefined ? undefined : new SharedHandles(sharedAs, (handle, given) => this.#put(handle, given));
     this.#scheduleSweep();
   }
 
@@ -61,19 +73,18 @@ export class HandleTable implements Disposable {
 
   /** The handle of `credential`: always the same one for the same token text and the same scopes left. */
   handleOf(credential: Credential): string {
-    const key = `${credential.left.text} ${credential.token.text.reveal()}`;
+    const key = keyOf(credential);
     const known = this.#byCredential.get(key);
     if (known !== undefined) return known;
     const handle = this.#random.bytes(handleBytes).toString('hex');
-    if (this.#byHandle.size >= this.#limit) this.#evictOldest();
-    this.#byHandle.set(handle, { key, endsAt: credential.token.expiresAt, credential });
-    this.#byCredential.set(key, handle);
+    this.#put(handle, credential);
+    this.#shared?.tell(handle, credential);
     return handle;
   }
 
   find(handle: string): HandleLookup {
     if (!handlePattern.test(handle)) return { tag: 'unknown' };
-    const entry = this.#byHandle.get(handle);
+    const entry = this.#byHandle.get(handle) ?? this.#findLate(handle);
     if (entry === undefined) return { tag: 'unknown' };
     if (entry.credential === undefined || entry.endsAt <= this.#clock.now()) {
       this.#end(entry);
@@ -94,8 +105,21 @@ export class HandleTable implements Disposable {
 
   [Symbol.dispose](): void {
     this.#sweepTimer?.cancel();
+    this.#shared?.[Symbol.dispose]();
     this.#byHandle.clear();
     this.#byCredential.clear();
+  }
+
+  #put(handle: string, credential: Credential): void {
+    const key = keyOf(credential);
+    if (this.#byHandle.size >= this.#limit) this.#evictOldest();
+    this.#byHandle.set(handle, { key, endsAt: credential.token.expiresAt, credential });
+    this.#byCredential.set(key, handle);
+  }
+
+  #findLate(handle: string): Entry | undefined {
+    this.#shared?.catchUp();
+    return this.#byHandle.get(handle);
   }
 
   #end(entry: Entry): void {
@@ -118,4 +142,8 @@ export class HandleTable implements Disposable {
       this.#scheduleSweep();
     });
   }
+}
+
+function keyOf({ token, left }: Credential): string {
+  return `${left.text} ${token.text.reveal()}`;
 }

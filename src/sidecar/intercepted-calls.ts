@@ -19,6 +19,7 @@ export interface Interception {
 interface InterceptedCallsOptions extends ServeOptions<OutboundEntry>, Omit<CalleeAddressesOptions, 'resolve'> {
   readonly interception: Interception;
   readonly connectionsMax: number;
+  readonly reusePort: boolean;
   readonly logger: Logger;
 }
 
@@ -51,8 +52,8 @@ export class InterceptedCalls implements AsyncDisposable {
     }
   }
 
-  get port(): number | undefined {
-    return this.#listeners[0]?.address.port;
+  get address(): { readonly port: number } {
+    return this.#listeners[0]!.address;
   }
 
   get connections(): number {

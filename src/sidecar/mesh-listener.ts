@@ -13,6 +13,8 @@ interface MeshListenerOptions extends Omit<ServeOptions<VerifiedPeer>, 'onClose'
   /** 0 for any free one. */
   readonly port: number;
   readonly identity: Watch<TlsIdentity>;
+  /** Other threads listen there too. */
+  readonly reusePort?: boolean;
   readonly listenLimits?: Partial<ListenLimits>;
   /** A peer whose certificate is not right, or one too many. */
   readonly onPeerRefused: (refusal: Refusal) => void;
@@ -33,11 +35,12 @@ export async function listenMesh(
   handler: ExchangeHandler<VerifiedPeer>,
   options: MeshListenerOptions,
 ): Promise<MeshListener> {
-  const { host, port, identity, clock } = options;
+  const { host, port, identity, clock, reusePort = false } = options;
   const serving = new Map<TLSSocket, ServerConnection>();
   const listener = await listenMtls({
     host,
     port,
+    reusePort,
     identity,
     clock,
     alpn: meshProtocols,

@@ -12,7 +12,7 @@ interface Tables {
 /** Gauges that are read when somebody looks. */
 export function observeTables(metrics: Metrics, tables: Tables): void {
   const { handles, tokens, balancers, decisions, peerConnections } = tables;
-  metrics.observed('cellmesh_handles', 'Handles in the table.', () => handles.size);
+  metrics.observed('cellmesh_handles', 'Handles in the table.', () => handles.size, 'max');
   metrics.observed('cellmesh_handles_evicted', 'Handles dropped before their token ended, since the start.', () => {
     return handles.evicted;
   });

@@ -67,6 +67,7 @@ export const sidecarSettings = {
   ),
   locality: text('Where this instance runs, for load balancing.', 'local'),
   weight: integer('Share of requests against other instances.', { min: 1, max: 1000, fallback: 100 }),
+  workers: integer('Threads that serve requests; above 1 on Linux only.', { min: 1, max: 64, fallback: 1 }),
   tracingRatio: fraction('Share of new traces that are sampled; who comes with a trace has decided.', 0.01),
   ...otlpSettings,
   ...decisionSettings,

@@ -8,12 +8,12 @@ import type { Sidecar } from './start-sidecar.ts';
 const shownTypes: readonly FeedType[] = ['bundles', 'keys', 'policy', 'endpoints'];
 
 /** What an operator sees through the admin socket: names, numbers and times; no token, handle or key (DESIGN.md 6). */
-export function summaryOf(
+export async function summaryOf(
   sidecar: Pick<Sidecar, 'id' | 'instance' | 'lifecycle' | 'ports' | 'notReady'>,
   state: SidecarState,
   { identity, feed, reporter }: Membership,
   dataPlane: DataPlane | undefined,
-): unknown {
+): Promise<unknown> {
   const leaf = identity?.tls.current.svid.chain[0];
   const snapshot = state.policy.current?.snapshot;
   return {
@@ -38,7 +38,7 @@ export function summaryOf(
       revisions: Object.fromEntries(shownTypes.map((type) => [type, feed.revisionOf(type) ?? null])),
     },
     decisions: reporter && { waiting: reporter.waiting, dropped: reporter.dropped },
-    requests: dataPlane?.summary,
+    requests: await dataPlane?.summary(),
   };
 }
 

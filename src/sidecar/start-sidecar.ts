@@ -212,6 +212,7 @@ class RunningSidecar implements Sidecar {
       state: () => summaryOf(this, this.#state, this.#membership, this.#dataPlane),
       drain: () => this.#drain.inbound(),
       decision: async (id) => {
+        await this.#dataPlane?.flushDecisions();
         await this.#ring?.flush();
         const records = await readDecisionRing(this.#ringDirectory);
         return records.findLast((record) => (record as { id?: unknown }).id === id);

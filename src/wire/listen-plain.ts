@@ -9,6 +9,8 @@ interface PlainListenOptions<Context> extends ServeOptions<Context> {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
+  /** Others listen there too, and the system spreads connections over all (SO_REUSEPORT; Linux). Default false. */
+  readonly reusePort?: boolean;
   /** Made once per connection. */
   readonly contextOf: (socket: Socket) => Context;
   /** Where connections differ in it. Default: `protocol`. */
@@ -54,7 +56,7 @@ export async function listenPlain<Context>(
     });
     open.add(connection);
   });
-  await listening(server, options.host, options.port);
+  await listening(server, options);
   const close = async (graceMs: number): Promise<void> => {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     const cut = options.clock.schedule(graceMs, () => {
@@ -75,12 +77,15 @@ export async function listenPlain<Context>(
   };
 }
 
-function listening(server: net.Server, host: string, port: number): Promise<void> {
+function listening(
+  server: net.Server,
+  { host, port, reusePort = false }: Pick<PlainListenOptions<never>, 'host' | 'port' | 'reusePort'>,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const code = cause.code === 'EADDRINUSE' ? 'port_taken' : 'start_failed';
       reject(new CellmeshError(code, `cannot listen on ${host}:${port}: ${cause.message}`, { cause }));
     });
-    server.listen({ host, port, backlog: 1024 }, resolve);
+    server.listen({ host, port, reusePort, backlog: 1024 }, resolve);
   });
 }

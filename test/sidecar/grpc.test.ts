@@ -157,7 +157,7 @@ describe('gRPC through two sidecars', () => {
       answers.map(({ value }) => value?.toString()),
       Array.from({ length: 100 }, (_, i) => `call ${i}`),
     );
-    assert.equal(mesh.services.messaging.dataPlane.summary['inboundConnections'], 1);
+    assert.equal((await mesh.services.messaging.dataPlane.summary()).inboundConnections, 1);
   });
 
   test('a refusal is PERMISSION_DENIED with reason and decision id', async () => {

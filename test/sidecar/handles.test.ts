@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { systemClock } from '#runtime/clock.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { Secret } from '#runtime/secret.ts';
 import { type Credential, expiredKeptMs, HandleTable } from '#sidecar/handles.ts';
+import { KeySet } from '#tokens/key-set.ts';
+import { parseScopeList } from '#tokens/scope.ts';
+import { generateSigningKey } from '#tokens/signing-key.ts';
+import { verifyToken } from '#tokens/verify.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { mintTestToken, router } from '../support/mint-test-token.ts';
 
 /** The table looks at three facts of a credential; the rest of a token has nothing to do with it. */
 function credential(text: string, left: string, expiresAt: number): Credential {
@@ -78,5 +84,30 @@ describe('handles', () => {
     handles[Symbol.dispose]();
     assert.deepEqual(handles.find(handle), { tag: 'unknown' });
     assert.equal(clock.pendingTimers, 0);
+  });
+
+  test('of one sidecar are the same in all its threads, from the moment in which one of them gives a handle out', async () => {
+    const clock = new FakeClock();
+    const options = { clock, random: systemRandom, sharedAs: 'api-1' };
+    using first = new HandleTable(options);
+    using second = new HandleTable(options);
+    using other = new HandleTable({ ...options, sharedAs: 'api-2' });
+    const keySet = generateSigningKey({ iss: 'https://identity.cellmesh.localhost', kind: 'cell', owner: router });
+    const text = await mintTestToken(keySet, {});
+    const token = await verifyToken(text, {
+      keySet: new KeySet([keySet.published]),
+      audience: 'cell-1.cellmesh.localhost',
+      nowMs: systemClock.now(),
+    });
+    const left = parseScopeList('messages:read');
+    const handle = first.handleOf({ token, left });
+    const found = second.find(handle);
+    assert.ok(found.tag === 'found');
+    const { text: secret, scopes, ...claims } = found.credential.token;
+    assert.deepEqual([secret.reveal(), scopes.text, found.credential.left.text], [text, token.scopes.text, left.text]);
+    const { text: _text, scopes: _scopes, ...verified } = token;
+    assert.deepEqual(claims, verified);
+    assert.equal(second.handleOf(found.credential), handle);
+    assert.equal(other.find(handle).tag, 'unknown');
   });
 });

@@ -59,11 +59,11 @@ describe('limits that an operator sets hold in a sidecar', () => {
       return socket;
     };
     const [first, second] = [await open(), await open()];
-    await eventually(() => assert.equal(mesh.services.api.dataPlane.summary['outboundConnections'], 2));
+    await eventually(async () => assert.equal((await mesh.services.api.dataPlane.summary()).outboundConnections, 2));
     const third = await open();
     await once(third, 'close');
     first.destroy();
-    await eventually(() => assert.equal(mesh.services.api.dataPlane.summary['outboundConnections'], 1));
+    await eventually(async () => assert.equal((await mesh.services.api.dataPlane.summary()).outboundConnections, 1));
     const answer = await callHttp({ port, authority: 'unknown', path: '/' });
     assert.equal(answer.status, 403);
     second.destroy();

@@ -51,7 +51,7 @@ describe('the admin socket', () => {
     const path = join(directory.path, 'admin', 'sidecar.sock');
     const options = {
       path,
-      state: () => ({ service: 'messaging/api' }),
+      state: async () => ({ service: 'messaging/api' }),
       drain: async () => {},
       decision: async (id: string) => (id === 'api-1.2' ? { id } : undefined),
     };
@@ -71,7 +71,7 @@ describe('the admin socket', () => {
   test('a path that systems would cut is refused', async () => {
     const options = {
       path: `/tmp/${'x'.repeat(100)}`,
-      state: () => ({}),
+      state: async () => ({}),
       drain: async () => {},
       decision: async () => undefined,
     };

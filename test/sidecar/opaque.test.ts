@@ -116,8 +116,8 @@ describe('an opaque connection through two sidecars', () => {
       answers,
       Array.from({ length: 50 }, (_, i) => `NUMBER ${i} bye`),
     );
-    assert.equal(service('messaging').dataPlane.summary['inboundConnections'], 1);
-    await eventually(() => assert.equal(service('messaging').dataPlane.summary['tunnels'], 0));
+    assert.equal((await service('messaging').dataPlane.summary()).inboundConnections, 1);
+    await eventually(async () => assert.equal((await service('messaging').dataPlane.summary()).tunnels, 0));
   });
 
   test('stays open under a thousand policies and certificates, and is not reset', { timeout: 30_000 }, async () => {
@@ -147,7 +147,7 @@ describe('an opaque connection through two sidecars', () => {
     const far = sockets[before]!;
     socket.resetAndDestroy();
     await eventually(() => assert.equal(far.destroyed, true));
-    await eventually(() => assert.equal(service('api').dataPlane.summary['tunnels'], 0));
+    await eventually(async () => assert.equal((await service('api').dataPlane.summary()).tunnels, 0));
   });
 
   test('is also opened by CONNECT at the shared port', async () => {

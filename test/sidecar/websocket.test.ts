@@ -96,10 +96,10 @@ describe('a WebSocket through two sidecars', () => {
     const sockets = Array.from({ length: 50 }, () => dial());
     await Promise.all(sockets.map((socket) => once(socket, 'open')));
     await Promise.all(sockets.map((socket, i) => assertEchoes(socket, `number ${i}`)));
-    assert.equal(service('messaging').dataPlane.summary['inboundConnections'], 1);
+    assert.equal((await service('messaging').dataPlane.summary()).inboundConnections, 1);
     for (const socket of sockets) socket.terminate();
-    await eventually(() => assert.equal(service('messaging').dataPlane.summary['tunnels'], 0));
-    await eventually(() => assert.equal(service('api').dataPlane.summary['tunnels'], 0));
+    await eventually(async () => assert.equal((await service('messaging').dataPlane.summary()).tunnels, 0));
+    await eventually(async () => assert.equal((await service('api').dataPlane.summary()).tunnels, 0));
   });
 
   test('that the application does not want gets its answer', async () => {

@@ -12,8 +12,12 @@ export interface CommandResult {
 }
 
 /** Runs `./cellmesh` to its end, as a user does. */
-export async function runCommand(args: readonly string[], input = ''): Promise<CommandResult> {
-  const child = spawn(launcher, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+export async function runCommand(
+  args: readonly string[],
+  input = '',
+  environment: Readonly<Record<string, string>> = {},
+): Promise<CommandResult> {
+  const child = spawn(launcher, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
   child.stdin.end(input);
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);

@@ -83,6 +83,10 @@ export interface MeshOptions {
   readonly listenPort?: number;
   /** Of `api`: what a packet filter redirects to it. */
   readonly interception?: Interception;
+  /** Default: there must be none. */
+  readonly onListenProblems?: (problems: readonly string[]) => void;
+  /** Threads of each. */
+  readonly workers?: number;
   /** Limits, as flags would set them. */
   readonly limits?: Partial<Record<keyof typeof limitSettings, string>>;
 }
@@ -124,6 +128,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
     const dataPlane = stack.use(
       new DataPlane({
         locality: 'local',
+        workers: options.workers ?? 1,
         instance: `${name}-test`,
         cellId: parseCellId('cell-1'),
         trustDomain,
@@ -144,9 +149,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         }),
         ...(name === 'api' && { interception: options.interception }),
         isStale: () => false,
-        onListenProblems: (problems) => {
-          if (problems.length > 0) throw new Error(problems.join('; '));
-        },
+        onListenProblems: options.onListenProblems ?? expectNone,
         clock,
         random: systemRandom,
         logger: silentLogger,
@@ -201,6 +204,10 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
     },
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
+}
+
+function expectNone(problems: readonly string[]): void {
+  if (problems.length > 0) throw new Error(problems.join('; '));
 }
 
 function lines(into: string[]): Writable {

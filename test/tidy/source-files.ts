@@ -16,7 +16,7 @@ export interface Import {
   /** As it is written. */
   readonly specifier: string;
   readonly isTypeOnly: boolean;
-  /** `await import(…)`: loaded when it is needed. */
+  /** `await import(…)`, or the file of a thread: loaded when it is needed. */
   readonly isDynamic: boolean;
 }
 
@@ -38,13 +38,15 @@ function readSourceFile(path: string): SourceFile {
 }
 
 const staticImport = /^(?:import|export)(\s+type)?\s(?:[^'";]*?\sfrom\s)?'([^']+)';/gm;
+const threadFile = /\bnew URL\('([^']+\.ts)', import\.meta\.url\)/g;
 const dynamicImport = /\bimport\('([^']+)'\)/g;
 
 function* importsOf(path: string, text: string): Generator<Import> {
   for (const [, type, specifier] of text.matchAll(staticImport)) {
     yield { file: fileOf(path, specifier!), specifier: specifier!, isTypeOnly: type !== undefined, isDynamic: false };
   }
-  for (const [, specifier] of text.matchAll(dynamicImport)) {
+  const later = [...text.matchAll(dynamicImport), ...text.matchAll(threadFile)];
+  for (const [, specifier] of later) {
     yield { file: fileOf(path, specifier!), specifier: specifier!, isTypeOnly: false, isDynamic: true };
   }
 }

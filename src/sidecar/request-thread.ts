@@ -1,0 +1,281 @@
+import type { SpiffeId, TrustDomain } from '#certs/spiffe-id.ts';
+import type { DecisionSink } from '#feeds/decision-sinks.ts';
+import type { Refusal } from '#net/accept.ts';
+import type { Endpoint, EndpointsByService } from '#net/endpoints.ts';
+import { RefusalLog } from '#net/refusal-log.ts';
+import type { TlsIdentity } from '#net/tls-identity.ts';
+import type { VerifiedPeer } from '#net/verified-peer.ts';
+import type { Clock } from '#runtime/clock.ts';
+import { messageOf } from '#runtime/errors.ts';
+import type { Logger } from '#runtime/logger.ts';
+import type { Metrics } from '#runtime/metrics.ts';
+import type { Random } from '#runtime/random.ts';
+import type { Watch } from '#runtime/watch.ts';
+import type { CellId } from '#tokens/cell-id.ts';
+import type { KeySet } from '#tokens/key-set.ts';
+import { TokenVerifier } from '#tokens/token-verifier.ts';
+import { Balancers } from '#traffic/balancers.ts';
+import type { ServerExchange } from '#wire/exchange.ts';
+import type { WireLimits } from '#wire/limit-settings.ts';
+import { defaultPoolLimits } from '#wire/limits.ts';
+import { listenPlain, type PlainListener } from '#wire/listen-plain.ts';
+import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
+import { OpenTunnels } from '#wire/open-tunnels.ts';
+import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
+import { UpstreamPool } from '#wire/upstream-pool.ts';
+import type { ActivePolicy } from './active-policy.ts';
+import type { OutboundEntry } from './chosen-call.ts';
+import { DecisionLog } from './decision-log.ts';
+import { HandleTable } from './handles.ts';
+import { Inbound } from './inbound.ts';
+import { InterceptedCalls, type Interception } from './intercepted-calls.ts';
+import type { ListenAddress, ListenerSpec, OpenListener } from './listener-spec.ts';
+import { listenMesh, type MeshListener } from './mesh-listener.ts';
+import { observeTables } from './observe-tables.ts';
+import { Outbound } from './outbound.ts';
+import { RequestMetrics } from './request-metrics.ts';
+import { RequestSpans, type SpanSink } from './request-span.ts';
+
+/** Sums over threads mean something, of `handles` excepted: threads tell each other theirs. */
+export type ThreadSummary = Readonly<
+  Record<'handles' | 'verifiedTokens' | 'inboundConnections' | 'outboundConnections' | 'tunnels', number>
+>;
+
+interface Counted {
+  readonly connections: number;
+}
+
+export interface RequestThreadOptions {
+  /** Begins the ids of decisions. */
+  readonly instance: string;
+  readonly cellId: CellId;
+  readonly trustDomain: TrustDomain;
+  readonly globalTrustDomain: TrustDomain;
+  /** Absent where no packet filter redirects anything. */
+  readonly interception?: Interception | undefined;
+  readonly applicationHost: string;
+  readonly tracingRatio: number;
+  /** Where this sidecar runs. */
+  readonly locality: string;
+  readonly limits: WireLimits;
+  readonly policy: Watch<ActivePolicy | undefined>;
+  readonly keySet: Watch<KeySet>;
+  readonly endpoints: Watch<EndpointsByService>;
+  /** What is known is older than it may be. */
+  readonly isStale: () => boolean;
+  readonly askForKey?: (iss: string, kid: string) => Promise<void>;
+  /** Where finished records go. */
+  readonly decisions: DecisionSink;
+  /** Where spans of sampled requests go. Default: none are made. */
+  readonly spans?: SpanSink | undefined;
+  /** Other threads serve requests of the same sidecar: ports are theirs too, and so are handles. */
+  readonly hasOthers: boolean;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Everything of one thread that touches requests. What it decides by is looked up in watches for each of them, so a change of policy, keys,
+ * endpoints or identity closes nothing.
+ */
+export class RequestThread implements AsyncDisposable {
+  readonly #options: RequestThreadOptions;
+  readonly #stack = new AsyncDisposableStack();
+  readonly #handles: HandleTable;
+  readonly #verifier: TokenVerifier;
+  readonly #balancers: Balancers<SpiffeId, Endpoint>;
+  readonly #outbound: Outbound;
+  readonly #inbound: Inbound;
+  readonly #refusals: RefusalLog;
+  readonly #open = { mesh: new Set<Counted>(), application: new Set<Counted>() };
+  readonly #tunnels = new Set<ServerConnection>();
+  readonly #opaque: OpenTunnels;
+  readonly #refusedConnections: { inc(): void };
+  #identity: Watch<TlsIdentity> | undefined;
+  #mesh: MeshUpstreams | undefined;
+
+  constructor(options: RequestThreadOptions) {
+    this.#options = options;
+    const { clock, random, policy, limits, logger, metrics } = options;
+    const sharedAs = options.hasOthers ? options.instance : undefined;
+    this.#handles = this.#stack.use(new HandleTable({ clock, random, sharedAs }));
+    this.#verifier = this.#stack.use(new TokenVerifier({ ...options, audience: options.trustDomain }));
+    this.#opaque = new OpenTunnels(clock);
+    this.#refusals = this.#stack.use(new RefusalLog({ clock, logger }));
+    this.#refusedConnections = metrics.counter(
+      'cellmesh_connections_refused_total',
+      'Mesh connections that were refused in or right after the handshake.',
+    );
+    const decisions = decisionLog(options);
+    const onInternalError = (error: unknown) => this.#onInternalError(error);
+    const client = this.#stack.use(new UpstreamPool({ clock, limits: limits.responses, pool: limits.pool }));
+    const makesSpans = options.spans !== undefined;
+    const shared = {
+      ...options,
+      makesSpans,
+      handles: this.#handles,
+      tunnels: this.#opaque,
+      decisions,
+      onInternalError,
+    };
+    const { connectMs = defaultPoolLimits.connectMs } = limits.pool;
+    this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client, connectMs });
+    this.#balancers = new Balancers({ instances: options.endpoints, clock, random, locality: options.locality });
+    this.#outbound = new Outbound({
+      ...shared,
+      balancers: this.#balancers,
+      mesh: () => this.#mesh,
+      serveTunnel: (exchange, authority) => this.#serveTunnel(exchange, authority),
+    });
+    this.#stack.use(this.#opaque);
+    this.#stack.defer(policy.subscribe(() => this.#opaque.decideAgain()));
+    observeTables(metrics, {
+      handles: this.#handles,
+      tokens: this.#verifier,
+      balancers: this.#balancers,
+      decisions: options.decisions,
+      peerConnections: () => connectionsOf(this.#open.mesh),
+    });
+  }
+
+  /** Numbers for people. */
+  get summary(): ThreadSummary {
+    return {
+      handles: this.#handles.size,
+      verifiedTokens: this.#verifier.size,
+      inboundConnections: connectionsOf(this.#open.mesh),
+      outboundConnections: connectionsOf(this.#open.application),
+      tunnels: this.#tunnels.size + this.#opaque.size,
+    };
+  }
+
+  /** Who this sidecar is from now on: before, no call of the application goes out, and no `mesh` listener opens. */
+  identify(identity: Watch<TlsIdentity>): void {
+    const { clock, limits } = this.#options;
+    this.#identity = identity;
+    this.#mesh = this.#stack.use(
+      new MeshUpstreams({ identity, clock, limits: limits.responses, poolLimits: limits.pool }),
+    );
+  }
+
+  /** @throws CellmeshError `port_taken`, `start_failed`, `listen_failed` */
+  async listen(spec: ListenerSpec): Promise<OpenListener> {
+    const open = spec.tag === 'mesh' ? this.#open.mesh : this.#open.application;
+    const listener = await this.#listenFor(spec);
+    this.#stack.use(listener);
+    open.add(listener);
+    return {
+      port: listener.address.port,
+      async close(graceMs) {
+        await listener.close(graceMs);
+        open.delete(listener);
+      },
+      [Symbol.asyncDispose]: () => listener.close(0),
+    };
+  }
+
+  /** What is said inside a CONNECT ends as connections do: after what is in flight. */
+  drainTunnels(): void {
+    for (const tunnel of this.#tunnels) tunnel.drain();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const tunnel of this.#tunnels) tunnel.destroy();
+    await this.#stack.disposeAsync();
+  }
+
+  #listenFor(spec: ListenerSpec): Promise<MeshListener | PlainListener | InterceptedCalls> {
+    switch (spec.tag) {
+      case 'mesh':
+        return this.#listenMesh(spec);
+      case 'proxy':
+        return this.#listenLocal(spec, { tag: 'proxy' });
+      case 'callee':
+        return this.#listenLocal(spec, { tag: 'listen', callee: spec.callee }, spec.isOpaque ? 'opaque' : 'detected');
+      case 'intercepted':
+        return this.#listenIntercepted(spec);
+    }
+  }
+
+  #listenMesh({ host, port }: ListenAddress): Promise<MeshListener> {
+    const { limits, hasOthers } = this.#options;
+    return listenMesh(this.#inbound.handle, {
+      ...this.#serveOptions((error, peer: VerifiedPeer) => this.#inbound.refused(error, peer)),
+      ...{ host, port, identity: this.#identity!, reusePort: hasOthers },
+      listenLimits: { connectionsMax: limits.connectionsMax },
+      onPeerRefused: (refusal) => this.#onPeerRefused(refusal),
+    });
+  }
+
+  #listenIntercepted({ port }: ListenAddress): Promise<InterceptedCalls> {
+    const { interception, limits, policy, endpoints, logger, hasOthers } = this.#options;
+    return InterceptedCalls.open(this.#outbound.handle, {
+      ...this.#serveOptions<OutboundEntry>((error) => this.#outbound.refused(error)),
+      ...{ interception: { ...interception!, port }, policy, endpoints, logger, reusePort: hasOthers },
+      connectionsMax: limits.connectionsMax,
+    });
+  }
+
+  #listenLocal(
+    { host, port }: ListenAddress,
+    entry: OutboundEntry,
+    protocol: 'detected' | 'opaque' = 'detected',
+  ): Promise<PlainListener> {
+    return listenPlain(this.#outbound.handle, {
+      ...this.#serveOptions((error) => this.#outbound.refused(error)),
+      ...{ host, port, protocol, reusePort: this.#options.hasOthers },
+      connectionsMax: this.#options.limits.connectionsMax,
+      contextOf: () => entry,
+    });
+  }
+
+  #serveTunnel(exchange: ServerExchange<OutboundEntry>, authority: string): void {
+    const onClose = () => void this.#tunnels.delete(connection);
+    const options = { ...this.#serveOptions((error) => this.#outbound.refused(error)), onClose };
+    const entry: OutboundEntry = { tag: 'tunnel', authority };
+    const connection: ServerConnection = serveConnection(
+      exchange.acceptTunnel(),
+      entry,
+      this.#outbound.handle,
+      options,
+    );
+    this.#tunnels.add(connection);
+  }
+
+  #serveOptions<Context>(onRefused: NonNullable<ServeOptions<Context>['onRefused']>): ServeOptions<Context> {
+    const { clock, limits } = this.#options;
+    return {
+      clock,
+      limits: limits.requests,
+      timeouts: limits.timeouts,
+      onRefused,
+      onHandlerError: (error) => this.#onInternalError(error),
+    };
+  }
+
+  #onPeerRefused(refusal: Refusal): void {
+    this.#refusedConnections.inc();
+    this.#refusals.record(refusal);
+  }
+
+  #onInternalError(error: unknown): void {
+    this.#options.logger.error('a request met an error in the sidecar itself', { reason: messageOf(error), error });
+  }
+}
+
+function connectionsOf(listeners: ReadonlySet<Counted>): number {
+  let connections = 0;
+  for (const listener of listeners) connections += listener.connections;
+  return connections;
+}
+
+function decisionLog({ decisions, spans, metrics, ...options }: RequestThreadOptions): DecisionLog {
+  return new DecisionLog({
+    ...options,
+    sinks: decisions,
+    metrics: new RequestMetrics(metrics),
+    spans: spans && new RequestSpans(spans, options.clock),
+  });
+}
