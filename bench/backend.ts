@@ -1,9 +1,11 @@
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { grpcBackend } from './grpc-backend.ts';
 
 /**
  * The application behind the last hop, as a process of its own: answers every request with the body that its path names
  * (`/bytes/8192`), as cheaply as Node can, so that its own cost stays out of the way. Requests carry no body or one with a
- * Content-Length. Speaks to its parent by IPC: sends its port, ends when the channel closes.
+ * Content-Length. On another port it answers calls of gRPC. Speaks to its parent by IPC: sends its ports, ends when the channel closes.
  */
 const headEnd = Buffer.from('\r\n\r\n');
 const responses = new Map<string, Buffer>();
@@ -39,9 +41,11 @@ const server = createServer({ noDelay: true }, (socket) => {
   });
 });
 
-server.listen(0, '127.0.0.1', () => {
-  const address = server.address();
-  if (address !== null && typeof address === 'object') process.send?.({ port: address.port });
-});
-process.on('disconnect', () => server.close(() => {}).unref());
+async function listen(one: Server): Promise<number> {
+  one.listen(0, '127.0.0.1');
+  await once(one, 'listening');
+  return (one.address() as AddressInfo).port;
+}
+
 process.on('disconnect', () => process.exit(0));
+process.send?.({ port: await listen(server), grpcPort: await listen(grpcBackend()) });
