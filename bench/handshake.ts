@@ -1,24 +1,23 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Candidate } from './candidate.ts';
 import type { HandshakeRow } from './report.ts';
-import { calmOf, median, type Round, takeRound } from './rounds.ts';
+import { calmOf, median, type Round, type Rounds, takeRound } from './rounds.ts';
 
 const concurrency = 16;
-const roundMs = 1000;
 
 /** New connections by mutual TLS from a foreign client, each with one request, which the inbound hop carries to the backend. */
 export async function measureHandshakes(
   foreign: ChildProcess,
   candidates: readonly Candidate[],
-  rounds: number,
+  rounds: Rounds,
 ): Promise<HandshakeRow[]> {
   process.stderr.write(`handshake, ${concurrency} at once\n`);
   const taken = new Map<Candidate, Round[]>();
-  for (let round = -1; round < rounds; round++) {
+  for (let round = -1; round < rounds.count; round++) {
     for (const candidate of candidates) {
       const to = await candidate.foreign?.();
       if (to === undefined) continue;
-      const order = { kind: 'handshakes', to, path: '/bytes/90', concurrency, durationMs: roundMs } as const;
+      const order = { kind: 'handshakes', to, path: '/bytes/90', concurrency, durationMs: rounds.millis } as const;
       const one = await takeRound(foreign, candidate, order);
       if (round >= 0) taken.set(candidate, [...(taken.get(candidate) ?? []), one]);
     }

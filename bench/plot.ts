@@ -40,8 +40,8 @@ ${drawn.join('\n')}
 function legend(): string {
   return `<g transform="translate(${margin} ${margin})">
 <text y="10" font-weight="bold">CPU in microseconds for each request</text>
-<rect x="260" width="12" height="12" fill="${inboundColour}"/><text x="278" y="10">inbound hop</text>
-<rect x="370" width="12" height="12" fill="${outboundColour}"/><text x="388" y="10">outbound hop</text>
+<rect x="290" width="12" height="12" fill="${inboundColour}"/><text x="308" y="10">inbound hop</text>
+<rect x="410" width="12" height="12" fill="${outboundColour}"/><text x="428" y="10">outbound hop</text>
 </g>`;
 }
 

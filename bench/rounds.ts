@@ -16,7 +16,6 @@ export interface Round {
 
 /** A round with more of the processor's time stolen than this says nothing (see README.md). */
 const stealShareMax = 0.04;
-const roundMs = 1000;
 const warmUpMs = 4000;
 
 /** Whoever compiles while it runs is measured after it has: a sidecar lives for days. */
@@ -34,22 +33,28 @@ export async function warmUp(
   }
 }
 
-/** All candidates alive at once, one-second rounds in turn, so that every row is compared under the same weather. */
+/** How often each candidate has its turn, and for how long. */
+export interface Rounds {
+  readonly count: number;
+  readonly millis: number;
+}
+
+/** All candidates alive at once, short rounds in turn, so that every row is compared under the same weather. */
 export async function measure(
   load: ChildProcess,
   candidates: readonly Candidate[],
   scenario: Scenario,
   connections: number,
-  rounds: number,
+  rounds: Rounds,
 ): Promise<Row[]> {
   const orders = new Map<Candidate, LoadOrder>();
   for (const candidate of candidates) {
     await candidate.refresh?.();
-    const order = orderOf(candidate, scenario.request, connections, roundMs);
+    const order = orderOf(candidate, scenario.request, connections, rounds.millis);
     orders.set(candidate, { ...order, ...(await fieldSetsOf(candidate, scenario)) });
   }
   const kept = new Map(candidates.map((candidate) => [candidate, [] as Round[]]));
-  for (let round = -1; round < rounds; round++) {
+  for (let round = -1; round < rounds.count; round++) {
     for (const [candidate, rows] of kept) {
       try {
         const taken = await takeRound(load, candidate, orders.get(candidate)!);

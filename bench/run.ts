@@ -38,7 +38,7 @@ const options = {
 async function main(): Promise<void> {
   const { values } = parseArgs({ options });
   const isChosen = (scenario: string) => values.scenario?.includes(scenario) !== false;
-  const rounds = Number(values.rounds ?? (values.quick ? 3 : 8));
+  const rounds = { count: Number(values.rounds ?? (values.quick ? 3 : 8)), millis: values.quick ? 800 : 1000 };
   await using stack = new AsyncDisposableStack();
   const backend = stack.use(await startBackend());
   const candidates: Candidate[] = [];
