@@ -24,6 +24,8 @@ function responseFor(path: string): Buffer {
 const server = createServer({ noDelay: true }, (socket) => {
   let held: Buffer = Buffer.alloc(0);
   let bodyBytesLeft = 0;
+  /** Of the request whose body is still coming. An answer before its end would be right too, and proxies would close the connection behind it. */
+  let path: string | undefined;
   socket.on('error', () => socket.destroy());
   socket.on('data', (chunk: Buffer) => {
     held = held.length === 0 ? chunk : Buffer.concat([held, chunk]);
@@ -31,12 +33,15 @@ const server = createServer({ noDelay: true }, (socket) => {
       const skipped = Math.min(bodyBytesLeft, held.length);
       bodyBytesLeft -= skipped;
       held = held.subarray(skipped);
+      if (bodyBytesLeft > 0) return;
+      if (path !== undefined) socket.write(responseFor(path));
+      path = undefined;
       const end = held.indexOf(headEnd);
-      if (bodyBytesLeft > 0 || end < 0) return;
+      if (end < 0) return;
       const head = held.toString('latin1', 0, end);
       held = held.subarray(end + headEnd.length);
       bodyBytesLeft = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0);
-      socket.write(responseFor(head.slice(head.indexOf(' ') + 1, head.indexOf(' HTTP/'))));
+      path = head.slice(head.indexOf(' ') + 1, head.indexOf(' HTTP/'));
     }
   });
 });
