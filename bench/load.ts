@@ -1,4 +1,6 @@
 import { connect, type Socket } from 'node:net';
+import { GrpcConnection } from './grpc-load.ts';
+import { Latencies } from './latencies.ts';
 
 /**
  * The load generator, as a process of its own: `connections` keep-alive connections with one request in flight each; closed loop, or open with
@@ -11,6 +13,10 @@ export interface LoadOrder {
   readonly method: 'GET' | 'POST';
   readonly bodyBytes: number;
   readonly fields: Readonly<Record<string, string>>;
+  /** Instead of `fields`: each request takes the next ones. */
+  readonly fieldSets?: readonly Readonly<Record<string, string>>[] | undefined;
+  /** gRPC over HTTP/2: calls in flight on each connection, and how many messages are asked for. */
+  readonly grpc?: { readonly streams: number; readonly messages: number } | undefined;
   readonly connections: number;
   readonly durationMs: number;
   /** Requests come at random (Poisson) at this rate; each is timed from when it should have been sent, whether or not a connection was free. */
@@ -30,15 +36,17 @@ export interface LoadResult {
 
 class Connection {
   readonly #socket: Socket;
-  readonly #request: Buffer;
+  readonly #requests: readonly Buffer[];
+  #next: number;
   #head = '';
   #bytesLeft = -1;
   #startedAt = 0;
   #onDone: (latencyMs: number, failure: string | undefined) => void = () => {};
   isBroken = false;
 
-  constructor(order: LoadOrder) {
-    this.#request = requestBytes(order);
+  constructor(order: LoadOrder, requests: readonly Buffer[], index: number) {
+    this.#requests = requests;
+    this.#next = index % requests.length;
     this.#socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true });
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     this.#socket.on('error', () => {});
@@ -67,7 +75,8 @@ class Connection {
     this.#startedAt = performance.now();
     this.#head = '';
     this.#bytesLeft = -1;
-    this.#socket.write(this.#request);
+    this.#socket.write(this.#requests[this.#next]!);
+    this.#next = (this.#next + 1) % this.#requests.length;
   }
 
   #onData(chunk: Buffer): void {
@@ -91,10 +100,10 @@ class Connection {
   }
 }
 
-function requestBytes(order: LoadOrder): Buffer {
+function requestBytes(order: LoadOrder, own: Readonly<Record<string, string>>): Buffer {
   const fields = {
     host: order.host,
-    ...order.fields,
+    ...own,
     ...(order.bodyBytes > 0 ? { 'content-length': String(order.bodyBytes) } : {}),
   };
   const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`);
@@ -102,42 +111,32 @@ function requestBytes(order: LoadOrder): Buffer {
   return Buffer.concat([Buffer.from(head, 'latin1'), Buffer.alloc(order.bodyBytes, 'y')]);
 }
 
-const pools = new Map<string, Connection[]>();
+const pools = new Map<string, { readonly isBroken: boolean }[]>();
 
 async function carryOut(order: LoadOrder): Promise<LoadResult> {
   seed = order.perSecond ?? 1;
-  const key = JSON.stringify(order);
-  const kept = (pools.get(key) ?? []).filter((connection) => !connection.isBroken);
-  const connections = Array.from({ length: order.connections }, (_, index) => kept[index] ?? new Connection(order));
-  pools.set(key, connections);
-  const latencies: number[] = [];
-  let failures = 0;
-  let firstFailure: string | undefined;
-  const start = performance.now();
-  const isOver = () => performance.now() - start >= order.durationMs;
-  const record = (latencyMs: number, failure: string | undefined) => {
-    if (failure === undefined) {
-      latencies.push(latencyMs);
-      return;
-    }
-    failures++;
-    firstFailure ??= failure;
-  };
+  const latencies = new Latencies();
+  const isOver = () => latencies.elapsedMs >= order.durationMs;
+  if (order.grpc !== undefined) {
+    const connections = connectionsFor(order, () => new GrpcConnection(order));
+    await Promise.all(connections.map((connection) => connection.run(isOver, latencies.record)));
+    return latencies.result();
+  }
+  const requests = (order.fieldSets ?? [order.fields]).map((fields) => requestBytes(order, fields));
+  const connections = connectionsFor(order, (index) => new Connection(order, requests, index));
   if (order.perSecond === undefined) {
-    await Promise.all(connections.map((connection) => connection.run(isOver, record)));
-  } else await openLoop(connections, order.perSecond, isOver, record);
-  const elapsedMs = performance.now() - start;
-  const sorted = Float64Array.from(latencies).sort();
-  const quantile = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
-  return {
-    requests: latencies.length,
-    failures,
-    elapsedMs,
-    p50Millis: quantile(0.5),
-    p99Millis: quantile(0.99),
-    p999Millis: quantile(0.999),
-    ...(firstFailure === undefined ? {} : { firstFailure }),
-  };
+    await Promise.all(connections.map((connection) => connection.run(isOver, latencies.record)));
+  } else await openLoop(connections, order.perSecond, isOver, latencies.record);
+  return latencies.result();
+}
+
+/** Those of the last order of its kind, and new ones for any that broke. */
+function connectionsFor<T extends { readonly isBroken: boolean }>(order: LoadOrder, open: (index: number) => T): T[] {
+  const key = JSON.stringify(order);
+  const kept = ((pools.get(key) ?? []) as T[]).filter(({ isBroken }) => !isBroken);
+  const connections = Array.from({ length: order.connections }, (_, index) => kept[index] ?? open(index));
+  pools.set(key, connections);
+  return connections;
 }
 
 /** Requests wait for a free connection in the order in which they were due. */

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { plot } from './plot.ts';
 
 /** One line of `bench/results/`: medians over the rounds that were kept. CPU in microseconds per request and hop. */
 export interface Row {
@@ -19,39 +20,103 @@ export interface Row {
   readonly roundsDropped: number;
 }
 
-const columns: readonly (readonly [keyof Row, string])[] = [
-  ['scenario', 'scenario'],
-  ['method', 'method'],
-  ['candidate', 'candidate'],
-  ['connections', 'conns'],
-  ['cpuMicrosIn', 'cpu in us'],
-  ['cpuMicrosOut', 'cpu out us'],
-  ['requestsPerSecond', 'req/s'],
-  ['p50Millis', 'p50 ms'],
-  ['p99Millis', 'p99 ms'],
-  ['p999Millis', 'p99.9 ms'],
-  ['rssMegabytes', 'rss MB'],
-  ['rounds', 'rounds'],
-  ['roundsDropped', 'dropped'],
-];
+/** An inbound hop from the start of its process until it serves. */
+export interface StartRow {
+  readonly scenario: 'start';
+  readonly candidate: string;
+  /** What it had when it started. */
+  readonly from: string;
+  readonly medianMillis: number;
+  readonly slowestMillis: number;
+  readonly starts: number;
+}
 
-export function table(rows: readonly Row[]): string {
-  const cells = rows.map((row) => columns.map(([key]) => text(row[key])));
-  const lines = [columns.map(([, title]) => title), ...cells];
-  const widths = columns.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
+/** Resident memory (2^20 bytes) of hops without load. */
+export interface IdleRow {
+  readonly scenario: 'idle';
+  readonly candidate: string;
+  readonly megabytesIn: number | null;
+  readonly megabytesOut: number | null;
+  /** Idle ones at the inbound hop, from a client that is none of the pair. */
+  readonly connections: number;
+  readonly megabytesInWithConnections: number | null;
+  /** 1024 bytes; what the inbound hop grew by, divided. */
+  readonly kilobytesPerConnection: number | null;
+}
+
+/** Connections with one request each; CPU in microseconds for each at the inbound hop. */
+export interface HandshakeRow {
+  readonly scenario: 'handshake';
+  readonly candidate: string;
+  readonly cpuMicrosIn: number | null;
+  readonly handshakesPerSecond: number;
+  readonly p50Millis: number;
+  readonly p99Millis: number;
+  readonly rounds: number;
+  readonly roundsDropped: number;
+}
+
+export interface Results {
+  readonly start: StartRow[];
+  readonly idle: IdleRow[];
+  readonly handshake: HandshakeRow[];
+  readonly rows: Row[];
+}
+
+const titles: Readonly<Record<string, string>> = {
+  connections: 'conns',
+  cpuMicrosIn: 'cpu in us',
+  cpuMicrosOut: 'cpu out us',
+  requestsPerSecond: 'req/s',
+  handshakesPerSecond: 'handshakes/s',
+  p50Millis: 'p50 ms',
+  p99Millis: 'p99 ms',
+  p999Millis: 'p99.9 ms',
+  rssMegabytes: 'rss MB',
+  roundsDropped: 'dropped',
+  medianMillis: 'median ms',
+  slowestMillis: 'slowest ms',
+  megabytesIn: 'in MB',
+  megabytesOut: 'out MB',
+  megabytesInWithConnections: 'in MB with conns',
+  kilobytesPerConnection: 'KB per conn',
+};
+
+/** Every kind of row as a table of its own. */
+export function describe(results: Results): string {
+  const tables = Object.values(results) as object[][];
+  return tables
+    .filter((rows) => rows.length > 0)
+    .map((rows) => `${table(rows)}\n`)
+    .join('\n');
+}
+
+function table(rows: readonly object[]): string {
+  const lines = [
+    Object.keys(rows[0]!).map((key) => titles[key] ?? key),
+    ...rows.map((row) => (Object.values(row) as (string | number | null)[]).map(text)),
+  ];
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
   return lines.map((line) => line.map((cell, column) => cell.padStart(widths[column]!)).join('  ')).join('\n');
 }
 
+/** Returns the files that it wrote. */
 export function writeResults(
   directory: string,
-  rows: readonly Row[],
+  results: Results,
   facts: Readonly<Record<string, unknown>>,
-): string {
+): readonly string[] {
   mkdirSync(directory, { recursive: true });
-  const file = join(directory, 'latest.json');
-  writeFileSync(file, `${JSON.stringify({ ...facts, rows }, null, 2)}\n`);
-  writeFileSync(join(directory, 'latest.txt'), `${table(rows)}\n`);
-  return file;
+  const contents = {
+    'latest.json': `${JSON.stringify({ ...facts, ...results }, null, 2)}\n`,
+    'latest.txt': describe(results),
+    'latest.svg': plot(results.rows),
+  };
+  return Object.entries(contents).map(([name, content]) => {
+    const file = join(directory, name);
+    writeFileSync(file, content);
+    return file;
+  });
 }
 
 function text(value: string | number | null): string {

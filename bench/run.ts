@@ -6,115 +6,78 @@ import { parseArgs } from 'node:util';
 import type { Backend, Candidate } from './candidate.ts';
 import { startCellmesh } from './candidates/cellmesh.ts';
 import { startDirect } from './candidates/direct.ts';
-import { equalWork, startEnvoy, startEnvoyAtEqualWork } from './candidates/envoy.ts';
-import { startHaproxy } from './candidates/haproxy.ts';
-import { startNginx } from './candidates/nginx.ts';
-import type { LoadOrder, LoadResult } from './load.ts';
+import { startEnvoy, startEnvoyAtEqualWork, startEnvoyForHttp2 } from './candidates/envoy.ts';
+import { startHaproxy, startHaproxyForHttp2 } from './candidates/haproxy.ts';
+import { startNginx, startNginxForHttp2 } from './candidates/nginx.ts';
+import { measureHandshakes } from './handshake.ts';
+import { measureIdle } from './idle.ts';
 import { pin } from './pin.ts';
-import { cpuMicros, machineTimes, residentMegabytes } from './process-usage.ts';
-import { type Row, table, writeResults } from './report.ts';
-
-interface Scenario {
-  readonly name: string;
-  readonly connections: readonly number[];
-  readonly request: Pick<LoadOrder, 'method' | 'path' | 'bodyBytes' | 'perSecond'>;
-}
-
-interface Round {
-  readonly result: LoadResult;
-  readonly cpuMicrosIn: number | undefined;
-  readonly cpuMicrosOut: number | undefined;
-  readonly isDisturbed: boolean;
-}
-
-/** A round with more of the processor's time stolen than this says nothing (see README.md). */
-const stealShareMax = 0.04;
-
-const scenarios: readonly Scenario[] = [
-  { name: 'proxy', connections: [1, 8, 32, 128], request: get(90) },
-  { name: equalWork, connections: [1, 32, 128], request: get(90) },
-  ...[1000, 2000, 4000].map((perSecond) => ({
-    name: `rate-${perSecond}`,
-    connections: [32],
-    request: { ...get(90), perSecond },
-  })),
-  { name: 'body-8k', connections: [16], request: get(8192) },
-  { name: 'body-8k', connections: [16], request: post(8192) },
-  { name: 'body-64k', connections: [16], request: get(65_536) },
-  { name: 'body-64k', connections: [16], request: post(65_536) },
-  { name: 'body-1m', connections: [4], request: get(1_048_576) },
-  { name: 'body-1m', connections: [4], request: post(1_048_576) },
-];
-
-function get(bytes: number): Scenario['request'] {
-  return { method: 'GET', path: `/bytes/${bytes}`, bodyBytes: 0 };
-}
-
-/** Answered with a few bytes. */
-function post(bytes: number): Scenario['request'] {
-  return { method: 'POST', path: '/bytes/90', bodyBytes: bytes };
-}
+import { describe, type Results, writeResults } from './report.ts';
+import { measure, warmUp } from './rounds.ts';
+import { scenarios } from './scenarios.ts';
+import { measureStarts } from './start.ts';
 
 type Starter = (backend: Backend) => Promise<Candidate | undefined>;
 const starters: Readonly<Record<string, readonly Starter[]>> = {
   direct: [startDirect],
-  nginx: [startNginx],
-  haproxy: [startHaproxy],
-  envoy: [startEnvoy, startEnvoyAtEqualWork],
+  nginx: [startNginx, startNginxForHttp2],
+  haproxy: [startHaproxy, startHaproxyForHttp2],
+  envoy: [startEnvoy, startEnvoyAtEqualWork, startEnvoyForHttp2],
   cellmesh: [startCellmesh],
 };
 
-/** A request of ordinary size: ten fields, about 500 bytes. */
-const fields = {
-  'user-agent': 'bench/1.0 (load generator; keep-alive)',
-  accept: 'application/json, text/plain;q=0.9, */*;q=0.8',
-  'accept-language': 'en-US,en;q=0.9',
-  'content-type': 'application/json',
-  'x-request-id': '6f0f1c1e-3b5c-4a53-9c62-5c7d5a0c2f11',
-  'x-client-version': '2026.11.24-1',
-  'x-feature-flags': 'alpha=1,beta=0,gamma=control',
-  traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
-  'cache-control': 'no-cache',
-};
+const options = {
+  quick: { type: 'boolean', default: false },
+  scenario: { type: 'string', multiple: true },
+  candidate: { type: 'string', multiple: true },
+  rounds: { type: 'string' },
+  connections: { type: 'string', default: '1000' },
+  workers: { type: 'string' },
+} as const;
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      quick: { type: 'boolean' },
-      scenario: { type: 'string' },
-      rounds: { type: 'string' },
-      candidate: { type: 'string', multiple: true },
-    },
-  });
-  const rounds = Number(values.rounds ?? (values.quick ? 4 : 8));
-  const chosen = scenarios.filter((scenario) => values.scenario === undefined || scenario.name === values.scenario);
-  await using backend = await startBackend();
-  const candidates: Candidate[] = [];
+  const { values } = parseArgs({ options });
+  const isChosen = (scenario: string) => values.scenario?.includes(scenario) !== false;
+  const rounds = { count: Number(values.rounds ?? (values.quick ? 3 : 8)), millis: values.quick ? 800 : 1000 };
   await using stack = new AsyncDisposableStack();
+  const backend = stack.use(await startBackend());
+  const candidates: Candidate[] = [];
   for (const [name, starts] of Object.entries(starters)) {
     if (values.candidate?.includes(name) === false) continue;
-    for (const start of starts) {
+    for (const start of [...starts, ...(name === 'cellmesh' ? withWorkers(values.workers) : [])]) {
       const candidate = await start(backend);
       if (candidate === undefined) continue;
       candidates.push(stack.use(candidate));
-      pin([...candidate.inboundPids, ...candidate.outboundPids], 0);
     }
   }
-  const load = fork(join(import.meta.dirname, 'load.ts'));
-  stack.defer(() => load.disconnect());
-  pin([process.pid, load.pid!], 1);
+  const takingPart = (scenario: string) => candidates.filter(({ isFor }) => isFor?.(scenario) !== false);
+  const results: Results = { start: [], idle: [], handshake: [], rows: [] };
+  // Before this process, in which control planes run, is tied to one processor.
+  if (isChosen('start')) results.start.push(...(await measureStarts(takingPart('start'), values.quick ? 5 : 15)));
 
-  await warmUp(load, candidates);
-  const rows: Row[] = [];
+  const startChild = (file: string): ChildProcess => {
+    const child = fork(join(import.meta.dirname, file));
+    stack.defer(() => child.disconnect());
+    return child;
+  };
+  const [load, foreign] = [startChild('load.ts'), startChild('foreign-client.ts')];
+  pin([process.pid, load.pid!, foreign.pid!], 1);
+  for (const { inboundPids, outboundPids, isFor } of candidates) {
+    if (isFor?.('workers') !== true) pin([...inboundPids, ...outboundPids], 0);
+  }
+  // Before anybody has worked.
+  if (isChosen('idle')) {
+    results.idle.push(...(await measureIdle(foreign, takingPart('idle'), Number(values.connections))));
+  }
+  if (isChosen('handshake')) {
+    results.handshake.push(...(await measureHandshakes(foreign, takingPart('handshake'), rounds)));
+  }
+  const chosen = scenarios.filter(({ name }) => isChosen(name) && (name !== 'workers' || values.workers !== undefined));
+  await warmUp(load, candidates, chosen);
   for (const scenario of chosen) {
-    const connectionCounts = values.quick
-      ? scenario.connections.filter((count) => count !== 8 && count !== 128)
-      : scenario.connections;
-    for (const connections of connectionCounts) {
+    for (const connections of (values.quick && scenario.quickConnections) || scenario.connections) {
       process.stderr.write(`${scenario.name}, ${scenario.request.method}, ${connections} connections\n`);
-      for (const candidate of candidates) await candidate.refresh?.();
-      const taking = candidates.filter(({ isFor }) => isFor?.(scenario.name) !== false);
-      rows.push(...(await measure(load, taking, scenario, connections, rounds)));
+      results.rows.push(...(await measure(load, takingPart(scenario.name), scenario, connections, rounds)));
     }
   }
   const facts = {
@@ -123,114 +86,30 @@ async function main(): Promise<void> {
     cores: cpus().length,
     takenAt: new Date().toISOString(),
   };
-  const file = writeResults(join(import.meta.dirname, 'results'), rows, facts);
-  process.stdout.write(`${table(rows)}\n\nwritten to ${file}\n`);
+  const files = writeResults(join(import.meta.dirname, 'results'), results, facts);
+  process.stdout.write(`${describe(results)}\nwritten to ${files.join(', ')}\n`);
 }
 
-/** Whoever compiles while it runs is measured after it has: a sidecar lives for days. */
-async function warmUp(load: ChildProcess, candidates: readonly Candidate[]): Promise<void> {
-  for (const candidate of candidates) await takeRound(load, candidate, orderOf(candidate, get(90), 32, 4000));
-}
-
-function orderOf(
-  candidate: Candidate,
-  request: Scenario['request'],
-  connections: number,
-  durationMs: number,
-): LoadOrder {
-  return { ...request, ...candidate.target, fields: { ...fields, ...candidate.fields }, connections, durationMs };
-}
-
-/** All candidates alive at once, one-second rounds in turn, so that every row is compared under the same weather. */
-async function measure(
-  load: ChildProcess,
-  candidates: readonly Candidate[],
-  scenario: Scenario,
-  connections: number,
-  rounds: number,
-): Promise<Row[]> {
-  const kept = new Map(candidates.map((candidate) => [candidate, [] as Round[]]));
-  for (let round = -1; round < rounds; round++) {
-    for (const candidate of candidates) {
-      const rows = kept.get(candidate);
-      if (rows === undefined) continue;
-      try {
-        const taken = await takeRound(load, candidate, orderOf(candidate, scenario.request, connections, 1000));
-        if (round >= 0) rows.push(taken);
-      } catch (error) {
-        // The others' rows are none the worse for it.
-        process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
-        kept.delete(candidate);
-      }
-    }
-  }
-  return [...kept].map(([candidate, taken]) => summarise(scenario, candidate, connections, taken));
-}
-
-async function takeRound(load: ChildProcess, candidate: Candidate, order: LoadOrder): Promise<Round> {
-  const before = {
-    in: cpuMicros(candidate.inboundPids),
-    out: cpuMicros(candidate.outboundPids),
-    machine: machineTimes(),
-  };
-  load.send(order);
-  const [result] = (await once(load, 'message')) as [LoadResult];
-  if (result.failures > 0)
-    throw new Error(
-      `${candidate.name}: ${result.failures} requests failed; the first answer was:\n${result.firstFailure}`,
-    );
-  const after = {
-    in: cpuMicros(candidate.inboundPids),
-    out: cpuMicros(candidate.outboundPids),
-    machine: machineTimes(),
-  };
-  const perRequest = (from: number | undefined, to: number | undefined) =>
-    from === undefined || to === undefined ? undefined : (to - from) / result.requests;
-  const stolen =
-    before.machine && after.machine
-      ? (after.machine.steal - before.machine.steal) / (after.machine.total - before.machine.total)
-      : 0;
-  return {
-    result,
-    cpuMicrosIn: perRequest(before.in, after.in),
-    cpuMicrosOut: perRequest(before.out, after.out),
-    isDisturbed: stolen > stealShareMax,
-  };
-}
-
-function summarise(scenario: Scenario, candidate: Candidate, connections: number, rounds: readonly Round[]): Row {
-  const calm = rounds.filter((round) => !round.isDisturbed);
-  const used = calm.length > 0 ? calm : rounds;
-  const pids = [...candidate.inboundPids, ...candidate.outboundPids];
-  const hasHops = pids.length > 0;
-  return {
-    scenario: scenario.name,
-    method: scenario.request.method,
-    candidate: candidate.name,
-    connections,
-    cpuMicrosIn: hasHops ? median(used.map((round) => round.cpuMicrosIn)) : null,
-    cpuMicrosOut: hasHops ? median(used.map((round) => round.cpuMicrosOut)) : null,
-    requestsPerSecond: median(used.map((round) => (round.result.requests * 1000) / round.result.elapsedMs)) ?? 0,
-    p50Millis: median(used.map((round) => round.result.p50Millis)) ?? 0,
-    p99Millis: median(used.map((round) => round.result.p99Millis)) ?? 0,
-    p999Millis: median(used.map((round) => round.result.p999Millis)) ?? 0,
-    rssMegabytes: hasHops ? (residentMegabytes(pids) ?? null) : null,
-    rounds: used.length,
-    roundsDropped: rounds.length - used.length,
-  };
-}
-
-function median(values: readonly (number | undefined)[]): number | null {
-  const sorted = values.filter((value) => value !== undefined).sort((a, b) => a - b);
-  return sorted.length === 0 ? null : sorted[Math.floor(sorted.length / 2)]!;
+/** A pair with `count` workers a hop, beside the one with one. */
+function withWorkers(count: string | undefined): readonly Starter[] {
+  if (count === undefined) return [];
+  const name = `cellmesh-${count}-workers`;
+  const isFor = (scenario: string) => scenario === 'workers';
+  return [
+    (backend) =>
+      startCellmesh(backend, { name, settings: { workers: count }, isFor }).catch((error: unknown) => {
+        process.stderr.write(`${name}: ${error instanceof Error ? error.message : error}: left out\n`);
+        return undefined;
+      }),
+  ];
 }
 
 async function startBackend(): Promise<Backend> {
   const child = fork(join(import.meta.dirname, 'backend.ts'));
   pin([child.pid!], 1);
-  const [message] = (await once(child, 'message')) as [{ port: number }];
+  const [ports] = (await once(child, 'message')) as [{ port: number; grpcPort: number }];
   return {
-    port: message.port,
+    ...ports,
     async [Symbol.asyncDispose]() {
       child.disconnect();
     },

@@ -5,6 +5,7 @@ export async function startDirect(backend: Backend): Promise<Candidate> {
   return {
     name: 'direct',
     target: { port: backend.port, host: 'backend' },
+    grpcTarget: { port: backend.grpcPort, host: 'backend' },
     inboundPids: [],
     outboundPids: [],
     async [Symbol.asyncDispose]() {},

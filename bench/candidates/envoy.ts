@@ -2,41 +2,72 @@ import { generateKeyPairSync } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exportJWK, SignJWT } from 'jose';
-import type { Backend, Candidate } from '../candidate.ts';
+import { type Backend, type Candidate, isHttp2 } from '../candidate.ts';
 import { type PairFacts, startPeerPair } from './peer-pair.ts';
 
+/** Of a cluster. */
+const http2 = {
+  typed_extension_protocol_options: {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+      '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  },
+};
 const issuer = 'https://identity.example';
 const tokenField = 'x-token';
 export const equalWork = 'equal-work';
 
 /** Envoy with one worker a hop: HTTP/2 with mutual TLS between the hops, and nothing else. */
 export function startEnvoy(backend: Backend): Promise<Candidate | undefined> {
-  const configure = (facts: PairFacts) =>
-    writeConfigurations(facts, { base: 101, in: inbound(facts), out: outbound(facts) });
+  const configure = (facts: PairFacts, number: number) =>
+    writeConfigurations(facts, { base: 101 + 10 * number, in: inbound(facts), out: outbound(facts) });
   return startPeerPair(
-    { name: 'envoy', program: 'envoy', configure, isFor: (scenario) => scenario !== equalWork },
-    backend,
+    {
+      name: 'envoy',
+      program: 'envoy',
+      configure,
+      isFor: (scenario) => !scenario.startsWith(equalWork) && !isHttp2(scenario),
+    },
+    backend.port,
   );
+}
+
+/** The same with HTTP/2 on every leg. */
+export function startEnvoyForHttp2(backend: Backend): Promise<Candidate | undefined> {
+  const configure = (facts: PairFacts, number: number) =>
+    writeConfigurations(facts, {
+      base: 105 + 10 * number,
+      in: inbound(facts, { isHttp2: true }),
+      out: outbound(facts),
+    });
+  return startPeerPair({ name: 'envoy', program: 'envoy', configure, isFor: isHttp2 }, backend.grpcPort);
 }
 
 /** The same at the work of a sidecar pair: ten rules of identity and path, an RS256 token verified with Envoy's cache on, an access log to a file on both hops. */
 export async function startEnvoyAtEqualWork(backend: Backend): Promise<Candidate | undefined> {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const keys = { keys: [{ ...(await exportJWK(publicKey)), kid: 'bench', alg: 'RS256', use: 'sig' }] };
-  const token = await new SignJWT({ scope: 'messages:read messages:write', account: `AC${'0'.repeat(32)}` })
-    .setProtectedHeader({ alg: 'RS256', kid: 'bench' })
-    .setIssuer(issuer)
-    .setAudience('cell-1')
-    .setExpirationTime('1h')
-    .sign(privateKey);
-  const configure = (facts: PairFacts) =>
+  const mint = (number: number) =>
+    new SignJWT({ scope: 'messages:read messages:write', account: `AC${String(number).padStart(32, '0')}` })
+      .setProtectedHeader({ alg: 'RS256', kid: 'bench' })
+      .setIssuer(issuer)
+      .setAudience('cell-1')
+      .setExpirationTime('1h')
+      .sign(privateKey);
+  const configure = (facts: PairFacts, number: number) =>
     writeConfigurations(facts, {
-      base: 103,
-      in: inbound(facts, JSON.stringify(keys)),
+      base: 103 + 10 * number,
+      in: inbound(facts, { keys: JSON.stringify(keys) }),
       out: outbound(facts, join(facts.directory, 'out.log')),
     });
-  const isFor = (scenario: string) => scenario === equalWork;
-  return startPeerPair({ name: 'envoy', program: 'envoy', configure, fields: { [tokenField]: token }, isFor }, backend);
+  const isFor = (scenario: string) => scenario.startsWith(equalWork);
+  const fieldsOf = async (number: number) => ({ [tokenField]: await mint(number) });
+  const fieldSets = (tokens: number) => Promise.all(Array.from({ length: tokens }, (_, number) => fieldsOf(number)));
+  return startPeerPair(
+    { name: 'envoy', program: 'envoy', configure, fields: await fieldsOf(0), fieldSets, isFor },
+    backend.port,
+  );
 }
 
 async function writeConfigurations(
@@ -51,7 +82,10 @@ async function writeConfigurations(
   return { in: await args('in', base * 2), out: await args('out', base * 2 + 1) };
 }
 
-function inbound(facts: PairFacts, keys?: string): object {
+function inbound(
+  facts: PairFacts,
+  { keys, isHttp2: toHttp2 = false }: { readonly keys?: string; readonly isHttp2?: boolean } = {},
+): object {
   const { directory, backendPort, inPort, callee, root } = facts;
   const tls = {
     name: 'envoy.transport_sockets.tls',
@@ -62,7 +96,7 @@ function inbound(facts: PairFacts, keys?: string): object {
     },
   };
   const [log, filters] = keys === undefined ? [undefined, []] : [join(directory, 'in.log'), policyOf(facts, keys)];
-  return bootstrap(log, inPort, filters, { transport_socket: tls }, cluster(backendPort));
+  return bootstrap(log, inPort, filters, { transport_socket: tls }, { ...cluster(backendPort), ...(toHttp2 && http2) });
 }
 
 /** Token and rules, as a callee's sidecar has them. */
@@ -97,13 +131,7 @@ function outbound({ inPort, outPort, caller, root }: PairFacts, log?: string): o
       common_tls_context: { ...commonTls(caller, root), alpn_protocols: ['h2'] },
     },
   };
-  const options = {
-    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-      '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
-      explicit_http_config: { http2_protocol_options: {} },
-    },
-  };
-  const next = { ...cluster(inPort), transport_socket: tls, typed_extension_protocol_options: options };
+  const next = { ...cluster(inPort), transport_socket: tls, ...http2 };
   return bootstrap(log, outPort, [], {}, next);
 }
 

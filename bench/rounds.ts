@@ -1,0 +1,155 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import type { Candidate } from './candidate.ts';
+import type { ForeignOrder } from './foreign-client.ts';
+import type { LoadOrder, LoadResult } from './load.ts';
+import { cpuMicros, machineTimes, residentMegabytes } from './process-usage.ts';
+import type { Row } from './report.ts';
+import { call, fields, get, grpcFields, type Scenario } from './scenarios.ts';
+
+export interface Round {
+  readonly result: LoadResult;
+  readonly cpuMicrosIn: number | undefined;
+  readonly cpuMicrosOut: number | undefined;
+  readonly isDisturbed: boolean;
+}
+
+/** A round with more of the processor's time stolen than this says nothing (see README.md). */
+const stealShareMax = 0.04;
+const warmUpMs = 4000;
+
+/** Whoever compiles while it runs is measured after it has: a sidecar lives for days. */
+export async function warmUp(
+  load: ChildProcess,
+  candidates: readonly Candidate[],
+  scenarios: readonly Scenario[],
+): Promise<void> {
+  for (const candidate of candidates) {
+    await candidate.refresh?.();
+    const taken = scenarios.filter(({ name }) => candidate.isFor?.(name) !== false);
+    const isGrpc = ({ request }: Scenario) => request.grpc !== undefined;
+    if (!taken.every(isGrpc)) await takeRound(load, candidate, orderOf(candidate, get(90), 32, warmUpMs));
+    if (taken.some(isGrpc)) await takeRound(load, candidate, orderOf(candidate, call(1), 1, warmUpMs));
+  }
+}
+
+/** How often each candidate has its turn, and for how long. */
+export interface Rounds {
+  readonly count: number;
+  readonly millis: number;
+}
+
+/** All candidates alive at once, short rounds in turn, so that every row is compared under the same weather. */
+export async function measure(
+  load: ChildProcess,
+  candidates: readonly Candidate[],
+  scenario: Scenario,
+  connections: number,
+  rounds: Rounds,
+): Promise<Row[]> {
+  const orders = new Map<Candidate, LoadOrder>();
+  for (const candidate of candidates) {
+    await candidate.refresh?.();
+    const order = orderOf(candidate, scenario.request, connections, rounds.millis);
+    orders.set(candidate, { ...order, ...(await fieldSetsOf(candidate, scenario)) });
+  }
+  const kept = new Map(candidates.map((candidate) => [candidate, [] as Round[]]));
+  for (let round = -1; round < rounds.count; round++) {
+    for (const [candidate, rows] of kept) {
+      try {
+        const taken = await takeRound(load, candidate, orders.get(candidate)!);
+        if (round >= 0) rows.push(taken);
+      } catch (error) {
+        // The others' rows are none the worse for it.
+        process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
+        kept.delete(candidate);
+      }
+    }
+  }
+  return [...kept].map(([candidate, taken]) => summarise(scenario, candidate, connections, taken));
+}
+
+function orderOf(
+  candidate: Candidate,
+  request: Scenario['request'],
+  connections: number,
+  durationMs: number,
+): LoadOrder {
+  const isGrpc = request.grpc !== undefined;
+  const target = (isGrpc && candidate.grpcTarget) || candidate.target;
+  const own = { ...(isGrpc ? grpcFields : fields), ...candidate.fields };
+  return { ...request, ...target, fields: own, connections, durationMs };
+}
+
+async function fieldSetsOf(candidate: Candidate, { tokens }: Scenario): Promise<Pick<LoadOrder, 'fieldSets'>> {
+  const sets = tokens === undefined ? undefined : await candidate.fieldSets?.(tokens);
+  return { fieldSets: sets?.map((set) => ({ ...fields, ...set })) };
+}
+
+/** Has a child carry out an order and accounts for what the hops needed for it. @throws Error when a request failed */
+export async function takeRound(
+  load: ChildProcess,
+  candidate: Candidate,
+  order: LoadOrder | ForeignOrder,
+): Promise<Round> {
+  const before = {
+    in: cpuMicros(candidate.inboundPids),
+    out: cpuMicros(candidate.outboundPids),
+    machine: machineTimes(),
+  };
+  load.send(order);
+  const [result] = (await once(load, 'message')) as [LoadResult];
+  if (result.failures > 0)
+    throw new Error(
+      `${candidate.name}: ${result.failures} requests failed; the first answer was:\n${result.firstFailure}`,
+    );
+  const after = {
+    in: cpuMicros(candidate.inboundPids),
+    out: cpuMicros(candidate.outboundPids),
+    machine: machineTimes(),
+  };
+  const perRequest = (from: number | undefined, to: number | undefined) =>
+    from === undefined || to === undefined ? undefined : (to - from) / result.requests;
+  const stolen =
+    before.machine && after.machine
+      ? (after.machine.steal - before.machine.steal) / (after.machine.total - before.machine.total)
+      : 0;
+  return {
+    result,
+    cpuMicrosIn: perRequest(before.in, after.in),
+    cpuMicrosOut: perRequest(before.out, after.out),
+    isDisturbed: stolen > stealShareMax,
+  };
+}
+
+function summarise(scenario: Scenario, candidate: Candidate, connections: number, rounds: readonly Round[]): Row {
+  const used = calmOf(rounds);
+  const pids = [...candidate.inboundPids, ...candidate.outboundPids];
+  const hasHops = pids.length > 0;
+  return {
+    scenario: scenario.name,
+    method: scenario.request.method,
+    candidate: candidate.name,
+    connections,
+    cpuMicrosIn: hasHops ? median(used.map((round) => round.cpuMicrosIn)) : null,
+    cpuMicrosOut: hasHops ? median(used.map((round) => round.cpuMicrosOut)) : null,
+    requestsPerSecond: median(used.map((round) => (round.result.requests * 1000) / round.result.elapsedMs)) ?? 0,
+    p50Millis: median(used.map((round) => round.result.p50Millis)) ?? 0,
+    p99Millis: median(used.map((round) => round.result.p99Millis)) ?? 0,
+    p999Millis: median(used.map((round) => round.result.p999Millis)) ?? 0,
+    rssMegabytes: hasHops ? (residentMegabytes(pids) ?? null) : null,
+    rounds: used.length,
+    roundsDropped: rounds.length - used.length,
+  };
+}
+
+/** Those that say something; all, where none does. */
+export function calmOf(rounds: readonly Round[]): readonly Round[] {
+  const calm = rounds.filter((round) => !round.isDisturbed);
+  return calm.length > 0 ? calm : rounds;
+}
+
+export function median(values: readonly (number | undefined)[]): number | null {
+  const sorted = values.filter((value) => value !== undefined).sort((a, b) => a - b);
+  return sorted.length === 0 ? null : sorted[Math.floor(sorted.length / 2)]!;
+}
