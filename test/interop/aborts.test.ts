@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { assertNothingLeaks } from '../support/assert-nothing-leaks.ts';
 import { eventually } from '../support/eventually.ts';
@@ -13,6 +12,7 @@ import {
   startBreakingApplication,
 } from './support/breaking-application.ts';
 import { leave, leaveKinds, leavePhases } from './support/leaving-clients.ts';
+import { post } from './support/post.ts';
 
 /** A leak of one object a time shows as that many. */
 const repeats = 60;
@@ -33,34 +33,11 @@ after(async () => {
   await pair?.[Symbol.asyncDispose]();
 });
 
-interface Outcome {
-  readonly status: number;
-  /** All of it came. */
-  readonly isComplete: boolean;
-  readonly text: string;
-}
-
-/** Over a connection of its own. Status 0: it ended before a head came. */
-function post(path: string): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const outgoing = request({ host: '127.0.0.1', port: pair.port, method: 'POST', path, agent: false });
-    outgoing.setHeader('content-length', bodyBytes);
-    outgoing.on('error', ({ message }) => resolve({ status: 0, isComplete: false, text: message }));
-    outgoing.on('response', (response) => {
-      let text = '';
-      response.setEncoding('latin1').on('data', (more: string) => {
-        text += more;
-      });
-      response.on('error', () => {});
-      response.on('close', () => resolve({ status: response.statusCode!, isComplete: response.complete, text }));
-    });
-    outgoing.end(body);
-  });
-}
+const send = (path: string) => post(pair.port, path, body);
 
 async function assertServes(): Promise<void> {
-  const { status, isComplete, text } = await post('/whole');
-  assert.deepEqual([status, isComplete, text.length], [200, true, bodyBytes]);
+  const { status, isComplete, body: received } = await send('/whole');
+  assert.deepEqual([status, isComplete, received.length], [200, true, bodyBytes]);
 }
 
 describe('an application that breaks off', { timeout: 300_000 }, () => {
@@ -69,11 +46,11 @@ describe('an application that breaks off', { timeout: 300_000 }, () => {
     for (const kind of breakKinds) {
       const expected = inResponse.includes(phase) ? 'a response that is cut off, never whole' : 'a 502 with its reason';
       test(`${phase}, ${kind}: ${expected}`, async () => {
-        const { status, isComplete, text } = await post(`/${phase}/${kind}`);
+        const { status, isComplete, reason } = await send(`/${phase}/${kind}`);
         // A reset may overtake what was sent before it, the head too.
         if (inResponse.includes(phase) && !(status === 502 && kind === 'reset')) assert.equal(isComplete, false);
         else {
-          assert.deepEqual([status, isComplete, JSON.parse(text).reason], [502, true, 'upstream_failed']);
+          assert.deepEqual([status, isComplete, reason], [502, true, 'upstream_failed']);
         }
         await assertServes();
       });
@@ -82,7 +59,7 @@ describe('an application that breaks off', { timeout: 300_000 }, () => {
 
   test('leaves nothing behind', async () => {
     const paths = breakPhases.flatMap((phase) => breakKinds.map((kind) => `/${phase}/${kind}`));
-    await assertNothingLeaks(pair, async () => void (await Promise.all(paths.map(post))), repeats);
+    await assertNothingLeaks(pair, async () => void (await Promise.all(paths.map(send))), repeats);
     await assertServes();
   });
 });
