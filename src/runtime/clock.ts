@@ -24,7 +24,14 @@ export const systemClock: Clock = {
   schedule(delayMs, task) {
     const timer = setTimeout(task, Math.min(Math.max(0, delayMs), delayMsMax));
     timer.unref();
-    return { cancel: () => clearTimeout(timer) };
+    return {
+      cancel() {
+        // Node keeps a list for each duration, and takes an empty one away only after a timer that is not unref'ed (lib/internal/timers.js):
+        // those of certificates, no two alike, would stay for half a day after their connections.
+        timer.ref();
+        clearTimeout(timer);
+      },
+    };
   },
 };
 

@@ -241,13 +241,14 @@ export class Http2Connection implements StreamHost {
   #stop(error: WireError): void {
     if (this.isStopped) return;
     this.isStopped = true;
-    this.#liveness.dispose();
-    this.#deadlines.dispose();
     for (const stream of this.streams.all()) {
       const { listener } = stream;
       stream.close(true);
       listener?.onReset(undefined);
     }
+    // After the last stream: its end sets a timer, which would hold the connection until it fires, a client's for ever.
+    this.#liveness.dispose();
+    this.#deadlines.dispose();
     this.user.gone(error);
   }
 
