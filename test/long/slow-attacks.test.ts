@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import http2 from 'node:http2';
+import { type AddressInfo, connect } from 'node:net';
+import { Readable } from 'node:stream';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { callHttp } from '../support/application.ts';
+import { eventually } from '../support/eventually.ts';
+import {
+  type HeldMemory,
+  inspectorFlag,
+  memoryAfterCollection,
+  type OpenInProcess,
+  openIn,
+} from '../support/inspected-process.ts';
+import { type Load, startLoad } from '../support/load.ts';
+import { MeshClient } from '../support/mesh-client.ts';
+import { type SidecarPair, startSidecarPair } from '../support/sidecar-pair.ts';
+import { attacks, bigBytes, slackMs, slowSettings, writeStallMs } from '../support/slow-attacks.ts';
+import { type Face, facesOf, type SlowEnd } from '../support/slow-peers.ts';
+
+/** Connections of each attack at each face. */
+const count = 20;
+/** Open at a time, and for how long (`net/accept.ts`). */
+const handshakesMax = 256;
+const handshakeMs = 10_000;
+const handshakesLater = 200;
+/** By then the slow readers have all that they get, and the handshakes are under way. */
+const meanwhileMs = 8_000;
+/** What all of it may cost a sidecar while it lasts, in megabytes: some 450 connections and 256 handshakes, of which 100 have all they can hold. */
+const costMax = 100;
+
+type Ends<T> = Promise<readonly PromiseSettledResult<T>[]>;
+
+let application: Server;
+let pair: SidecarPair;
+let faces: readonly Face[];
+let mesh: MeshClient;
+let loads: readonly Load[];
+let heldBefore: readonly HeldMemory[];
+let heldMeanwhile: Promise<readonly HeldMemory[]>;
+let openBefore: readonly OpenInProcess[];
+let ends: ReadonlyMap<string, Ends<SlowEnd>>;
+let windows: ReadonlyMap<string, Ends<number>>;
+let handshakes: Ends<number>;
+
+const sidecars = () => [pair.caller, pair.callee];
+
+/** Other clients: the caller's application, a peer that is connected already, and one that connects each time. */
+const others = {
+  'the application': () =>
+    callHttp({
+      port: pair.caller.outbound,
+      authority: 'callee',
+      path: '/bytes/1000',
+      headers: { 'cellmesh-as': 'self' },
+    }),
+  'a peer': () => mesh.call({ method: 'GET', path: '/bytes/1000', headers: { host: 'callee' } }),
+  'a peer that connects anew': async () => {
+    const socket = await faces[0]!.dial('http/1.1');
+    try {
+      return await callHttp({ socket, authority: 'callee', path: '/bytes/1000' });
+    } finally {
+      socket.destroy();
+    }
+  },
+} as const;
+
+before(async () => {
+  application = await startApplication();
+  const { port } = application.address() as AddressInfo;
+  pair = await startSidecarPair({
+    callerPort: port,
+    calleePorts: [{ port, protocol: 'http' }],
+    allow: ['{ name: all, from: [load/caller], account: none, http: { paths: ["/**"] } }'],
+    flags: { ...slowSettings, settle: '100ms', drain: '1s' },
+    nodeFlags: inspectorFlag,
+  });
+  faces = facesOf(pair);
+  mesh = new MeshClient({ identity: pair.peer, expect: pair.callee.id, port: () => pair.callee.inbound });
+  for (const send of Object.values(others)) for (let i = 0; i < 200; i++) await send();
+  heldBefore = await Promise.all(sidecars().map(memoryAfterCollection));
+  openBefore = await Promise.all(sidecars().map(openIn));
+
+  loads = Object.values(others).map((send) => startLoad({ perSecond: 10, send }));
+  const begin = <T>(what: () => Promise<T>, times: number) =>
+    Promise.allSettled(Array.from({ length: times }, () => what()));
+  ends = new Map(
+    faces.flatMap((face) =>
+      attacks.map(({ what, begin: attack }) => [`${face.name}: ${what}`, begin(() => attack(face), count)]),
+    ),
+  );
+  windows = new Map(faces.map((face) => [face.name, openNoWindow(face)]));
+  handshakes = openHandshakes(pair.callee.inbound);
+  heldMeanwhile = delay(meanwhileMs).then(() => Promise.all(sidecars().map(memoryAfterCollection)));
+});
+
+after(async () => {
+  await mesh?.[Symbol.asyncDispose]();
+  await pair?.[Symbol.asyncDispose]();
+  application?.closeAllConnections();
+  application?.close();
+});
+
+describe('slow on purpose, all at once, at a pair of sidecars', { timeout: 150_000 }, () => {
+  for (const face of ['inbound', 'outbound']) {
+    for (const { what, closesAfterMs, hears } of attacks) {
+      test(`${face}: ${what} ends in its time`, async () => {
+        for (const { closedAfterMs, heard, heardBytes } of valuesOf(await ends.get(`${face}: ${what}`)!, count)) {
+          assert.ok(closedAfterMs > closesAfterMs - 100, `closed after ${closedAfterMs} ms; heard ${heard}`);
+          assert.ok(closedAfterMs < closesAfterMs + slackMs, `closed after ${closedAfterMs} ms`);
+          if (hears !== undefined) assert.match(heard, hears);
+          assert.ok(heardBytes < bigBytes / 2, `${heardBytes} bytes came`);
+        }
+      });
+    }
+
+    test(`${face}: windows of zero cost their streams, not the connection`, async () => {
+      for (const resetAfterMs of valuesOf(await windows.get(face)!, count)) {
+        assert.ok(Math.abs(resetAfterMs - writeStallMs) < slackMs, `reset after ${resetAfterMs} ms`);
+      }
+    });
+  }
+
+  test('inbound: handshakes that do not go on end in their time', async () => {
+    for (const closedAfterMs of valuesOf(await handshakes, handshakesMax + handshakesLater)) {
+      assert.ok(closedAfterMs < handshakeMs + slackMs, `closed after ${closedAfterMs} ms`);
+    }
+  });
+
+  test('memory stays bounded meanwhile', async () => {
+    for (const [i, { residentMegabytes, heapMegabytes, externalMegabytes }] of (await heldMeanwhile).entries()) {
+      const before = heldBefore[i]!;
+      const held = heapMegabytes + externalMegabytes - before.heapMegabytes - before.externalMegabytes;
+      assert.ok(held < costMax, `${held} MB in heap and buffers`);
+      assert.ok(residentMegabytes - before.residentMegabytes < costMax, `${residentMegabytes} MB resident`);
+    }
+  });
+
+  test('and when it is over, other clients have seen nothing of it, and nothing is left behind', async () => {
+    for (const [i, who] of Object.keys(others).entries()) {
+      const { sent, succeeded, failures } = await loads[i]!.stop();
+      assert.deepEqual(failures.slice(0, 3), [], `${failures.length} of ${sent} requests of ${who}`);
+      assert.ok(succeeded > 300, `${succeeded} requests of ${who}`);
+    }
+    await eventually(
+      async () => {
+        const open = await Promise.all(sidecars().map(openIn));
+        for (const [i, { descriptors, streams }] of open.entries()) {
+          assert.ok(
+            descriptors <= openBefore[i]!.descriptors,
+            `${descriptors} descriptors, ${openBefore[i]!.descriptors} before`,
+          );
+          assert.ok(streams <= openBefore[i]!.streams, `${streams} streams`);
+        }
+      },
+      30_000,
+      3_000,
+    );
+  });
+});
+
+function valuesOf<T>(ends: readonly PromiseSettledResult<T>[], count: number): T[] {
+  assert.equal(ends.length, count);
+  return ends.map((end) => {
+    if (end.status === 'rejected') throw end.reason;
+    return end.value;
+  });
+}
+
+/** Streams of one connection whose windows never open: when each was reset. */
+async function openNoWindow(face: Face): Ends<number> {
+  const socket = await face.dial('h2');
+  const session = http2.connect('http://callee', {
+    createConnection: () => socket,
+    settings: { initialWindowSize: 0 },
+  });
+  await once(session, 'remoteSettings');
+  const began = performance.now();
+  const resets = await Promise.allSettled(
+    Array.from({ length: count }, async () => {
+      const stream = session.request({ ':path': `/bytes/${bigBytes}`, ':authority': 'callee', 'cellmesh-as': 'self' });
+      await once(stream.on('error', () => {}).resume(), 'close');
+      assert.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL);
+      assert.equal(session.destroyed, false);
+      return performance.now() - began;
+    }),
+  );
+  session.destroy();
+  return resets;
+}
+
+/** As many as there may be, of which every second says the half of a ClientHello; then more for some seconds, so that it stays that way. */
+async function openHandshakes(port: number): Ends<number> {
+  const half = Buffer.from('160301020001000', 'hex');
+  const one = async (i: number) => {
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    const began = performance.now();
+    if (i % 2 === 0) socket.write(half);
+    await once(socket.resume(), 'close');
+    return performance.now() - began;
+  };
+  const begun = Array.from({ length: handshakesMax }, (_, i) => one(i));
+  for (let i = 0; i < handshakesLater; i++) {
+    await delay(50);
+    begun.push(one(i));
+  }
+  return Promise.allSettled(begun);
+}
+
+/** `/bytes/N` makes as many while they are taken; anything else reads what comes. */
+async function startApplication(): Promise<Server> {
+  const server = createServer({ keepAliveTimeout: 60_000 }, (incoming, response) => {
+    const [, size] = /^\/bytes\/(\d+)$/.exec(incoming.url ?? '') ?? [];
+    incoming.on('error', () => {}).resume();
+    response.on('error', () => {});
+    if (size !== undefined) {
+      response.writeHead(200, { 'content-length': size });
+      Readable.from(piecesOf(Number(size))).pipe(response);
+    } else incoming.on('end', () => response.end('thanks'));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}
+
+function* piecesOf(size: number): Generator<Buffer> {
+  const piece = Buffer.alloc(64 * 1024, 'x');
+  for (let left = size; left > 0; left -= piece.length) yield piece.subarray(0, Math.min(left, piece.length));
+}
