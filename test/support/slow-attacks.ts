@@ -1,5 +1,5 @@
 import { block, frame, preface, settings, uint32 } from '../wire/support/http2-frames.ts';
-import { beSlow, type Face, type SlowEnd } from './slow-peers.ts';
+import type { Protocol, SlowPlan } from './slow-peers.ts';
 
 /** Settings of the sidecars that are attacked: short, but for what may not be. */
 export const slowSettings = {
@@ -33,108 +33,102 @@ const wideOpen = Buffer.concat([
 /** A way to hold a connection without using it. */
 export interface Attack {
   readonly what: string;
-  readonly begin: (face: Face) => Promise<SlowEnd>;
+  readonly protocol: Protocol;
+  readonly plan: SlowPlan;
   /** After this time, and not later than with the slack. Who does not read learns of it when it does. */
   readonly closesAfterMs: number;
   readonly hears?: RegExp;
 }
 
-const http1 = (face: Face) => () => face.dial('http/1.1');
-const over2 = (face: Face) => () => face.dial('h2');
 const everyMs = 100;
 
 export const attacks: readonly Attack[] = [
   {
     what: 'a head byte by byte (slowloris)',
-    begin: (face) =>
-      beSlow(http1(face), {
-        said: `${request('GET /bytes/1')}x: `,
-        trickle: { bytes: 'a', everyMs },
-        withinMs: headMs + slackMs,
-      }),
+    protocol: 'http/1.1',
+    plan: {
+      said: `${request('GET /bytes/1')}x: `,
+      trickle: { bytes: 'a', everyMs },
+    },
     closesAfterMs: headMs,
     hears: /^HTTP\/1\.1 408 /,
   },
   {
     what: 'a head byte by byte on a connection that was used',
-    begin: (face) =>
-      beSlow(http1(face), {
-        said: `${request('GET /bytes/1')}\r\n${request('GET /bytes/1')}x: `,
-        trickle: { bytes: 'a', everyMs },
-        withinMs: headMs + slackMs,
-      }),
+    protocol: 'http/1.1',
+    plan: {
+      said: `${request('GET /bytes/1')}\r\n${request('GET /bytes/1')}x: `,
+      trickle: { bytes: 'a', everyMs },
+    },
     closesAfterMs: headMs,
     hears: /^HTTP\/1\.1 200 [\s\S]*HTTP\/1\.1 408 /,
   },
   {
     what: 'a head of HTTP/2 in a frame byte by byte',
-    begin: (face) =>
-      beSlow(over2(face), {
-        said: Buffer.concat([opened, frame('HEADERS', 5, 1, Buffer.alloc(5_000)).subarray(0, 9)]),
-        trickle: { bytes: head2('GET', '/bytes/1'), everyMs },
-        withinMs: headMs + slackMs,
-      }),
+    protocol: 'h2',
+    plan: {
+      said: Buffer.concat([opened, frame('HEADERS', 5, 1, Buffer.alloc(5_000)).subarray(0, 9)]),
+      trickle: { bytes: head2('GET', '/bytes/1'), everyMs },
+    },
     closesAfterMs: headMs,
   },
   {
     what: 'a head of HTTP/2 in ever more frames',
-    begin: (face) =>
-      beSlow(over2(face), {
-        said: Buffer.concat([opened, frame('HEADERS', 1, 1, head2('GET', '/bytes/1'))]),
-        // Empty ones are answered at once (see test/wire/http2/attacks.test.ts); these bring a field each.
-        trickle: { bytes: frame('CONTINUATION', 0, 1, block(['a', 'b'])), everyMs: everyMs / 2 },
-        withinMs: headMs + slackMs,
-      }),
+    protocol: 'h2',
+    plan: {
+      said: Buffer.concat([opened, frame('HEADERS', 1, 1, head2('GET', '/bytes/1'))]),
+      // Empty ones are answered at once (see test/wire/http2/attacks.test.ts); these bring a field each.
+      trickle: { bytes: frame('CONTINUATION', 0, 1, block(['a', 'b'])), everyMs: everyMs / 2 },
+    },
     closesAfterMs: headMs,
   },
   {
     what: 'a body that stops',
-    begin: (face) =>
-      beSlow(http1(face), {
-        said: `${request('POST /upload')}Content-Length: 100000\r\n\r\nfirst`,
-        withinMs: bodyMs + slackMs,
-      }),
+    protocol: 'http/1.1',
+    plan: {
+      said: `${request('POST /upload')}Content-Length: 100000\r\n\r\nfirst`,
+    },
     closesAfterMs: bodyMs,
     hears: /^HTTP\/1\.1 408 /,
   },
   {
     what: 'a response that is not read',
-    begin: (face) =>
-      beSlow(http1(face), {
-        said: `${request(`GET /bytes/${bigBytes}`)}\r\n`,
-        readAfterMs: stalledMs + slackMs,
-        withinMs: stalledMs + 2 * slackMs,
-      }),
+    protocol: 'http/1.1',
+    plan: {
+      said: `${request(`GET /bytes/${bigBytes}`)}\r\n`,
+      readAfterMs: stalledMs + slackMs,
+    },
     closesAfterMs: stalledMs + slackMs,
   },
   {
     what: 'responses of HTTP/2 that are not read, with windows wide open',
-    begin: (face) =>
-      beSlow(over2(face), {
-        said: Buffer.concat([
-          wideOpen,
-          ...[1, 3, 5, 7].map((stream) => frame('HEADERS', 5, stream, head2('GET', `/bytes/${bigBytes}`))),
-        ]),
-        readAfterMs: stalledMs + slackMs,
-        withinMs: stalledMs + 2 * slackMs,
-      }),
+    protocol: 'h2',
+    plan: {
+      said: Buffer.concat([
+        wideOpen,
+        ...[1, 3, 5, 7].map((stream) => frame('HEADERS', 5, stream, head2('GET', `/bytes/${bigBytes}`))),
+      ]),
+      readAfterMs: stalledMs + slackMs,
+    },
     closesAfterMs: stalledMs + slackMs,
   },
   {
     what: 'a connection without a request',
-    begin: (face) => beSlow(http1(face), { said: '', withinMs: idleMs + headMs + slackMs }),
+    protocol: 'http/1.1',
+    plan: { said: '' },
     closesAfterMs: idleMs,
   },
   {
     what: 'a connection after its request',
-    begin: (face) =>
-      beSlow(http1(face), { said: `${request('GET /bytes/1')}\r\n`, withinMs: idleMs + headMs + slackMs }),
+    protocol: 'http/1.1',
+    plan: { said: `${request('GET /bytes/1')}\r\n` },
     closesAfterMs: idleMs,
     hears: /^HTTP\/1\.1 200 /,
   },
   {
     what: 'a connection of HTTP/2 without a stream',
-    begin: (face) => beSlow(over2(face), { said: opened, withinMs: idleMs + slackMs }),
+    protocol: 'h2',
+    plan: { said: opened },
     closesAfterMs: idleMs,
   },
 ];

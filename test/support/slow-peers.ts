@@ -6,7 +6,7 @@ import { dialMtls } from '#net/dial.ts';
 import { systemClock } from '#runtime/clock.ts';
 import type { SidecarPair } from './sidecar-pair.ts';
 
-type Protocol = 'http/1.1' | 'h2';
+export type Protocol = 'http/1.1' | 'h2';
 
 /** One side of a sidecar, as those see it who connect to it. */
 export interface Face {
@@ -48,21 +48,20 @@ export function facesOf({ caller, callee, peer }: SidecarPair): readonly Face[] 
 /** Of what a sidecar says only the beginning is kept. */
 const heardMax = 1_000;
 
+/** How to hold a connection without using it. */
+export interface SlowPlan {
+  readonly said: Buffer | string;
+  /** A byte of it after the other, over and over. */
+  readonly trickle?: { readonly bytes: Buffer | string; readonly everyMs: number };
+  /** Nothing is read before. */
+  readonly readAfterMs?: number;
+}
+
 /**
- * Opens a connection, says `said`, then a byte of `trickle` each `everyMs`, and waits until the other end has closed it. With `readAfterMs`
- * nothing is read before.
+ * Does to an open connection what `plan` says, and waits until the other end has closed it.
  * @throws when it is open after `withinMs`
  */
-export async function beSlow(
-  dial: () => Promise<Duplex>,
-  plan: {
-    readonly said: Buffer | string;
-    readonly trickle?: { readonly bytes: Buffer | string; readonly everyMs: number };
-    readonly readAfterMs?: number;
-    readonly withinMs: number;
-  },
-): Promise<SlowEnd> {
-  const socket = await dial();
+export async function beSlow(socket: Duplex, plan: SlowPlan, withinMs: number): Promise<SlowEnd> {
   const began = performance.now();
   let heard = '';
   let heardBytes = 0;
@@ -81,9 +80,9 @@ export async function beSlow(
   socket.on('end', () => socket.end());
   if (plan.said.length > 0) socket.write(plan.said);
   if (plan.trickle !== undefined) void trickle(socket, plan.trickle.bytes, plan.trickle.everyMs);
-  const late = delay(plan.withinMs, undefined, { ref: false }).then(() => {
+  const late = delay(withinMs, undefined, { ref: false }).then(() => {
     socket.destroy();
-    throw new Error(`it is open after ${plan.withinMs} ms; heard: ${JSON.stringify(heard.slice(0, 200))}`);
+    throw new Error(`it is open after ${withinMs} ms; heard: ${JSON.stringify(heard.slice(0, 200))}`);
   });
   return { closedAfterMs: await Promise.race([closed, late]), heard, heardBytes };
 }
