@@ -22,17 +22,21 @@ import { attacks, bigBytes, slackMs, slowSettings, writeStallMs } from '../suppo
 import { beSlow, type Face, facesOf, type SlowEnd } from '../support/slow-peers.ts';
 
 /** Connections of each attack at each face. */
-const count = 20;
-/** Open at a time, and for how long (`net/accept.ts`). */
-const handshakesMax = 256;
+const count = 6;
+/** For how long one may last; of 256 that are open the slowest gives way (`net/accept.ts`). */
 const handshakeMs = 10_000;
-const handshakesLater = 200;
+const handshakesBegun = 450;
 /** A sidecar begins to count when a connection opens, we when all of an attack have. */
 const earlyMs = 1_000;
 /** By then the slow readers have all that they get, and the handshakes are under way. */
-const meanwhileMs = 8_000;
-/** What all of it may cost a sidecar while it lasts, in megabytes: some 450 connections and 256 handshakes, of which 100 have all they can hold. */
-const costMax = 100;
+const meanwhileMs = 12_000;
+/** What all of it may cost a sidecar while it lasts, in megabytes: 130 connections and 256 handshakes, of which 40 hold all they can. */
+const costMax = 60;
+
+const windowCodes: readonly (number | undefined)[] = [
+  http2.constants.NGHTTP2_CANCEL,
+  http2.constants.NGHTTP2_INTERNAL_ERROR,
+];
 
 type Ends<T> = Promise<readonly PromiseSettledResult<T>[]>;
 
@@ -86,7 +90,7 @@ before(async () => {
   heldBefore = await Promise.all(sidecars().map(memoryAfterCollection));
   openBefore = await Promise.all(sidecars().map(openIn));
 
-  loads = Object.values(others).map((send) => startLoad({ perSecond: 10, send }));
+  loads = Object.values(others).map((send) => startLoad({ perSecond: 4, send }));
   for (const face of faces) {
     for (const { what, protocol, plan, closesAfterMs } of attacks) {
       const sockets = await Promise.all(Array.from({ length: count }, () => face.dial(protocol)));
@@ -127,7 +131,7 @@ describe('slow on purpose, all at once, at a pair of sidecars', { timeout: 150_0
   }
 
   test('inbound: handshakes that do not go on end in their time', async () => {
-    for (const closedAfterMs of valuesOf(await handshakes, handshakesMax + handshakesLater)) {
+    for (const closedAfterMs of valuesOf(await handshakes, handshakesBegun)) {
       assert.ok(closedAfterMs < handshakeMs + slackMs, `closed after ${closedAfterMs} ms`);
     }
   });
@@ -145,7 +149,7 @@ describe('slow on purpose, all at once, at a pair of sidecars', { timeout: 150_0
     for (const [i, who] of Object.keys(others).entries()) {
       const { sent, succeeded, failures } = await loads[i]!.stop();
       assert.deepEqual(failures.slice(0, 3), [], `${failures.length} of ${sent} requests of ${who}`);
-      assert.ok(succeeded > 300, `${succeeded} requests of ${who}`);
+      assert.ok(succeeded > 100, `${succeeded} requests of ${who}`);
     }
     await eventually(
       async () => {
@@ -183,8 +187,14 @@ async function openNoWindow(socket: Duplex): Ends<number> {
   const resets = await Promise.allSettled(
     Array.from({ length: count }, async () => {
       const stream = session.request({ ':path': `/bytes/${bigBytes}`, ':authority': 'callee', 'cellmesh-as': 'self' });
-      await once(stream.on('error', () => {}).resume(), 'close');
-      assert.equal(stream.rstCode, http2.constants.NGHTTP2_CANCEL);
+      await new Promise((resolve) =>
+        stream
+          .on('error', () => {})
+          .on('close', resolve)
+          .resume(),
+      );
+      // The callee's sidecar has no window either, and may be the first to say so.
+      assert.ok(windowCodes.includes(stream.rstCode), `code ${stream.rstCode}`);
       assert.equal(session.destroyed, false);
       return performance.now() - began;
     }),
@@ -193,20 +203,22 @@ async function openNoWindow(socket: Duplex): Ends<number> {
   return resets;
 }
 
-/** As many as there may be, of which every second says the half of a ClientHello; then more for some seconds, so that it stays that way. */
+/** Forty a second, until there are more than fit; every second one says the half of a ClientHello. When each was closed. */
 async function openHandshakes(port: number): Ends<number> {
   const half = Buffer.from('160301020001000', 'hex');
   const one = async (i: number) => {
-    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    const socket = connect(port, '127.0.0.1');
+    const closed = new Promise((resolve) => socket.on('error', () => {}).on('close', resolve));
     const began = performance.now();
     if (i % 2 === 0) socket.write(half);
-    await once(socket.resume(), 'close');
+    socket.resume();
+    await closed;
     return performance.now() - began;
   };
-  const begun = Array.from({ length: handshakesMax }, (_, i) => one(i));
-  for (let i = 0; i < handshakesLater; i++) {
-    await delay(50);
+  const begun: Promise<number>[] = [];
+  for (let i = 0; i < handshakesBegun; i++) {
     begun.push(one(i));
+    await delay(25);
   }
   return Promise.allSettled(begun);
 }

@@ -15,7 +15,7 @@ const idleMs = 61_000;
 export const writeStallMs = 30_000;
 const stalledMs = 2 * writeStallMs;
 /** How late a busy machine may be. */
-export const slackMs = 6_000;
+export const slackMs = 8_000;
 /** More than all buffers on the way hold. */
 export const bigBytes = 50_000_000;
 
@@ -40,7 +40,7 @@ export interface Attack {
   readonly hears?: RegExp;
 }
 
-const everyMs = 100;
+const everyMs = 200;
 
 export const attacks: readonly Attack[] = [
   {
@@ -96,9 +96,9 @@ export const attacks: readonly Attack[] = [
     protocol: 'http/1.1',
     plan: {
       said: `${request(`GET /bytes/${bigBytes}`)}\r\n`,
-      readAfterMs: stalledMs + slackMs,
+      readAfterMs: stalledMs + 2 * slackMs,
     },
-    closesAfterMs: stalledMs + slackMs,
+    closesAfterMs: stalledMs + 2 * slackMs,
   },
   {
     what: 'responses of HTTP/2 that are not read, with windows wide open',
@@ -108,9 +108,9 @@ export const attacks: readonly Attack[] = [
         wideOpen,
         ...[1, 3, 5, 7].map((stream) => frame('HEADERS', 5, stream, head2('GET', `/bytes/${bigBytes}`))),
       ]),
-      readAfterMs: stalledMs + slackMs,
+      readAfterMs: stalledMs + 2 * slackMs,
     },
-    closesAfterMs: stalledMs + slackMs,
+    closesAfterMs: stalledMs + 2 * slackMs,
   },
   {
     what: 'a connection without a request',
