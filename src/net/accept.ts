@@ -25,18 +25,21 @@ export interface ListenLimits {
   readonly handshakesMax: number;
   /** From the first packet to the end of the handshake. Default 10 seconds. */
   readonly handshakeMs: number;
+  /** One that takes longer gives way when there is no room for another. Default 1 second. */
+  readonly slowHandshakeMs: number;
   /** How long a draining connection lives. Default 10 seconds. */
   readonly drainGraceMs: number;
 }
 
 /**
- * A connection costs 57 KB when idle: a thousand are 57 MB. Handshakes are bounded below that, so that clients that open and say
- * nothing cannot take the places of those that work.
+ * A connection costs 57 KB when idle: a thousand are 57 MB. Handshakes are bounded below that, and the slowest gives way, so that clients that
+ * open and say nothing cannot take the places of those that work, nor of those that come: an honest handshake takes milliseconds.
  */
 const listenLimits: ListenLimits = Object.freeze({
   connectionsMax: 1000,
   handshakesMax: 256,
   handshakeMs: 10_000,
+  slowHandshakeMs: 1_000,
   drainGraceMs,
 });
 
@@ -73,6 +76,8 @@ export interface MtlsListener<A extends 'refuse' | 'allow' = 'refuse'> extends A
 interface Handshake {
   readonly identity: TlsIdentity;
   readonly address: string;
+  /** Clock.monotonic() */
+  readonly begunAt: number;
   readonly timer: Scheduled;
 }
 
@@ -166,17 +171,18 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
       return;
     }
     const full = this.#fullBecauseOf();
-    if (full !== undefined) {
+    if (full !== undefined && !this.#giveUpSlowest(full)) {
       raw.destroy();
       this.#refuse(address, full.rule, full.reason);
       return;
     }
-    const timer = this.#options.clock.schedule(this.#limits.handshakeMs, () => {
+    const { clock, identity } = this.#options;
+    const timer = clock.schedule(this.#limits.handshakeMs, () => {
       this.#handshakes.delete(raw);
       raw.destroy();
       this.#refuse(address, 'handshake_timeout', `no handshake within ${this.#limits.handshakeMs} ms`);
     });
-    this.#handshakes.set(raw, { identity: this.#options.identity.current, address, timer });
+    this.#handshakes.set(raw, { identity: identity.current, address, begunAt: clock.monotonic(), timer });
     this.#tls.emit('connection', raw);
   }
 
@@ -187,6 +193,19 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
     }
     if (this.#handshakes.size < handshakesMax) return undefined;
     return { rule: 'handshakes_max', reason: `${handshakesMax} handshakes are under way` };
+  }
+
+  /** @returns whether there was one slow enough; the oldest comes first in the map */
+  #giveUpSlowest({ rule, reason }: { rule: PeerRule; reason: string }): boolean {
+    for (const [raw, { address, begunAt, timer }] of this.#handshakes) {
+      if (this.#options.clock.monotonic() - begunAt < this.#limits.slowHandshakeMs) return false;
+      timer.cancel();
+      this.#handshakes.delete(raw);
+      raw.destroy();
+      this.#refuse(address, rule, `${reason}, and this was the slowest`);
+      return true;
+    }
+    return false;
   }
 
   #onSecure(socket: TLSSocket): void {

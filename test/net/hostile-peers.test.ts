@@ -183,6 +183,24 @@ test('open handshakes are bounded below connections', async () => {
   await eventually(async () => (await dialTo(server.listener.address)).socket.destroy());
 });
 
+test('where handshakes have no room left, the slowest gives way to whoever comes, once it has taken a second', async () => {
+  const clock = new FakeClock();
+  await using server = await listening({ clock, limits: { handshakesMax: 2 } });
+  const slow = [rawTo(server.listener.address), rawTo(server.listener.address)];
+  await Promise.all(slow.map((socket) => once(socket, 'connect')));
+  await assert.rejects(dialTo(server.listener.address), { code: 'dial_failed' });
+  await clock.advance(1_000);
+  const closed = once(slow[0]!, 'close');
+  const { socket } = await dialTo(server.listener.address);
+  await closed;
+  assert.deepEqual([slow[0]!.destroyed, slow[1]!.destroyed], [true, false]);
+  assert.deepEqual(
+    server.refusals.map(({ rule }) => rule),
+    ['handshakes_max', 'handshakes_max'],
+  );
+  for (const one of [socket, ...slow]) one.destroy();
+});
+
 test('a reset in the middle of a stream is a close on both sides, not the end of the process', async () => {
   await using server = await listening();
   const wires: Socket[] = [];

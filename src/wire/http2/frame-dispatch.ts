@@ -34,6 +34,7 @@ interface ConnectionCore {
 
 /** What each frame of the peer means (RFC 9113 6). Rules that it breaks are thrown as `ConnectionFault`. */
 export class FrameDispatch implements FrameSink {
+  /** Frames by which the peer came on: not those that only lengthen a header block. */
   framesRead = 0;
   /** The peer's SETTINGS have come. */
   isSettled = false;
@@ -85,7 +86,8 @@ export class FrameDispatch implements FrameSink {
   }
 
   frame(type: number, flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
-    this.framesRead++;
+    // The time for a head runs on until its last piece.
+    if (type !== frameType.continuation || (flags & flag.endHeaders) !== 0) this.framesRead++;
     if (!this.isSettled && type !== frameType.settings) throw protocolFault('the first frame is not SETTINGS');
     if (this.#assembly.isOpen && type !== frameType.continuation) {
       throw protocolFault('a frame stands between HEADERS and CONTINUATION');

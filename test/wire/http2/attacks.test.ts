@@ -89,6 +89,19 @@ describe('a peer that is slow on purpose loses its connection', () => {
     assert.equal(server.isClosed, true);
   });
 
+  test('with a header block in ever more pieces', async () => {
+    using server = http2MemoryServer(ok);
+    await server.send(preface, settings(), frame('HEADERS', 1, 1, getHead));
+    for (let i = 0; i < 3; i++) {
+      await server.clock.advance(3_000);
+      await server.send(frame('CONTINUATION', 0, 1, block(['a', 'b'])));
+      assert.equal(server.isClosed, false);
+    }
+    await server.clock.advance(1_001);
+    await server.settle();
+    assert.equal(server.isClosed, true);
+  });
+
   test('with nothing at all, after the idle time, by GOAWAY', async () => {
     using server = http2MemoryServer(ok);
     await server.send(preface, settings());
