@@ -7,11 +7,14 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { WebSocket } from 'ws';
+import { eventually } from '../support/eventually.ts';
 import { type SidecarPair, startSidecarPair } from '../support/sidecar-pair.ts';
+import type { SidecarProcess } from '../support/sidecar-process.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { installed } from './parts.ts';
 import { type BodyApplication, bodyOf, startBodyApplication } from './support/body-application.ts';
 import { bodyClients } from './support/body-clients.ts';
+import { post } from './support/post.ts';
 
 const mebibyte = 1024 * 1024;
 const sizes = [0, 1, 1024, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, mebibyte];
@@ -26,6 +29,10 @@ before(async () => {
   directory = await temporaryDirectory();
   for (const size of [...sizes, largeSize]) await writeFile(fileOf(size), bodyOf(size));
   pair = await startSidecarPair({ applicationPort: application.port, protocol: 'http' });
+  await post(pair.port, '/echo', bodyOf(1));
+  for (const sidecar of [pair.caller, pair.callee]) {
+    start.push({ sidecar, sockets: sidecar.sockets(), heapBytes: (await sidecar.heap()).bytes });
+  }
 });
 
 after(async () => {
@@ -33,6 +40,10 @@ after(async () => {
   await pair?.[Symbol.asyncDispose]();
   await directory?.[Symbol.asyncDispose]();
 });
+
+/** What they hold more than before they were given work: compiled code, buffers and connections that are kept for the next requests. */
+const keptBytesMax = 12 * mebibyte;
+const start: { readonly sidecar: SidecarProcess; readonly sockets: number; readonly heapBytes: number }[] = [];
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 const fileOf = (size: number) => join(directory.path, String(size));
@@ -129,4 +140,22 @@ describe('wrk through two sidecars', 'skip' in wrk ? { skip: wrk.skip } : {}, ()
     assert.match(stdout, /\d+ requests in/);
     assert.doesNotMatch(stdout, /Socket errors|Non-2xx/);
   });
+});
+
+test('after all of that the sidecars are as they were: connections, memory', { timeout: 180_000 }, async () => {
+  await eventually(() => assert.equal(application.open, 0));
+  for (const { sidecar, sockets, heapBytes } of start) {
+    await eventually(
+      () => assert.ok(sidecar.sockets() <= sockets, `${sidecar.sockets()} sockets, ${sockets} before`),
+      90_000,
+    );
+    await eventually(
+      async () => {
+        const kept = (await sidecar.heap()).bytes - heapBytes;
+        assert.ok(kept < keptBytesMax, `${(kept / mebibyte).toFixed(1)} MiB more than before`);
+      },
+      60_000,
+      1_000,
+    );
+  }
 });
