@@ -53,8 +53,11 @@ export interface ListenOptions<A extends 'refuse' | 'allow' = 'refuse'> {
   readonly anonymous: A;
   readonly clock: Clock;
   readonly limits?: Partial<ListenLimits>;
-  /** Attach a reader at once: what the peer sent with the end of its handshake comes next. */
-  readonly onConnection: (connection: MtlsConnection<PeerOf<A>>) => void;
+  /**
+   * Attach a reader at once: what the peer sent with the end of its handshake comes next. `handshakeMs`: since the connection was
+   * accepted.
+   */
+  readonly onConnection: (connection: MtlsConnection<PeerOf<A>>, handshakeMs: number) => void;
   /** Called for every refusal: count them, and log by `RefusalLog`. */
   readonly onRefused: (refusal: Refusal) => void;
   /** Called once a connection: finish what has begun, then end it; it is destroyed after the grace. */
@@ -72,6 +75,8 @@ interface Handshake {
   readonly identity: TlsIdentity;
   readonly address: string;
   readonly timer: Scheduled;
+  /** Clock.monotonic() */
+  readonly startedAt: number;
 }
 
 const keepAliveMs = 30_000;
@@ -169,12 +174,13 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
       this.#refuse(address, full.rule, full.reason);
       return;
     }
-    const timer = this.#options.clock.schedule(this.#limits.handshakeMs, () => {
+    const { clock, identity } = this.#options;
+    const timer = clock.schedule(this.#limits.handshakeMs, () => {
       this.#handshakes.delete(raw);
       raw.destroy();
       this.#refuse(address, 'handshake_timeout', `no handshake within ${this.#limits.handshakeMs} ms`);
     });
-    this.#handshakes.set(raw, { identity: this.#options.identity.current, address, timer });
+    this.#handshakes.set(raw, { identity: identity.current, address, timer, startedAt: clock.monotonic() });
     this.#tls.emit('connection', raw);
   }
 
@@ -204,7 +210,7 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
     }
   }
 
-  #establish(socket: TLSSocket, { identity }: Handshake): void {
+  #establish(socket: TLSSocket, { identity, startedAt }: Handshake): void {
     const { clock, onConnection, onDrain } = this.#options;
     const verdict = this.#verify(socket);
     if (typeof socket.alpnProtocol !== 'string') throw new PeerRefused('alpn', 'the peer offered no protocol by ALPN');
@@ -225,7 +231,7 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
       this.#guards.delete(socket);
       this.connections.delete(connection);
     });
-    onConnection(connection);
+    onConnection(connection, clock.monotonic() - startedAt);
   }
 
   #verify(socket: TLSSocket) {

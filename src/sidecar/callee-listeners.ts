@@ -40,6 +40,13 @@ export class CalleeListeners implements AsyncDisposable {
     return connections;
   }
 
+  /** HTTP/2 streams of all of them. */
+  get streams(): number {
+    let streams = 0;
+    for (const listener of this.#open.values()) streams += listener.streams;
+    return streams;
+  }
+
   /** One change after the other; resolves when this one is done. */
   apply(calls: readonly SnapshotCall[]): Promise<void> {
     const wanted = calls.flatMap(({ id, listen, ports }) =>

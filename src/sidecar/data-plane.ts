@@ -14,32 +14,24 @@ import type { CellId } from '#tokens/cell-id.ts';
 import type { KeySet } from '#tokens/key-set.ts';
 import { TokenVerifier } from '#tokens/token-verifier.ts';
 import { Balancers } from '#traffic/balancers.ts';
-import type { ServerExchange } from '#wire/exchange.ts';
 import type { WireLimits } from '#wire/limit-settings.ts';
 import { defaultPoolLimits } from '#wire/limits.ts';
-import { listenPlain, type PlainListener } from '#wire/listen-plain.ts';
 import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import { OpenTunnels } from '#wire/open-tunnels.ts';
-import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
+import type { ServeOptions } from '#wire/server-connection.ts';
 import { UpstreamPool } from '#wire/upstream-pool.ts';
 import type { ActivePolicy } from './active-policy.ts';
-import { CalleeListeners } from './callee-listeners.ts';
-import type { OutboundEntry } from './chosen-call.ts';
+import { ApplicationListeners, type ListenSetting } from './application-listeners.ts';
+import { ConnectionMetrics } from './connection-metrics.ts';
 import { DecisionLog } from './decision-log.ts';
 import { HandleTable } from './handles.ts';
 import { Inbound } from './inbound.ts';
-import { InterceptedCalls, type Interception } from './intercepted-calls.ts';
+import type { Interception } from './intercepted-calls.ts';
 import { listenMesh, type MeshListener } from './mesh-listener.ts';
 import { observeTables } from './observe-tables.ts';
 import { Outbound } from './outbound.ts';
 import { RequestMetrics } from './request-metrics.ts';
 import { RequestSpans, type SpanSink } from './request-span.ts';
-
-interface ListenSetting {
-  readonly host: string;
-  /** 0 for any free one. */
-  readonly port: number;
-}
 
 interface DataPlaneOptions {
   /** Begins the ids of decisions. */
@@ -74,9 +66,6 @@ interface DataPlaneOptions {
   readonly metrics: Metrics;
 }
 
-/** For requests in flight on a loopback port that a new policy no longer wants. */
-const unwantedGraceMs = 10_000;
-
 /**
  * Everything of a sidecar that touches requests. What it decides by is looked up in watches for each of them, so a change of
  * policy, keys, endpoints or identity closes nothing.
@@ -90,14 +79,12 @@ export class DataPlane implements AsyncDisposable {
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
   readonly #refusals: RefusalLog;
-  readonly #listeners: CalleeListeners;
-  readonly #tunnels = new Set<ServerConnection>();
+  readonly #application: ApplicationListeners;
   readonly #opaque: OpenTunnels;
   readonly #refusedConnections: { inc(): void };
+  readonly #connections: ConnectionMetrics;
   #mesh: MeshUpstreams | undefined;
   #inboundListener: MeshListener | undefined;
-  #outboundListener: PlainListener | undefined;
-  #intercepted: InterceptedCalls | undefined;
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
@@ -113,38 +100,39 @@ export class DataPlane implements AsyncDisposable {
     const decisions = decisionLog(options);
     const onInternalError = (error: unknown) => this.#onInternalError(error);
     const client = this.#stack.use(new UpstreamPool({ clock, limits: limits.responses, pool: limits.pool }));
+    this.#connections = this.#connectionMetrics(client);
     const makesSpans = options.spans !== undefined;
     const shared = {
-      ...options,
-      makesSpans,
-      handles: this.#handles,
-      tunnels: this.#opaque,
-      decisions,
-      onInternalError,
+      ...{ ...options, makesSpans, decisions, onInternalError },
+      ...{ handles: this.#handles, tunnels: this.#opaque },
     };
     const { connectMs = defaultPoolLimits.connectMs } = limits.pool;
-    this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client, connectMs });
+    this.#inbound = new Inbound({
+      ...{ ...shared, tokens: this.#verifier, client, connectMs },
+      onApplicationConnected: (socket, protocol) =>
+        this.#connections.opened(socket, 'inbound', 'application', protocol),
+    });
     this.#balancers = new Balancers({ instances: options.endpoints, clock, random, locality: options.locality });
     this.#outbound = new Outbound({
       ...shared,
       balancers: this.#balancers,
       mesh: () => this.#mesh,
-      serveTunnel: (exchange, authority) => this.#serveTunnel(exchange, authority),
+      serveTunnel: (exchange, authority) => this.#application.serveTunnel(exchange, authority),
     });
-    this.#listeners = this.#stack.use(
-      new CalleeListeners({
-        open: ({ callee, isOpaque, ...where }) => {
-          return this.#listenLocal(where, { tag: 'listen', callee }, isOpaque ? 'opaque' : 'detected');
-        },
-        onProblems: options.onListenProblems,
-        graceMs: unwantedGraceMs,
+    this.#application = this.#stack.use(
+      new ApplicationListeners({
+        ...options,
+        handle: this.#outbound.handle,
+        serve: this.#serveOptions((error) => this.#outbound.refused(error)),
+        connectionsMax: limits.connectionsMax,
+        onConnection: (socket, protocol) => this.#connections.opened(socket, 'outbound', 'application', protocol),
       }),
     );
     this.#stack.use(this.#opaque);
     this.#stack.defer(
       policy.subscribe((current) => {
         this.#opaque.decideAgain();
-        void this.#applyListeners(current);
+        void this.#application.apply(current);
       }),
     );
     observeTables(metrics, {
@@ -162,11 +150,11 @@ export class DataPlane implements AsyncDisposable {
   }
 
   get interceptedPort(): number | undefined {
-    return this.#intercepted?.port;
+    return this.#application.interceptedPort;
   }
 
   get outboundPort(): number | undefined {
-    return this.#outboundListener?.address.port;
+    return this.#application.port;
   }
 
   /** Numbers for people. */
@@ -175,23 +163,24 @@ export class DataPlane implements AsyncDisposable {
       handles: this.#handles.size,
       verifiedTokens: this.#verifier.size,
       inboundConnections: this.#inboundListener?.connections ?? 0,
-      outboundConnections: this.#outboundListener?.connections ?? 0,
-      tunnels: this.#tunnels.size + this.#opaque.size,
+      outboundConnections: this.#application.connections,
+      tunnels: this.#application.tunnels + this.#opaque.size,
     };
   }
 
   /** Takes calls of the application, which get 503 until policy and identity are there: nobody's start depends on ours. */
   async openOutbound(): Promise<void> {
-    this.#outboundListener = this.#stack.use(await this.#listenLocal(this.#options.outbound, { tag: 'proxy' }));
-    await this.#openIntercepted();
-    await this.#applyListeners(this.#options.policy.current);
+    await this.#application.open();
   }
 
   /** Takes requests of the mesh, and lets calls of the application out. */
   async openInbound(identity: Watch<TlsIdentity>): Promise<void> {
     const { clock, inbound, limits } = this.#options;
     this.#mesh = this.#stack.use(
-      new MeshUpstreams({ identity, clock, limits: limits.responses, poolLimits: limits.pool }),
+      new MeshUpstreams({
+        ...{ identity, clock, limits: limits.responses, poolLimits: limits.pool },
+        onDialed: (dial) => this.#connections.dialed(dial),
+      }),
     );
     const listener = await listenMesh(this.#inbound.handle, {
       ...inbound,
@@ -199,14 +188,14 @@ export class DataPlane implements AsyncDisposable {
       identity,
       listenLimits: { connectionsMax: limits.connectionsMax },
       onPeerRefused: (refusal) => this.#onPeerRefused(refusal),
+      onPeerAccepted: (socket, protocol, peer, ms) => this.#connections.accepted(socket, protocol, peer.id, ms),
     });
     this.#inboundListener = this.#stack.use(listener);
   }
 
   /** Connections of the application that are open. */
   get outboundConnections(): number {
-    const listeners = [this.#outboundListener, this.#listeners, this.#intercepted];
-    return listeners.reduce((sum, listener) => sum + (listener?.connections ?? 0), 0);
+    return this.#application.connections;
   }
 
   /** Accepts nothing more of the mesh and lets what is in flight end. The application may need others for that: its calls go on. */
@@ -215,52 +204,11 @@ export class DataPlane implements AsyncDisposable {
   }
 
   async drainOutbound(graceMs: number): Promise<void> {
-    for (const tunnel of this.#tunnels) tunnel.drain();
-    const listeners = [this.#listeners, this.#outboundListener, this.#intercepted];
-    await Promise.all(listeners.map((listener) => listener?.close(graceMs)));
+    await this.#application.close(graceMs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const tunnel of this.#tunnels) tunnel.destroy();
     await this.#stack.disposeAsync();
-  }
-
-  async #openIntercepted(): Promise<void> {
-    const { interception, limits, policy, endpoints, logger } = this.#options;
-    if (interception === undefined) return;
-    const intercepted = await InterceptedCalls.open(this.#outbound.handle, {
-      ...this.#serveOptions<OutboundEntry>((error) => this.#outbound.refused(error)),
-      ...{ interception, policy, endpoints, logger },
-      connectionsMax: limits.connectionsMax,
-    });
-    this.#intercepted = this.#stack.use(intercepted);
-  }
-
-  #listenLocal(
-    where: ListenSetting,
-    entry: OutboundEntry,
-    protocol: 'detected' | 'opaque' = 'detected',
-  ): Promise<PlainListener> {
-    return listenPlain(this.#outbound.handle, {
-      ...where,
-      protocol,
-      ...this.#serveOptions((error) => this.#outbound.refused(error)),
-      connectionsMax: this.#options.limits.connectionsMax,
-      contextOf: () => entry,
-    });
-  }
-
-  #serveTunnel(exchange: ServerExchange<OutboundEntry>, authority: string): void {
-    const onClose = () => void this.#tunnels.delete(connection);
-    const options = { ...this.#serveOptions((error) => this.#outbound.refused(error)), onClose };
-    const entry: OutboundEntry = { tag: 'tunnel', authority };
-    const connection: ServerConnection = serveConnection(
-      exchange.acceptTunnel(),
-      entry,
-      this.#outbound.handle,
-      options,
-    );
-    this.#tunnels.add(connection);
   }
 
   #serveOptions<Context>(onRefused: NonNullable<ServeOptions<Context>['onRefused']>): ServeOptions<Context> {
@@ -274,12 +222,18 @@ export class DataPlane implements AsyncDisposable {
     };
   }
 
-  async #applyListeners(policy: ActivePolicy | undefined): Promise<void> {
-    if (policy !== undefined) await this.#listeners.apply(policy.snapshot.calls);
+  #connectionMetrics(client: UpstreamPool): ConnectionMetrics {
+    return new ConnectionMetrics(this.#options.metrics, [
+      { direction: 'inbound', side: 'mesh', streams: () => this.#inboundListener?.streams ?? 0 },
+      { direction: 'inbound', side: 'application', streams: () => client.streams },
+      { direction: 'outbound', side: 'application', streams: () => this.#application.streams },
+      { direction: 'outbound', side: 'mesh', streams: () => this.#mesh?.pool.streams ?? 0 },
+    ]);
   }
 
   #onPeerRefused(refusal: Refusal): void {
     this.#refusedConnections.inc();
+    this.#connections.refused(refusal);
     this.#refusals.record(refusal);
   }
 
