@@ -58,8 +58,11 @@ export interface ListenOptions<A extends 'refuse' | 'allow' = 'refuse'> {
   readonly anonymous: A;
   readonly clock: Clock;
   readonly limits?: Partial<ListenLimits>;
-  /** Attach a reader at once: what the peer sent with the end of its handshake comes next. */
-  readonly onConnection: (connection: MtlsConnection<PeerOf<A>>) => void;
+  /**
+   * Attach a reader at once: what the peer sent with the end of its handshake comes next. `handshakeMs`: since the connection was
+   * accepted.
+   */
+  readonly onConnection: (connection: MtlsConnection<PeerOf<A>>, handshakeMs: number) => void;
   /** Called for every refusal: count them, and log by `RefusalLog`. */
   readonly onRefused: (refusal: Refusal) => void;
   /** Called once a connection: finish what has begun, then end it; it is destroyed after the grace. */
@@ -225,7 +228,7 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
     }
   }
 
-  #establish(socket: TLSSocket, { identity }: Handshake): void {
+  #establish(socket: TLSSocket, { identity, begunAt }: Handshake): void {
     const { clock, onConnection, onDrain } = this.#options;
     const verdict = this.#verify(socket);
     if (typeof socket.alpnProtocol !== 'string') throw new PeerRefused('alpn', 'the peer offered no protocol by ALPN');
@@ -246,7 +249,7 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
       this.#guards.delete(socket);
       this.connections.delete(connection);
     });
-    onConnection(connection);
+    onConnection(connection, clock.monotonic() - begunAt);
   }
 
   #verify(socket: TLSSocket) {

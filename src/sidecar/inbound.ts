@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { isRouterId } from '#certs/reserved-ids.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
@@ -14,7 +15,7 @@ import type { CellId } from '#tokens/cell-id.ts';
 import type { TokenVerifier } from '#tokens/token-verifier.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 import { connectInTime } from '#wire/connect-in-time.ts';
-import type { Client, ServerExchange } from '#wire/exchange.ts';
+import type { Client, Protocol, ServerExchange } from '#wire/exchange.ts';
 import { fieldLine, fieldLines } from '#wire/field-lines.ts';
 import { forward } from '#wire/forward.ts';
 import { applicationUpstream, opaqueApplication } from '#wire/mesh-upstreams.ts';
@@ -49,6 +50,7 @@ interface InboundOptions {
   /** Connections to the application. */
   readonly client: Client;
   readonly applicationHost: string;
+  readonly onApplicationConnected: (socket: Socket, protocol: Protocol | 'tcp') => void;
   readonly clock: Clock;
   readonly random: Random;
   /** For the application to accept an opaque connection. */
@@ -165,7 +167,7 @@ export class Inbound {
     target: CanonicalTarget,
     trace: RequestTrace,
   ) {
-    const { handles, client, clock, applicationHost } = this.#options;
+    const { handles, client, clock, applicationHost, onApplicationConnected } = this.#options;
     const { token, granted } = permit;
     const handle = token === undefined ? undefined : handles.handleOf({ token, left: granted });
     const decisionLine = fieldLine('cellmesh-decision', record.id);
@@ -180,7 +182,12 @@ export class Inbound {
     forward(exchange, {
       client,
       clock,
-      upstream: applicationUpstream(applicationHost, port, protocol === 'grpc' ? 'h2' : 'http/1.1'),
+      upstream: applicationUpstream(
+        applicationHost,
+        port,
+        protocol === 'grpc' ? 'h2' : 'http/1.1',
+        onApplicationConnected,
+      ),
       target: target.path + target.query,
       request: { drop: removedFields.inboundRequest, append },
       editResponse: () => responseEdit,
@@ -192,7 +199,7 @@ export class Inbound {
 
   /** Joins the application to the peer. */
   async #connect({ exchange, record }: Asked, facts: InboundRequest): Promise<void> {
-    const { applicationHost, clock, connectMs } = this.#options;
+    const { applicationHost, clock, connectMs, onApplicationConnected } = this.#options;
     const giveUp = new AbortController();
     exchange.listen({
       onRequestData: () => false,
@@ -203,7 +210,7 @@ export class Inbound {
     let application: Duplex;
     try {
       application = await connectInTime(
-        opaqueApplication(applicationHost, facts.port),
+        opaqueApplication(applicationHost, facts.port, onApplicationConnected),
         clock,
         connectMs,
         giveUp.signal,

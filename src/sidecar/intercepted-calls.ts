@@ -3,7 +3,7 @@ import type { OriginalDestination } from '#net/original-destination.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { ExchangeHandler } from '#wire/exchange.ts';
-import { listenPlain, type PlainListener } from '#wire/listen-plain.ts';
+import { listenPlain, type PlainListener, type PlainListenOptions } from '#wire/listen-plain.ts';
 import type { ServeOptions } from '#wire/server-connection.ts';
 import { CalleeAddresses, type CalleeAddressesOptions } from './callee-addresses.ts';
 import type { OutboundEntry } from './chosen-call.ts';
@@ -16,7 +16,9 @@ export interface Interception {
   readonly resolve?: CalleeAddressesOptions['resolve'];
 }
 
-interface InterceptedCallsOptions extends ServeOptions<OutboundEntry>, Omit<CalleeAddressesOptions, 'resolve'> {
+interface InterceptedCallsOptions
+  extends Pick<PlainListenOptions<OutboundEntry>, 'onConnection' | keyof ServeOptions<OutboundEntry>>,
+    Omit<CalleeAddressesOptions, 'resolve'> {
   readonly interception: Interception;
   readonly connectionsMax: number;
   readonly reusePort: boolean;
@@ -58,6 +60,10 @@ export class InterceptedCalls implements AsyncDisposable {
 
   get connections(): number {
     return this.#listeners.reduce((sum, { connections }) => sum + connections, 0);
+  }
+
+  get streams(): number {
+    return this.#listeners.reduce((sum, { streams }) => sum + streams, 0);
   }
 
   async close(graceMs: number): Promise<void> {

@@ -3,10 +3,10 @@ import { type ListenLimits, listenMtls, type Refusal } from '#net/accept.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { VerifiedPeer } from '#net/verified-peer.ts';
 import type { Watch } from '#runtime/watch.ts';
-import type { ExchangeHandler } from '#wire/exchange.ts';
+import type { ExchangeHandler, Protocol } from '#wire/exchange.ts';
 import { meshProtocols } from '#wire/mesh-upstreams.ts';
 import { negotiatedProtocol } from '#wire/negotiated-protocol.ts';
-import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
+import { type ServeOptions, type ServerConnection, serveConnection, streamsOf } from '#wire/server-connection.ts';
 
 interface MeshListenerOptions extends Omit<ServeOptions<VerifiedPeer>, 'onClose'> {
   readonly host: string;
@@ -18,11 +18,15 @@ interface MeshListenerOptions extends Omit<ServeOptions<VerifiedPeer>, 'onClose'
   readonly listenLimits?: Partial<ListenLimits>;
   /** A peer whose certificate is not right, or one too many. */
   readonly onPeerRefused: (refusal: Refusal) => void;
+  /** `handshakeMs`: from accepting the connection to the end of its handshake. */
+  readonly onPeerAccepted?: (socket: TLSSocket, protocol: Protocol, peer: VerifiedPeer, handshakeMs: number) => void;
 }
 
 export interface MeshListener extends AsyncDisposable {
   readonly address: { readonly host: string; readonly port: number };
   readonly connections: number;
+  /** HTTP/2 streams that are open. */
+  readonly streams: number;
   /** Accepts nothing more; what is in flight may take `graceMs` to end. */
   close(graceMs: number): Promise<void>;
 }
@@ -47,9 +51,10 @@ export async function listenMesh(
     anonymous: 'refuse',
     ...(options.listenLimits && { limits: options.listenLimits }),
     onRefused: options.onPeerRefused,
-    onConnection: ({ socket, peer }) => {
+    onConnection: ({ socket, peer }, handshakeMs) => {
       const onClose = () => void serving.delete(socket);
       const protocol = negotiatedProtocol(socket);
+      options.onPeerAccepted?.(socket, protocol, peer, handshakeMs);
       serving.set(socket, serveConnection(socket, peer, handler, { ...options, protocol, onClose }));
     },
     onDrain: ({ socket }) => serving.get(socket)?.drain(),
@@ -58,6 +63,9 @@ export async function listenMesh(
     address: listener.address,
     get connections() {
       return serving.size;
+    },
+    get streams() {
+      return streamsOf(serving.values());
     },
     close: (graceMs) => listener.close(graceMs),
     [Symbol.asyncDispose]: () => listener.close(0),

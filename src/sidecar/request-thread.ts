@@ -25,6 +25,7 @@ import { type ServeOptions, type ServerConnection, serveConnection } from '#wire
 import { UpstreamPool } from '#wire/upstream-pool.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import type { OutboundEntry } from './chosen-call.ts';
+import { ConnectionMetrics } from './connection-metrics.ts';
 import { DecisionLog } from './decision-log.ts';
 import { HandleTable } from './handles.ts';
 import { Inbound } from './inbound.ts';
@@ -43,6 +44,8 @@ export type ThreadSummary = Readonly<
 
 interface Counted {
   readonly connections: number;
+  /** Of HTTP/2. */
+  readonly streams: number;
 }
 
 export interface RequestThreadOptions {
@@ -92,7 +95,7 @@ export class RequestThread implements AsyncDisposable {
   readonly #open = { mesh: new Set<Counted>(), application: new Set<Counted>() };
   readonly #tunnels = new Set<ServerConnection>();
   readonly #opaque: OpenTunnels;
-  readonly #refusedConnections: { inc(): void };
+  readonly #connections: ConnectionMetrics;
   #identity: Watch<TlsIdentity> | undefined;
   #mesh: MeshUpstreams | undefined;
 
@@ -104,13 +107,10 @@ export class RequestThread implements AsyncDisposable {
     this.#verifier = this.#stack.use(new TokenVerifier({ ...options, audience: options.trustDomain }));
     this.#opaque = new OpenTunnels(clock);
     this.#refusals = this.#stack.use(new RefusalLog({ clock, logger }));
-    this.#refusedConnections = metrics.counter(
-      'cellmesh_connections_refused_total',
-      'Mesh connections that were refused in or right after the handshake.',
-    );
     const decisions = decisionLog(options);
     const onInternalError = (error: unknown) => this.#onInternalError(error);
     const client = this.#stack.use(new UpstreamPool({ clock, limits: limits.responses, pool: limits.pool }));
+    this.#connections = this.#connectionMetrics(client);
     const makesSpans = options.spans !== undefined;
     const shared = {
       ...options,
@@ -121,7 +121,11 @@ export class RequestThread implements AsyncDisposable {
       onInternalError,
     };
     const { connectMs = defaultPoolLimits.connectMs } = limits.pool;
-    this.#inbound = new Inbound({ ...shared, tokens: this.#verifier, client, connectMs });
+    this.#inbound = new Inbound({
+      ...{ ...shared, tokens: this.#verifier, client, connectMs },
+      onApplicationConnected: (socket, protocol) =>
+        this.#connections.opened(socket, 'inbound', 'application', protocol),
+    });
     this.#balancers = new Balancers({ instances: options.endpoints, clock, random, locality: options.locality });
     this.#outbound = new Outbound({
       ...shared,
@@ -136,7 +140,7 @@ export class RequestThread implements AsyncDisposable {
       tokens: this.#verifier,
       balancers: this.#balancers,
       decisions: options.decisions,
-      peerConnections: () => connectionsOf(this.#open.mesh),
+      peerConnections: () => sumOf(this.#open.mesh, 'connections'),
     });
   }
 
@@ -145,8 +149,8 @@ export class RequestThread implements AsyncDisposable {
     return {
       handles: this.#handles.size,
       verifiedTokens: this.#verifier.size,
-      inboundConnections: connectionsOf(this.#open.mesh),
-      outboundConnections: connectionsOf(this.#open.application),
+      inboundConnections: sumOf(this.#open.mesh, 'connections'),
+      outboundConnections: sumOf(this.#open.application, 'connections'),
       tunnels: this.#tunnels.size + this.#opaque.size,
     };
   }
@@ -156,7 +160,10 @@ export class RequestThread implements AsyncDisposable {
     const { clock, limits } = this.#options;
     this.#identity = identity;
     this.#mesh = this.#stack.use(
-      new MeshUpstreams({ identity, clock, limits: limits.responses, poolLimits: limits.pool }),
+      new MeshUpstreams({
+        ...{ identity, clock, limits: limits.responses, poolLimits: limits.pool },
+        onDialed: (dial) => this.#connections.dialed(dial),
+      }),
     );
   }
 
@@ -206,6 +213,7 @@ export class RequestThread implements AsyncDisposable {
       ...{ host, port, identity: this.#identity!, reusePort: hasOthers },
       listenLimits: { connectionsMax: limits.connectionsMax },
       onPeerRefused: (refusal) => this.#onPeerRefused(refusal),
+      onPeerAccepted: (socket, protocol, peer, ms) => this.#connections.accepted(socket, protocol, peer.id, ms),
     });
   }
 
@@ -215,6 +223,7 @@ export class RequestThread implements AsyncDisposable {
       ...this.#serveOptions<OutboundEntry>((error) => this.#outbound.refused(error)),
       ...{ interception: { ...interception!, port }, policy, endpoints, logger, reusePort: hasOthers },
       connectionsMax: limits.connectionsMax,
+      onConnection: (socket, spoken) => this.#connections.opened(socket, 'outbound', 'application', spoken),
     });
   }
 
@@ -228,6 +237,7 @@ export class RequestThread implements AsyncDisposable {
       ...{ host, port, protocol, reusePort: this.#options.hasOthers },
       connectionsMax: this.#options.limits.connectionsMax,
       contextOf: () => entry,
+      onConnection: (socket, spoken) => this.#connections.opened(socket, 'outbound', 'application', spoken),
     });
   }
 
@@ -255,8 +265,17 @@ export class RequestThread implements AsyncDisposable {
     };
   }
 
+  #connectionMetrics(client: UpstreamPool): ConnectionMetrics {
+    return new ConnectionMetrics(this.#options.metrics, [
+      { direction: 'inbound', side: 'mesh', streams: () => sumOf(this.#open.mesh, 'streams') },
+      { direction: 'inbound', side: 'application', streams: () => client.streams },
+      { direction: 'outbound', side: 'application', streams: () => sumOf(this.#open.application, 'streams') },
+      { direction: 'outbound', side: 'mesh', streams: () => this.#mesh?.pool.streams ?? 0 },
+    ]);
+  }
+
   #onPeerRefused(refusal: Refusal): void {
-    this.#refusedConnections.inc();
+    this.#connections.refused(refusal);
     this.#refusals.record(refusal);
   }
 
@@ -265,10 +284,10 @@ export class RequestThread implements AsyncDisposable {
   }
 }
 
-function connectionsOf(listeners: ReadonlySet<Counted>): number {
-  let connections = 0;
-  for (const listener of listeners) connections += listener.connections;
-  return connections;
+function sumOf(listeners: ReadonlySet<Counted>, what: keyof Counted): number {
+  let sum = 0;
+  for (const listener of listeners) sum += listener[what];
+  return sum;
 }
 
 function decisionLog({ decisions, spans, metrics, ...options }: RequestThreadOptions): DecisionLog {

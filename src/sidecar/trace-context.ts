@@ -119,11 +119,11 @@ export function makeTraceparent(random: Random, ratio: number): Traceparent {
 }
 
 /**
- * The trace id decides, so that whoever asks for the same or a higher ratio samples this trace too: its last digits are at or above a threshold,
- * as OpenTelemetry's consistent probability sampling has it. 52 bits of them: what a double holds exactly.
+ * The trace id decides, so that whoever asks for the same or a higher ratio samples this trace too: its last 56 bits are at or above a threshold,
+ * as OpenTelemetry's consistent probability sampling has it. All but four of them: what a double holds exactly.
  */
 function isSampledAt(traceId: string, ratio: number): boolean {
-  return Number.parseInt(traceId.slice(-13), 16) / 2 ** 52 >= 1 - ratio;
+  return Number.parseInt(traceId.slice(-14, -1), 16) / 2 ** 52 >= 1 - ratio;
 }
 
 /** All zeros is the one value that an identifier may not have (3.2.2.3); a bit is set rather than the dice thrown again. */

@@ -28,6 +28,7 @@ export class DetectedConnection<Context> implements ServerConnection {
   ) {
     this.#socket = socket;
     this.#serve = (isHttp2) => {
+      options.onDetected?.(isHttp2 ? 'h2' : 'http/1.1');
       const Connection = isHttp2 ? Http2ServerConnection : Http1ServerConnection;
       return new Connection(socket, context, handler, options);
     };
@@ -39,6 +40,10 @@ export class DetectedConnection<Context> implements ServerConnection {
     socket.on('data', this.#onData).on('close', this.#onClose).on('end', this.#onEnd).on('error', this.#onError);
     if (socket.destroyed) process.nextTick(this.#onClose);
     else socket.resume();
+  }
+
+  get openStreams(): number {
+    return this.#connection?.openStreams ?? 0;
   }
 
   get isClosed(): boolean {

@@ -36,6 +36,10 @@ class NegotiatedGroup implements UpstreamGroup {
     return this.#group?.inFlight ?? 0;
   }
 
+  get streams(): number {
+    return this.#group?.streams ?? 0;
+  }
+
   get idle(): number {
     return this.#group?.idle ?? 0;
   }

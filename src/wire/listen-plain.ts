@@ -1,11 +1,11 @@
 import type { AddressInfo, Socket } from 'node:net';
 import net from 'node:net';
 import { CellmeshError } from '#runtime/errors.ts';
-import type { ExchangeHandler } from './exchange.ts';
+import type { ExchangeHandler, Protocol } from './exchange.ts';
 import { connectionsMaxDefault } from './limits.ts';
-import { type ServeOptions, type ServerConnection, serveConnection } from './server-connection.ts';
+import { type ServeOptions, type ServerConnection, serveConnection, streamsOf } from './server-connection.ts';
 
-interface PlainListenOptions<Context> extends ServeOptions<Context> {
+export interface PlainListenOptions<Context> extends ServeOptions<Context> {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
@@ -18,11 +18,15 @@ interface PlainListenOptions<Context> extends ServeOptions<Context> {
   readonly connectionsMax?: number;
   /** One more than `connectionsMax` came and was closed. */
   onConnectionRefused?(): void;
+  /** Called once a connection, when it is known what it speaks; `tcp`: nothing that we know. */
+  onConnection?(socket: Socket, protocol: Protocol | 'tcp'): void;
 }
 
 export interface PlainListener extends AsyncDisposable {
   readonly address: AddressInfo;
   readonly connections: number;
+  /** HTTP/2 streams that are open. */
+  readonly streams: number;
   /** Accepts nothing more, lets exchanges end for at most `graceMs`, then cuts off the rest. */
   close(graceMs: number): Promise<void>;
 }
@@ -46,9 +50,11 @@ export async function listenPlain<Context>(
     const context = options.contextOf(socket);
     const protocol = options.protocolOf?.(context) ?? options.protocol ?? 'detected';
     socket.allowHalfOpen = protocol === 'opaque';
+    if (protocol !== 'detected') options.onConnection?.(socket, protocol === 'opaque' ? 'tcp' : protocol);
     const connection = serveConnection(socket, context, handler, {
       ...options,
       protocol,
+      onDetected: (detected) => options.onConnection?.(socket, detected),
       onClose: () => {
         open.delete(connection);
         options.onClose?.();
@@ -71,6 +77,9 @@ export async function listenPlain<Context>(
     address: server.address() as AddressInfo,
     get connections() {
       return open.size;
+    },
+    get streams() {
+      return streamsOf(open);
     },
     close,
     [Symbol.asyncDispose]: () => close(0),

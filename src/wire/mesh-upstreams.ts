@@ -1,5 +1,7 @@
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
-import { dialMtls } from '#net/dial.ts';
+import { type DialOptions, dialMtls } from '#net/dial.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
@@ -20,6 +22,17 @@ interface MeshUpstreamsOptions {
   /** For the responses. */
   readonly limits?: Partial<HttpLimits>;
   readonly poolLimits?: Partial<PoolLimits>;
+  readonly onDialed?: (dial: Dial) => void;
+}
+
+/** An attempt to connect. */
+export interface Dial {
+  readonly expect: SpiffeId;
+  /** From its start to the end of the handshake, or to the failure. */
+  readonly durationMs: number;
+  readonly result:
+    | { readonly tag: 'open'; readonly socket: TLSSocket }
+    | { readonly tag: 'failed'; readonly error: unknown };
 }
 
 /** Pools of connections to the sidecars of other services. */
@@ -41,27 +54,31 @@ export class MeshUpstreams implements AsyncDisposable {
    * what they have begun and take no new request.
    */
   to(expect: SpiffeId, host: string, port: number, connectMs?: number): Upstream {
-    const { identity, clock } = this.#options;
+    const { identity } = this.#options;
     const key = `${expect} ${host} ${port} ${identity.current.svid.chain[0]!.serial}`;
     return {
       key,
       protocol: 'negotiated',
       ...(connectMs !== undefined && { connectMs }),
-      connect: async (signal) => {
-        const onDrain = () => this.pool.evict(key);
-        const { socket } = await dialMtls({
-          host,
-          port,
-          identity,
-          expect,
-          alpn: meshProtocols,
-          clock,
-          signal,
-          onDrain,
-        });
-        return socket;
-      },
+      connect: (signal) => this.#dial({ host, port, expect, signal, onDrain: () => this.pool.evict(key) }),
     };
+  }
+
+  async #dial(
+    to: Pick<DialOptions, 'host' | 'port' | 'signal' | 'onDrain'> & { expect: SpiffeId },
+  ): Promise<TLSSocket> {
+    const { identity, clock, onDialed } = this.#options;
+    const startedAt = clock.monotonic();
+    const tell = (result: Dial['result']) =>
+      onDialed?.({ expect: to.expect, durationMs: clock.monotonic() - startedAt, result });
+    try {
+      const { socket } = await dialMtls({ ...to, identity, alpn: meshProtocols, clock });
+      tell({ tag: 'open', socket });
+      return socket;
+    } catch (error) {
+      tell({ tag: 'failed', error });
+      throw error;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -69,12 +86,29 @@ export class MeshUpstreams implements AsyncDisposable {
   }
 }
 
+type OnConnected = (socket: Socket, protocol: Protocol | 'tcp') => void;
+
 /** The application itself, on loopback; HTTP/2 with prior knowledge where it serves gRPC. */
-export function applicationUpstream(host: string, port: number, protocol: Protocol = 'http/1.1'): Upstream {
-  return { key: `${host} ${port} ${protocol}`, protocol, connect: (signal) => connectPlain(host, port, signal) };
+export function applicationUpstream(
+  host: string,
+  port: number,
+  protocol: Protocol = 'http/1.1',
+  onConnected?: OnConnected,
+): Upstream {
+  const connect = async (signal: AbortSignal) => {
+    const socket = await connectPlain(host, port, signal);
+    onConnected?.(socket, protocol);
+    return socket;
+  };
+  return { key: `${host} ${port} ${protocol}`, protocol, connect };
 }
 
 /** The application behind a port of opaque connections, each side of which closes by itself. */
-export function opaqueApplication(host: string, port: number): Upstream {
-  return { key: `${host} ${port}`, connect: (signal) => connectPlain(host, port, signal, true) };
+export function opaqueApplication(host: string, port: number, onConnected?: OnConnected): Upstream {
+  const connect = async (signal: AbortSignal) => {
+    const socket = await connectPlain(host, port, signal, true);
+    onConnected?.(socket, 'tcp');
+    return socket;
+  };
+  return { key: `${host} ${port}`, connect };
 }

@@ -27,6 +27,8 @@ export interface ServeOptions<Context> {
   /** The handler threw: a fault of ours. The client got 500, or a broken message. */
   onHandlerError?(error: unknown, context: Context): void;
   onClose?(): void;
+  /** Where the protocol is `detected`: what it is. */
+  onDetected?(protocol: Protocol): void;
   /** What the client speaks: chosen by ALPN, or known; `detected`: as its first bytes show; `opaque`: nothing that we know. Default: HTTP/1.1. */
   readonly protocol?: Protocol | 'detected' | 'opaque';
 }
@@ -42,6 +44,8 @@ export interface ServerConnection extends AsyncDisposable {
   /** Ends now. */
   destroy(): void;
   readonly isClosed: boolean;
+  /** Streams that are open, where it is HTTP/2. */
+  readonly openStreams?: number;
   /** Resolves when the connection is gone, or was given up as a tunnel. */
   readonly closed: Promise<void>;
 }
@@ -60,6 +64,13 @@ export function serveConnection<Context>(
   const timeouts = { ...defaultHttpTimeouts, ...options.timeouts };
   const Connection = engines[options.protocol ?? 'http/1.1'];
   return new Connection(socket, context, handler, { ...options, limits, timeouts });
+}
+
+/** Streams that are open on all of them. */
+export function streamsOf(connections: Iterable<ServerConnection>): number {
+  let streams = 0;
+  for (const { openStreams = 0 } of connections) streams += openStreams;
+  return streams;
 }
 
 const engines = {

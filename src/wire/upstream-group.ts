@@ -18,6 +18,8 @@ export interface UpstreamGroup {
   /** Connections without a request. */
   readonly idle: number;
   readonly queued: number;
+  /** HTTP/2 streams that are open. */
+  readonly streams: number;
   submit(upstream: Upstream, request: OutgoingRequest, listener: ClientExchangeListener): ClientExchange;
   /** A connection that is open already. */
   adopt(socket: Duplex): void;

@@ -24,6 +24,8 @@ interface UpstreamLoad {
 /** Connections to upstreams, kept and shared by `Upstream.key`. */
 export class UpstreamPool implements Client, AsyncDisposable {
   readonly #groups = new Map<string, UpstreamGroup>();
+  /** Those that finish what they carry. */
+  readonly #retired = new Set<UpstreamGroup>();
   readonly #options: ClientOptions;
 
   constructor(options: UpstreamPoolOptions) {
@@ -48,17 +50,28 @@ export class UpstreamPool implements Client, AsyncDisposable {
     return [...this.#groups.keys()];
   }
 
+  /** HTTP/2 streams that are open. */
+  get streams(): number {
+    let streams = 0;
+    for (const group of this.#groups.values()) streams += group.streams;
+    for (const group of this.#retired) streams += group.streams;
+    return streams;
+  }
+
   /** For an upstream that has gone or must be verified anew: what is in flight ends, later requests open connections. */
   evict(key: string): void {
     const group = this.#groups.get(key);
     this.#groups.delete(key);
-    group?.retire();
+    if (group === undefined) return;
+    this.#retired.add(group);
+    group.retire();
   }
 
   /** Ends everything; what is in flight fails. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const groups = [...this.#groups.values()];
+    const groups = [...this.#groups.values(), ...this.#retired];
     this.#groups.clear();
+    this.#retired.clear();
     for (const group of groups) group.destroy();
   }
 
@@ -67,6 +80,7 @@ export class UpstreamPool implements Client, AsyncDisposable {
     let group = this.#groups.get(key);
     if (group === undefined) {
       const made: UpstreamGroup = groupFor(upstream, this.#options, () => {
+        this.#retired.delete(made);
         if (this.#groups.get(key) === made) this.#groups.delete(key);
       });
       group = made;

@@ -20,31 +20,34 @@ export function installed(name: string): Part {
   return missing(`${name} is not installed`);
 }
 
-/** Builds the Go program in a directory of this repository, from Go's own library alone. Like `goProgram` without Go. */
-export async function ownGoProgram(source: string): Promise<Part> {
-  const path = join(directory, basename(source));
-  try {
-    await mkdir(directory, { recursive: true });
-    await run('go', ['build', '-o', path, 'main.go'], { cwd: source, timeout: 300_000 });
-    return { path };
-  } catch (error) {
-    return missing(`${source} cannot be built: ${messageOf(error).split('\n')[0]}`, error);
-  }
-}
-
 /**
  * Builds a Go program at a fixed version, once. Without Go its tests are skipped and say so; `REQUIRE_PARTS=1` makes that a failure.
  * @throws when parts are required and this one cannot be had
  */
-export async function goProgram(module: string, version: string): Promise<Part> {
+export function goProgram(module: string, version: string): Promise<Part> {
   const bin = join(directory, version);
-  const path = join(bin, module.slice(module.lastIndexOf('/') + 1));
-  try {
+  return built(module, async () => {
     await mkdir(bin, { recursive: true });
     await run('go', ['install', `${module}@${version}`], { env: { ...process.env, GOBIN: bin }, timeout: 300_000 });
-    return { path };
+    return join(bin, module.slice(module.lastIndexOf('/') + 1));
+  });
+}
+
+/** Builds the Go program in a directory of this repository; its `go.sum`, where it has one, says what of. Like `goProgram` without Go. */
+export function ownGoProgram(source: string): Promise<Part> {
+  const path = join(directory, basename(source));
+  return built(source, async () => {
+    await mkdir(directory, { recursive: true });
+    await run('go', ['build', '-o', path, '.'], { cwd: source, timeout: 300_000 });
+    return path;
+  });
+}
+
+async function built(name: string, build: () => Promise<string>): Promise<Part> {
+  try {
+    return { path: await build() };
   } catch (error) {
-    return missing(`${module} cannot be built: ${messageOf(error).split('\n')[0]}`, error);
+    return missing(`${name} cannot be built: ${messageOf(error).split('\n')[0]}`, error);
   }
 }
 

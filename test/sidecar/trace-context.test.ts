@@ -120,6 +120,24 @@ describe('traceparent', () => {
     assert.ok(makeTraceparent(systemRandom, 0).text.endsWith('-00'));
   });
 
+  test('its id decides: whoever asks for a higher ratio samples it too', () => {
+    const flagsAt = (lastDigits: string, ratio: number) => {
+      const bytes = (count: number) => Buffer.from(lastDigits.padStart(count * 2, '1'), 'hex');
+      return makeTraceparent({ bytes, fraction: () => 0.5 }, ratio).text.slice(-2);
+    };
+    const tenth = 'e6666666666666';
+    assert.deepEqual([flagsAt(tenth, 0.09), flagsAt(tenth, 0.11), flagsAt(tenth, 0.5)], ['00', '01', '01']);
+    assert.deepEqual([flagsAt('f'.repeat(14), 0), flagsAt('f'.repeat(14), 1e-9)], ['00', '01']);
+    assert.deepEqual([flagsAt('0'.repeat(14), 0.999_999_999), flagsAt('0'.repeat(14), 1)], ['00', '01']);
+  });
+
+  test('of many that are made, as many are sampled as asked for', () => {
+    const made = Array.from({ length: 20_000 }, () => makeTraceparent(systemRandom, 0.25).text.slice(-2));
+    const share = made.filter((flags) => flags === '01').length / made.length;
+    // Six standard deviations.
+    assert.ok(Math.abs(share - 0.25) < 0.019, `${share}`);
+  });
+
   test('randomness of zeros still makes a valid one', () => {
     const zeros = { bytes: (count: number) => Buffer.alloc(count), fraction: () => 0 };
     assert.ok(parseTraceparent([makeTraceparent(zeros, 0).text]));

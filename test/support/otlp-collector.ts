@@ -49,7 +49,7 @@ export async function startOtlpCollector(port = 0): Promise<OtlpCollectorServer>
     try {
       assert.deepEqual([request.method, request.url], ['POST', '/v1/traces']);
       assert.equal(request.headers['content-type'], 'application/json');
-      const read = readRequest(JSON.parse(body));
+      const read = readSpans(JSON.parse(body));
       if (answer.status === 200) spans.push(...read);
       response.writeHead(answer.status, { 'content-type': 'application/json', ...answer.headers }).end(answer.body);
     } catch (error) {
@@ -73,7 +73,8 @@ export async function startOtlpCollector(port = 0): Promise<OtlpCollectorServer>
 
 type Json = Readonly<Record<string, unknown>>;
 
-function readRequest(request: Json): ReceivedSpan[] {
+/** `ExportTraceServiceRequest`, and what a collector writes. @throws AssertionError where it is not as specified */
+export function readSpans(request: Json): ReceivedSpan[] {
   return only(request, ['resourceSpans'])
     .list('resourceSpans')
     .flatMap((resourceSpans) => {

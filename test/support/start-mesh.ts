@@ -4,6 +4,9 @@ import { bundlesOf, type TrustBundles } from '#certs/trust-bundle.ts';
 import { AccessLog } from '#feeds/access-log.ts';
 import { DecisionRing } from '#feeds/decision-ring.ts';
 import { DecisionSinks } from '#feeds/decision-sinks.ts';
+import { OtlpCollector } from '#feeds/otlp-collector.ts';
+import { otlpSettings } from '#feeds/otlp-settings.ts';
+import { SpanExporter } from '#feeds/span-exporter.ts';
 import { dialMtls } from '#net/dial.ts';
 import type { EndpointsByService } from '#net/endpoints.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
@@ -87,6 +90,8 @@ export interface MeshOptions {
   readonly onListenProblems?: (problems: readonly string[]) => void;
   /** Threads of each. */
   readonly workers?: number;
+  /** Base URL of a collector of spans. */
+  readonly otlpEndpoint?: string;
   /** Limits, as flags would set them. */
   readonly limits?: Partial<Record<keyof typeof limitSettings, string>>;
 }
@@ -101,6 +106,10 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
   const signingKey = generateSigningKey({ iss: 'https://identity.cellmesh.localhost', kind: 'cell', owner: router });
   const keySet = new WatchSource(new KeySet([signingKey.published]));
   const endpoints = new WatchSource<EndpointsByService>(new Map());
+  const { otlpEndpoint } = loadConfig(otlpSettings, {
+    environment: {},
+    flags: { otlpEndpoint: options.otlpEndpoint },
+  });
   const limits = wireLimitsOf(loadConfig(limitSettings, { environment: {}, flags: options.limits ?? {} }));
   const idOf = (name: ServiceName) => workloadId(trustDomain, 'messaging', name);
 
@@ -125,6 +134,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
     const records: DecisionRecord[] = [];
     const accessLines: string[] = [];
     const metrics = new Metrics();
+    const spans = otlpEndpoint && stack.use(await spanExporter(name, otlpEndpoint, metrics));
     const dataPlane = stack.use(
       new DataPlane({
         locality: 'local',
@@ -137,6 +147,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         outbound: { host: '127.0.0.1', port: 0 },
         applicationHost: '127.0.0.1',
         tracingRatio: 0,
+        spans,
         limits,
         policy,
         keySet,
@@ -208,6 +219,12 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
 
 function expectNone(problems: readonly string[]): void {
   if (problems.length > 0) throw new Error(problems.join('; '));
+}
+
+async function spanExporter(name: string, url: URL, metrics: Metrics): Promise<SpanExporter> {
+  const collector = await OtlpCollector.open({ url, clock: systemClock });
+  const surroundings = { clock: systemClock, random: systemRandom, logger: silentLogger, metrics };
+  return new SpanExporter({ collector, resource: { 'service.name': name }, ...surroundings });
 }
 
 function lines(into: string[]): Writable {

@@ -32,9 +32,9 @@ describe('docs/operations.md', () => {
 
   test('names every metric, and no other', () => {
     const inCode = sourceFiles('src').flatMap(({ text }) =>
-      [...text.matchAll(/'(cellmesh_[a-z_]+)'/g)].map(([, name]) => name),
+      [...text.matchAll(/'(cellmesh_[a-z0-9_]+)'/g)].map(([, name]) => name),
     );
-    const inPage = [...page.matchAll(/`(cellmesh_[a-z_]+)`/g)].map(([, name]) => name);
+    const inPage = [...page.matchAll(/`(cellmesh_[a-z0-9_]+)`/g)].map(([, name]) => name);
     assert.deepEqual(new Set(inPage), new Set(inCode));
   });
 });

@@ -18,6 +18,7 @@ export class Http1Group implements UpstreamGroup, ConnectionOwner, ExchangeOwner
   readonly #connections = new Set<Http1ClientConnection>();
   readonly #queue: WaitingQueue<PooledExchange>;
   readonly #idleDeadline: Deadline;
+  readonly streams = 0;
   #upstream: Upstream;
   /** Exchanges that hold a connection or wait for one being opened. */
   #inFlight = 0;

@@ -34,6 +34,10 @@ export class Http2Group implements UpstreamGroup, ExchangeOwner {
     return streams;
   }
 
+  get streams(): number {
+    return this.inFlight;
+  }
+
   get idle(): number {
     let idle = 0;
     for (const connection of this.#connections) if (connection.openStreams === 0) idle++;

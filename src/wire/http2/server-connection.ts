@@ -50,6 +50,10 @@ export class Http2ServerConnection<Context> implements ServerConnection, Connect
     this.#connection = new Http2Connection(socket, this, { clock, http: limits, headMs, idleMs, writeStallMs });
   }
 
+  get openStreams(): number {
+    return this.#connection.openStreams;
+  }
+
   drain(): void {
     if (this.#isDraining || this.isClosed) return;
     this.#isDraining = true;

@@ -216,8 +216,10 @@ describe("a request to Node's HTTP/2 server", () => {
     await eventually(() => assert.ok(held !== undefined));
     peer.pool.evict('node');
     assert.equal((await peer.send().done).status, 200);
+    assert.equal(peer.pool.streams, 1);
     held?.respond({ ':status': 201 }, { endStream: true });
     assert.equal((await slow.done).status, 201);
+    assert.equal(peer.pool.streams, 0);
     assert.equal(peer.sessions.length, 2);
   });
 });

@@ -1,0 +1,3 @@
+module cellmesh.io/go-client
+
+go 1.24
