@@ -28,6 +28,7 @@ const noTraceId = '0'.repeat(32);
 const noParentId = '0'.repeat(16);
 const traceparentBytes = 55;
 const sampledFlag = 0x01;
+const thresholdDigits = 14;
 /** Sampled, and "random trace id" of level 2 of the standard. */
 const knownFlags = 0x03;
 
@@ -118,12 +119,27 @@ export function makeTraceparent(random: Random, ratio: number): Traceparent {
   return { traceId, text: `00-${traceId}-${newSpanId(random)}-${flags}` };
 }
 
+/** The ratio that was asked for last: a process has one. */
+let lastRatio = Number.NaN;
+let lastThreshold = '';
+
 /**
  * The trace id decides, so that whoever asks for the same or a higher ratio samples this trace too: its last 56 bits are at or above a threshold,
- * as OpenTelemetry's consistent probability sampling has it. All but four of them: what a double holds exactly.
+ * as OpenTelemetry's consistent probability sampling has it.
  */
 function isSampledAt(traceId: string, ratio: number): boolean {
-  return Number.parseInt(traceId.slice(-14, -1), 16) / 2 ** 52 >= 1 - ratio;
+  if (ratio !== lastRatio) {
+    lastRatio = ratio;
+    lastThreshold = thresholdOf(ratio);
+  }
+  return traceId.slice(-thresholdDigits) >= lastThreshold;
+}
+
+/** In hexadecimal, so that texts compare as numbers do. */
+function thresholdOf(ratio: number): string {
+  const digits = Math.round((1 - ratio) * 16 ** thresholdDigits).toString(16);
+  // At a ratio of 0 it has one digit more, and is above all.
+  return digits.length > thresholdDigits ? 'g' : digits.padStart(thresholdDigits, '0');
 }
 
 /** All zeros is the one value that an identifier may not have (3.2.2.3); a bit is set rather than the dice thrown again. */
