@@ -23,6 +23,8 @@ export type ForeignOrder =
 
 /** Handshakes at once while connections are opened that stay: below what servers bound. */
 const openingMax = 32;
+/** For a handshake and SETTINGS together, when as many others are waiting. */
+const openedMsMax = 20_000;
 const held = new Set<TLSSocket>();
 
 async function handshakes(order: Extract<ForeignOrder, { kind: 'handshakes' }>) {
@@ -66,9 +68,10 @@ async function open({ to, connections }: Extract<ForeignOrder, { kind: 'open' }>
     while (left-- > 0) {
       const socket = dial(to, context, 'h2');
       socket.on('close', () => held.delete(socket));
-      await once(socket, 'secureConnect');
+      const signal = AbortSignal.timeout(openedMsMax);
+      await once(socket, 'secureConnect', { signal });
       socket.on('error', () => socket.destroy());
-      const answered = once(socket, 'data');
+      const answered = once(socket, 'data', { signal });
       new RawConnection(socket, 'client', { onFrame() {} });
       await answered;
       held.add(socket);

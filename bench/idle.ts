@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Candidate } from './candidate.ts';
+import type { Candidate, Foreign } from './candidate.ts';
 import type { ForeignOrder } from './foreign-client.ts';
 import { residentMegabytes } from './process-usage.ts';
 import type { IdleRow } from './report.ts';
@@ -20,26 +20,39 @@ export async function measureIdle(
   const rows: IdleRow[] = [];
   for (const candidate of candidates) {
     if (candidate.foreign === undefined) continue;
-    const before = residentMegabytes(candidate.inboundPids);
-    const out = residentMegabytes(candidate.outboundPids);
-    const to = await candidate.foreign();
-    await tell(foreign, { kind: 'open', to, connections });
-    await delay(settleMs);
-    const after = residentMegabytes(candidate.inboundPids);
-    const { open } = await tell(foreign, { kind: 'close' });
-    if (open < connections) process.stderr.write(`${candidate.name} closed ${connections - open} idle connections\n`);
-    rows.push({
-      scenario: 'idle',
-      candidate: candidate.name,
-      megabytesIn: before ?? null,
-      megabytesOut: out ?? null,
-      connections: open,
-      megabytesInWithConnections: after ?? null,
-      kilobytesPerConnection:
-        before === undefined || after === undefined ? null : ((after - before) * 1024) / Math.max(1, open),
-    });
+    try {
+      rows.push(await hold(foreign, candidate, await candidate.foreign(), connections));
+    } catch (error) {
+      process.stderr.write(`${candidate.name}: ${error instanceof Error ? error.message : error}\n`);
+      await tell(foreign, { kind: 'close' });
+    }
   }
   return rows;
+}
+
+async function hold(
+  foreign: ChildProcess,
+  { name, inboundPids, outboundPids }: Candidate,
+  to: Foreign,
+  connections: number,
+): Promise<IdleRow> {
+  const before = residentMegabytes(inboundPids);
+  const out = residentMegabytes(outboundPids);
+  await tell(foreign, { kind: 'open', to, connections });
+  await delay(settleMs);
+  const after = residentMegabytes(inboundPids);
+  const { open } = await tell(foreign, { kind: 'close' });
+  if (open < connections) process.stderr.write(`${name} closed ${connections - open} idle connections\n`);
+  const isKnown = before !== undefined && after !== undefined && open > 0;
+  return {
+    scenario: 'idle',
+    candidate: name,
+    megabytesIn: before ?? null,
+    megabytesOut: out ?? null,
+    connections: open,
+    megabytesInWithConnections: after ?? null,
+    kilobytesPerConnection: isKnown ? ((after - before) * 1024) / open : null,
+  };
 }
 
 async function tell(foreign: ChildProcess, order: ForeignOrder): Promise<{ readonly open: number }> {

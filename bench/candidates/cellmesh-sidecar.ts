@@ -57,6 +57,7 @@ export async function startSidecar(
     outbound: `127.0.0.1:${outbound}`,
     health: `127.0.0.1:${health}`,
     'connections-max': '20000',
+    'idle-timeout': '600s',
     'log-level': 'error',
     ...settings,
   };

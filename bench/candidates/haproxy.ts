@@ -26,12 +26,15 @@ async function writeConfigurations(facts: PairFacts, version: 'h1' | 'h2') {
   const [plain, alpn] = version === 'h2' ? ['proto h2', 'alpn h2'] : ['', 'alpn http/1.1'];
   await writeFile(files.in, configuration(`127.0.0.1:${inPort} ${tls} ${alpn}`, `127.0.0.1:${backendPort} ${plain}`));
   await writeFile(files.out, configuration(`127.0.0.1:${outPort} ${plain}`, `127.0.0.1:${inPort} ${dial} ${alpn}`));
-  return { in: ['-f', files.in], out: ['-f', files.out] };
+  // Quiet: what it says of file descriptors at its start matters with many connections only.
+  return { in: ['-q', '-f', files.in], out: ['-q', '-f', files.out] };
 }
 
 function configuration(bind: string, server: string): string {
   return `global
   nbthread 1
+  maxconn 12000
+  no strict-limits
 defaults
   mode http
   timeout connect 5s

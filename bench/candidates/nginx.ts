@@ -41,7 +41,7 @@ function configuration(directory: string, name: string, server: string, pass: st
   return `worker_processes 1; daemon off; pid ${join(directory, `${name}.pid`)}; error_log stderr crit;
 events { worker_connections 20000; }
 http {
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; client_max_body_size 0;
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; client_header_timeout 600s; client_max_body_size 0;
   client_body_buffer_size 2m; proxy_max_temp_file_size 0;
   ${temporary.map((one) => `${one}_temp_path ${join(directory, `${name}-${one}`)};`).join(' ')}
   upstream next { server 127.0.0.1:${upstream}; keepalive 512; keepalive_requests 1000000000; }
