@@ -48,6 +48,11 @@ export class DecisionSinks {
     return this.#options.ring.dropped;
   }
 
+  /** Lines that the reader of the access log was too slow for. */
+  get unlogged(): number {
+    return this.#options.accessLog?.dropped ?? 0;
+  }
+
   /** Takes one record as JSON; `isFailure`: a denial, or a request that failed. Never waits, never throws. */
   add(line: string, isFailure: boolean): void {
     const { ring, accessLog, accessLogsDenialsOnly, report } = this.#options;
