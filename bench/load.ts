@@ -19,6 +19,8 @@ export interface LoadOrder {
   readonly grpc?: { readonly streams: number; readonly messages: number } | undefined;
   readonly connections: number;
   readonly durationMs: number;
+  /** What the answer must be. Default: a 2xx. */
+  readonly status?: number | undefined;
   /** Requests come at random (Poisson) at this rate; each is timed from when it should have been sent, whether or not a connection was free. */
   readonly perSecond?: number | undefined;
 }
@@ -30,13 +32,14 @@ export interface LoadResult {
   readonly p50Millis: number;
   readonly p99Millis: number;
   readonly p999Millis: number;
-  /** The head of the first answer that was not a 2xx, to say what went wrong. */
+  /** The head of the first answer that was not as expected, to say what went wrong. */
   readonly firstFailure?: string;
 }
 
 class Connection {
   readonly #socket: Socket;
   readonly #requests: readonly Buffer[];
+  readonly #expected: string;
   #next: number;
   #head = '';
   #bytesLeft = -1;
@@ -46,6 +49,7 @@ class Connection {
 
   constructor(order: LoadOrder, requests: readonly Buffer[], index: number) {
     this.#requests = requests;
+    this.#expected = `HTTP/1.1 ${order.status ?? 2}`;
     this.#next = index % requests.length;
     this.#socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true });
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
@@ -90,7 +94,7 @@ class Connection {
       this.#bytesLeft -= chunk.length;
     }
     if (this.#bytesLeft > 0) return;
-    const isSuccess = this.#head.startsWith('HTTP/1.1 2');
+    const isSuccess = this.#head.startsWith(this.#expected);
     this.#onDone(performance.now() - this.#startedAt, isSuccess ? undefined : this.#head.slice(0, 400));
   }
 

@@ -56,10 +56,25 @@ export interface HandshakeRow {
   readonly roundsDropped: number;
 }
 
+/** Requests that the outbound hop answers by itself; CPU in microseconds for each. */
+export interface WorkersRow {
+  readonly scenario: 'workers';
+  readonly candidate: string;
+  /** Threads of each hop. */
+  readonly workers: number;
+  readonly cpuMicrosOut: number | null;
+  readonly requestsPerSecond: number;
+  /** Requests a second, by those of one thread. */
+  readonly timesOne: number;
+  readonly rounds: number;
+  readonly roundsDropped: number;
+}
+
 export interface Results {
   readonly start: StartRow[];
   readonly idle: IdleRow[];
   readonly handshake: HandshakeRow[];
+  readonly workers: WorkersRow[];
   readonly rows: Row[];
 }
 
@@ -74,6 +89,7 @@ const titles: Readonly<Record<string, string>> = {
   p999Millis: 'p99.9 ms',
   rssMegabytes: 'rss MB',
   roundsDropped: 'dropped',
+  timesOne: 'x one',
   medianMillis: 'median ms',
   slowestMillis: 'slowest ms',
   megabytesIn: 'in MB',

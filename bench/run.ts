@@ -16,6 +16,7 @@ import { describe, type Results, writeResults } from './report.ts';
 import { measure, warmUp } from './rounds.ts';
 import { scenarios } from './scenarios.ts';
 import { measureStarts } from './start.ts';
+import { measureWorkers } from './workers.ts';
 
 type Starter = (backend: Backend) => Promise<Candidate | undefined>;
 const starters: Readonly<Record<string, readonly Starter[]>> = {
@@ -32,7 +33,7 @@ const options = {
   candidate: { type: 'string', multiple: true },
   rounds: { type: 'string' },
   connections: { type: 'string', default: '1000' },
-  workers: { type: 'string' },
+  workers: { type: 'string', default: '2' },
 } as const;
 
 async function main(): Promise<void> {
@@ -44,14 +45,14 @@ async function main(): Promise<void> {
   const candidates: Candidate[] = [];
   for (const [name, starts] of Object.entries(starters)) {
     if (values.candidate?.includes(name) === false) continue;
-    for (const start of [...starts, ...(name === 'cellmesh' ? withWorkers(values.workers) : [])]) {
+    for (const start of starts) {
       const candidate = await start(backend);
       if (candidate === undefined) continue;
       candidates.push(stack.use(candidate));
     }
   }
   const takingPart = (scenario: string) => candidates.filter(({ isFor }) => isFor?.(scenario) !== false);
-  const results: Results = { start: [], idle: [], handshake: [], rows: [] };
+  const results: Results = { start: [], idle: [], handshake: [], workers: [], rows: [] };
   // Before this process, in which control planes run, is tied to one processor.
   if (isChosen('start')) results.start.push(...(await measureStarts(takingPart('start'), values.quick ? 5 : 15)));
 
@@ -62,9 +63,7 @@ async function main(): Promise<void> {
   };
   const [load, foreign] = [startChild('load.ts'), startChild('foreign-client.ts')];
   pin([process.pid, load.pid!, foreign.pid!], 1);
-  for (const { inboundPids, outboundPids, isFor } of candidates) {
-    if (isFor?.('workers') !== true) pin([...inboundPids, ...outboundPids], 0);
-  }
+  for (const { inboundPids, outboundPids } of candidates) pin([...inboundPids, ...outboundPids], 0);
   // Before anybody has worked.
   if (isChosen('idle')) {
     results.idle.push(...(await measureIdle(foreign, takingPart('idle'), Number(values.connections))));
@@ -72,13 +71,16 @@ async function main(): Promise<void> {
   if (isChosen('handshake')) {
     results.handshake.push(...(await measureHandshakes(foreign, takingPart('handshake'), rounds)));
   }
-  const chosen = scenarios.filter(({ name }) => isChosen(name) && (name !== 'workers' || values.workers !== undefined));
+  const chosen = scenarios.filter(({ name }) => isChosen(name));
   await warmUp(load, candidates, chosen);
   for (const scenario of chosen) {
     for (const connections of (values.quick && scenario.quickConnections) || scenario.connections) {
       process.stderr.write(`${scenario.name}, ${scenario.request.method}, ${connections} connections\n`);
       results.rows.push(...(await measure(load, takingPart(scenario.name), scenario, connections, rounds)));
     }
+  }
+  if (isChosen('workers') && candidates.some(({ name }) => name === 'cellmesh')) {
+    results.workers.push(...(await measureWorkers(load, backend, Number(values.workers), rounds)));
   }
   const facts = {
     node: process.version,
@@ -88,20 +90,6 @@ async function main(): Promise<void> {
   };
   const files = writeResults(join(import.meta.dirname, 'results'), results, facts);
   process.stdout.write(`${describe(results)}\nwritten to ${files.join(', ')}\n`);
-}
-
-/** A pair with `count` workers a hop, beside the one with one. */
-function withWorkers(count: string | undefined): readonly Starter[] {
-  if (count === undefined) return [];
-  const name = `cellmesh-${count}-workers`;
-  const isFor = (scenario: string) => scenario === 'workers';
-  return [
-    (backend) =>
-      startCellmesh(backend, { name, settings: { workers: count }, isFor }).catch((error: unknown) => {
-        process.stderr.write(`${name}: ${error instanceof Error ? error.message : error}: left out\n`);
-        return undefined;
-      }),
-  ];
 }
 
 async function startBackend(): Promise<Backend> {

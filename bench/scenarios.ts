@@ -31,7 +31,6 @@ export const scenarios: readonly Scenario[] = [
   { name: 'body-1m', connections: [4], request: post(1_048_576) },
   { name: 'grpc-unary', connections: [1], request: call(1) },
   { name: 'grpc-stream', connections: [1], request: call(100) },
-  { name: 'workers', connections: [128], request: get(90) },
 ];
 
 export function get(bytes: number): Scenario['request'] {

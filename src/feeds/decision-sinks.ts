@@ -13,6 +13,8 @@ export interface DecisionSink {
   readonly dropped: number;
   /** Permits that were too many to report. */
   readonly thinned: number;
+  /** Lines that the reader of the access log was too slow for. */
+  readonly unlogged: number;
 }
 
 interface DecisionSinksOptions {
@@ -54,6 +56,10 @@ export class DecisionSinks implements DecisionSink {
 
   get dropped(): number {
     return this.#options.ring.dropped;
+  }
+
+  get unlogged(): number {
+    return this.#options.accessLog?.dropped ?? 0;
   }
 
   add(line: string, isFailure: boolean): void {

@@ -5,7 +5,7 @@ interface Tables {
   readonly handles: { readonly size: number; readonly evicted: number };
   readonly tokens: { readonly size: number };
   readonly balancers: { readonly ejected: number };
-  readonly decisions: { readonly dropped: number; readonly thinned: number };
+  readonly decisions: { readonly dropped: number; readonly thinned: number; readonly unlogged: number };
   readonly peerConnections: () => number;
 }
 
@@ -26,5 +26,11 @@ export function observeTables(metrics: Metrics, tables: Tables): void {
   });
   metrics.observed('cellmesh_decisions_thinned', 'Permits too many to report, since the start.', () => {
     return decisions.thinned;
+  });
+  metrics.family({
+    name: 'cellmesh_access_log_dropped_total',
+    help: 'Lines of the access log that its reader was too slow for.',
+    type: 'counter',
+    read: () => [{ labels: {}, value: decisions.unlogged }],
   });
 }

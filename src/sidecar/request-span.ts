@@ -26,6 +26,8 @@ export interface SpanSink {
   add(span: FinishedSpan): void;
 }
 
+type WallClock = Pick<Clock, 'now' | 'monotonic'>;
+
 export type SpanOutcome = Pick<ExchangeOutcome, 'status' | 'durationMs' | 'error'>;
 
 export function noteCallee(span: RequestSpan, authority: string, id: SpiffeId): void {
@@ -46,10 +48,10 @@ export function hearGrpcStatus(span: RequestSpan | undefined): Pick<ForwardPlan,
 /** Makes a span of what is known of a request at its end. */
 export class RequestSpans {
   readonly #sink: SpanSink;
-  readonly #clock: Clock;
+  readonly #clock: WallClock;
   #epochMs: number;
 
-  constructor(sink: SpanSink, clock: Clock) {
+  constructor(sink: SpanSink, clock: WallClock) {
     this.#sink = sink;
     this.#clock = clock;
     this.#epochMs = clock.now() - clock.monotonic();

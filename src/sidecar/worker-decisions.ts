@@ -17,6 +17,7 @@ export const batchesMax = 32;
 /** Brings the records of one thread to the first, which has the disk and the control plane. */
 export class WorkerDecisions implements DecisionSink {
   readonly thinned = 0;
+  readonly unlogged = 0;
   readonly #options: WorkerDecisionsOptions;
   readonly #sending = new Set<Promise<void>>();
   #lines: string[] = [];

@@ -4,6 +4,8 @@ import { beforeEach, describe, test } from 'node:test';
 import { DecisionRing, readDecisionRing } from '#feeds/decision-ring.ts';
 import { decisionSinks } from '#feeds/decision-sinks.ts';
 import { silentLogger } from '#runtime/logger.ts';
+import { Metrics } from '#runtime/metrics.ts';
+import { observeTables } from '#sidecar/observe-tables.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -45,6 +47,24 @@ describe('a finished decision', () => {
     }
   });
 
+  test('costs the log a line, and nobody anything else, when its reader stands still', async () => {
+    await using directory = await temporaryDirectory();
+    const stdout = new Writable({ write() {} });
+    await using sinks = await open(directory.path, { accessLog: 'all', reportedPermits: 0 }, stdout);
+    const line = JSON.stringify('x'.repeat(1021));
+    for (let n = 0; n < 1024; n++) sinks.it.add(line, false);
+    assert.equal(sinks.it.unlogged, 0);
+    sinks.it.add(line, false);
+    assert.equal(sinks.it.unlogged, 1);
+    const metrics = new Metrics();
+    const none = { size: 0, evicted: 0, ejected: 0 };
+    observeTables(metrics, {
+      ...{ handles: none, tokens: none, balancers: none, decisions: sinks.it },
+      peerConnections: () => 0,
+    });
+    assert.match(await metrics.render(), /^cellmesh_access_log_dropped_total 1$/m);
+  });
+
   test('is reported when it is a denial, and when permits have not been too many in these seconds', async () => {
     await using directory = await temporaryDirectory();
     await using sinks = await open(directory.path, { accessLog: 'off', reportedPermits: 5 });
@@ -68,15 +88,15 @@ describe('a finished decision', () => {
 async function open(
   directory: string,
   setting: { readonly accessLog: 'off' | 'denials' | 'all'; readonly reportedPermits: number },
-) {
-  const ring = await DecisionRing.open({ directory, clock, logger: silentLogger });
-  const stdout = new Writable({
+  stdout = new Writable({
     decodeStrings: false,
     write(chunk, _, done) {
       logged.push(String(chunk));
       done();
     },
-  });
+  }),
+) {
+  const ring = await DecisionRing.open({ directory, clock, logger: silentLogger });
   const it = decisionSinks({ ...setting, clock, ring, stdout, report: (line) => reported.push(line) });
   return { it, ring, [Symbol.asyncDispose]: () => ring[Symbol.asyncDispose]() };
 }
