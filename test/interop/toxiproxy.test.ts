@@ -64,8 +64,8 @@ describe('faults of the network', 'skip' in program ? { skip: program.skip } : {
       call: ', timeouts: { connect: 1s, head: 3s, idle: 3s }',
       flags: { 'response-timeout': '2s' },
     });
-    const { inboundPort } = pair.callee;
-    await toxiproxy.addProxy('between', `${betweenHost}:${inboundPort}`, `127.0.0.1:${inboundPort}`);
+    const { inbound } = pair.callee;
+    await toxiproxy.addProxy('between', `${betweenHost}:${inbound}`, `127.0.0.1:${inbound}`);
     await recovered();
   });
 

@@ -8,15 +8,9 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { callHttp } from '../support/application.ts';
 import { eventually } from '../support/eventually.ts';
-import {
-  type HeldMemory,
-  inspectorFlag,
-  memoryAfterCollection,
-  type OpenInProcess,
-  openIn,
-} from '../support/inspected-process.ts';
+import { type HeldMemory, memoryAfterCollection, type OpenInProcess, openIn } from '../support/inspected-process.ts';
 import { type Load, startLoad } from '../support/load.ts';
-import { type SidecarPair, startSidecarPair } from '../support/load-pair.ts';
+import { type LoadPair, startLoadPair } from '../support/load-pair.ts';
 import { MeshClient } from '../support/mesh-client.ts';
 import { attacks, bigBytes, slackMs, slowSettings, writeStallMs } from '../support/slow-attacks.ts';
 import { beSlow, type Face, facesOf, type SlowEnd } from '../support/slow-peers.ts';
@@ -41,7 +35,7 @@ const windowCodes: readonly (number | undefined)[] = [
 type Ends<T> = Promise<readonly PromiseSettledResult<T>[]>;
 
 let application: Server;
-let pair: SidecarPair;
+let pair: LoadPair;
 let faces: readonly Face[];
 let mesh: MeshClient;
 let loads: readonly Load[];
@@ -77,12 +71,11 @@ const others = {
 before(async () => {
   application = await startApplication();
   const { port } = application.address() as AddressInfo;
-  pair = await startSidecarPair({
+  pair = await startLoadPair({
     callerPort: port,
     calleePorts: [{ port, protocol: 'http' }],
     allow: ['{ name: all, from: [load/caller], account: none, http: { paths: ["/**"] } }'],
     flags: { ...slowSettings, settle: '100ms', drain: '1s' },
-    nodeFlags: inspectorFlag,
   });
   faces = facesOf(pair);
   mesh = new MeshClient({ identity: pair.peer, expect: pair.callee.id, port: () => pair.callee.inbound });

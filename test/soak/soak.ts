@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually } from '../support/eventually.ts';
-import { type HeldMemory, inspectorFlag, memoryAfterCollection, openIn } from '../support/inspected-process.ts';
-import { type SidecarPair, startSidecarPair } from '../support/load-pair.ts';
-import type { SidecarProcess } from '../support/load-sidecar.ts';
+import { type HeldMemory, memoryAfterCollection, openIn } from '../support/inspected-process.ts';
+import { type LoadPair, startLoadPair } from '../support/load-pair.ts';
+import type { SidecarProcess } from '../support/sidecar-process.ts';
 import { type Applications, calleeRules, startApplications } from './applications.ts';
 import { type Slope, slopeOf } from './memory-slope.ts';
 import { type WorkCount, WorkRun } from './run-work.ts';
@@ -63,11 +63,11 @@ const firstLoadMs = 5_000;
 /** Loads a real pair of sidecars with all that they carry and looks what stays behind. */
 export async function soak({ minutes, onSample }: SoakOptions): Promise<SoakReport> {
   await using stack = new AsyncDisposableStack();
-  let pair: SidecarPair | undefined;
+  let pair: LoadPair | undefined;
   const applications = stack.use(await startApplications(() => pair!.caller.outbound));
   const { callerPort, httpPort, grpcPort, tcpPort } = applications;
   pair = stack.use(
-    await startSidecarPair({
+    await startLoadPair({
       callerPort,
       calleePorts: [
         { port: httpPort, protocol: 'http' },
@@ -76,7 +76,6 @@ export async function soak({ minutes, onSample }: SoakOptions): Promise<SoakRepo
       ],
       allow: calleeRules(applications),
       flags: { settle: '100ms', drain: '1s' },
-      nodeFlags: inspectorFlag,
     }),
   );
   await load(pair, applications, firstLoadMs);
@@ -105,7 +104,7 @@ export async function soak({ minutes, onSample }: SoakOptions): Promise<SoakRepo
 }
 
 async function load(
-  pair: SidecarPair,
+  pair: LoadPair,
   applications: Applications,
   durationMs: number,
   onSample?: (sample: Sample) => void,
@@ -128,12 +127,12 @@ async function load(
   return { run, samples };
 }
 
-async function memoryOf({ caller, callee }: SidecarPair): Promise<Record<Side, HeldMemory>> {
+async function memoryOf({ caller, callee }: LoadPair): Promise<Record<Side, HeldMemory>> {
   return { caller: await memoryAfterCollection(caller), callee: await memoryAfterCollection(callee) };
 }
 
 /** All clients are gone: waits until the sidecars have heard of it. */
-async function atRest(pair: SidecarPair, applications: Applications): Promise<Record<Side, AtRest>> {
+async function atRest(pair: LoadPair, applications: Applications): Promise<Record<Side, AtRest>> {
   await eventually(async () => {
     for (const side of sides) {
       const { outboundConnections, tunnels } = await pair[side].counts();

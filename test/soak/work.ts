@@ -9,7 +9,7 @@ import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/
 import { Pool } from 'undici';
 import { WebSocket } from 'ws';
 import { callHttp } from '../support/application.ts';
-import type { SidecarPair } from '../support/load-pair.ts';
+import type { LoadPair } from '../support/load-pair.ts';
 import { MeshClient } from '../support/mesh-client.ts';
 import { type Applications, grpcMethods } from './applications.ts';
 
@@ -32,7 +32,7 @@ const sizes = [0, 100, 8 * 1024, 64 * 1024, 1024 * 1024];
 const tokenLifeMs = 30_000;
 
 /** Clients of everything that a sidecar carries, with connections of their own; disposing it closes them. */
-export function startWorkload(pair: SidecarPair, applications: Applications): Workload {
+export function startWorkload(pair: LoadPair, applications: Applications): Workload {
   const stack = new AsyncDisposableStack();
   const works = [
     ...http1(pair.caller.outbound, stack),
@@ -251,7 +251,7 @@ function aborts(port: number): Work[] {
 }
 
 /** Customers' requests: a token in, a handle to the application, and with it a call to the next service. */
-function customers({ router, caller, mint }: SidecarPair, callerPort: number, stack: AsyncDisposableStack): Work {
+function customers({ router, caller, mint }: LoadPair, callerPort: number, stack: AsyncDisposableStack): Work {
   const client = stack.use(new MeshClient({ identity: router, expect: caller.id, port: () => caller.inbound }));
   let token: { readonly text: string; readonly madeAt: number } | undefined;
   return {

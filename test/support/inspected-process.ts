@@ -3,9 +3,6 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { WebSocket } from 'ws';
 
-/** For a process that `inspect` is to look into: an inspector of V8 on any free port of loopback. */
-export const inspectorFlag = '--inspect=127.0.0.1:0';
-
 /** What a process holds when all garbage is collected, in megabytes of 2^20 bytes. */
 export interface HeldMemory {
   readonly heapMegabytes: number;
@@ -22,7 +19,7 @@ export interface OpenInProcess {
   readonly streams: number;
 }
 
-/** A process that was started with `inspectorFlag`. */
+/** A process that was started with `--inspect`. */
 export interface Inspected {
   readonly pid: number;
   /** What it has written to standard error, where Node says the inspector's address. */

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { dialMtls } from '#net/dial.ts';
 import { systemClock } from '#runtime/clock.ts';
-import type { SidecarPair } from './load-pair.ts';
+import type { LoadPair } from './load-pair.ts';
 
 export type Protocol = 'http/1.1' | 'h2';
 
@@ -25,7 +25,7 @@ export interface SlowEnd {
 }
 
 /** The way in to the callee, as the caller's sidecar would come; the way out of the caller, as its application would. */
-export function facesOf({ caller, callee, peer }: SidecarPair): readonly Face[] {
+export function facesOf({ caller, callee, peer }: LoadPair): readonly Face[] {
   return [
     {
       name: 'inbound',
