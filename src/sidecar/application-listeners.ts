@@ -123,7 +123,9 @@ export class ApplicationListeners implements AsyncDisposable {
     return listenPlain(handle, {
       ...serve,
       ...where,
-      ...{ protocol, connectionsMax, onConnection },
+      protocol,
+      connectionsMax,
+      onConnection,
       contextOf: () => entry,
     });
   }

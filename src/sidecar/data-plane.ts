@@ -101,14 +101,14 @@ export class DataPlane implements AsyncDisposable {
     const onInternalError = (error: unknown) => this.#onInternalError(error);
     const client = this.#stack.use(new UpstreamPool({ clock, limits: limits.responses, pool: limits.pool }));
     this.#connections = this.#connectionMetrics(client);
-    const makesSpans = options.spans !== undefined;
-    const shared = {
-      ...{ ...options, makesSpans, decisions, onInternalError },
-      ...{ handles: this.#handles, tunnels: this.#opaque },
-    };
+    const own = { handles: this.#handles, tunnels: this.#opaque, makesSpans: options.spans !== undefined };
+    const shared = { ...options, ...own, decisions, onInternalError };
     const { connectMs = defaultPoolLimits.connectMs } = limits.pool;
     this.#inbound = new Inbound({
-      ...{ ...shared, tokens: this.#verifier, client, connectMs },
+      ...shared,
+      tokens: this.#verifier,
+      client,
+      connectMs,
       onApplicationConnected: (socket, protocol) =>
         this.#connections.opened(socket, 'inbound', 'application', protocol),
     });
@@ -178,7 +178,10 @@ export class DataPlane implements AsyncDisposable {
     const { clock, inbound, limits } = this.#options;
     this.#mesh = this.#stack.use(
       new MeshUpstreams({
-        ...{ identity, clock, limits: limits.responses, poolLimits: limits.pool },
+        identity,
+        clock,
+        limits: limits.responses,
+        poolLimits: limits.pool,
         onDialed: (dial) => this.#connections.dialed(dial),
       }),
     );
