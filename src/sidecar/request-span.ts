@@ -64,7 +64,11 @@ export class RequestSpans {
     const isInbound = record.direction === 'inbound';
     const endMs = this.#now();
     this.#sink.add({
-      ...{ traceId, spanId, parentId, name: nameOf(span, record), kind: isInbound ? 'server' : 'client' },
+      traceId,
+      spanId,
+      parentId,
+      name: nameOf(span, record),
+      kind: isInbound ? 'server' : 'client',
       startMs: endMs - outcome.durationMs,
       endMs,
       attributes: attributesOf(span, record, outcome),

@@ -55,8 +55,13 @@ function withSpan(trace: RequestTrace, hasParent: boolean, request: RequestHead,
   // A trace that was made here begins with this span.
   const id = hasParent ? newSpanId(random) : parentId;
   const span = {
-    ...{ traceId: parent.traceId, id, parentId: hasParent ? parentId : undefined },
-    ...{ authority: request.authority, isGrpc: isGrpc(request), peer: undefined, grpcStatus: undefined },
+    traceId: parent.traceId,
+    id,
+    parentId: hasParent ? parentId : undefined,
+    isGrpc: isGrpc(request),
+    authority: request.authority,
+    peer: undefined,
+    grpcStatus: undefined,
   };
   return { ...trace, span, parent: hasParent ? continuedBy(parent, id) : parent };
 }
