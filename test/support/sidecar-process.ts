@@ -14,7 +14,7 @@ export interface SidecarProcess extends AsyncDisposable {
   readonly pid: number;
   readonly inboundPort: number;
   readonly healthPort: number;
-  /** Sockets that the process holds, listeners too. Linux only. */
+  /** Sockets that the process holds, listeners too (`open-sockets.ts`). */
   sockets(): number;
   /** What is left on its heap after a collection. */
   heap(): Promise<HeapCensus>;
