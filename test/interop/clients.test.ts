@@ -142,7 +142,7 @@ describe('wrk through two sidecars', 'skip' in wrk ? { skip: wrk.skip } : {}, ()
   });
 });
 
-test('after all of that the sidecars are as they were: connections, memory', { timeout: 180_000 }, async () => {
+test('after all of that the sidecars are as they were: connections, memory', { timeout: 180_000 }, async (context) => {
   await eventually(() => assert.equal(application.open, 0));
   for (const { sidecar, sockets, heapBytes } of start) {
     await eventually(
@@ -152,6 +152,7 @@ test('after all of that the sidecars are as they were: connections, memory', { t
     await eventually(
       async () => {
         const kept = (await sidecar.heap()).bytes - heapBytes;
+        context.diagnostic(`${(kept / mebibyte).toFixed(1)} MiB more than before`);
         assert.ok(kept < keptBytesMax, `${(kept / mebibyte).toFixed(1)} MiB more than before`);
       },
       60_000,

@@ -1,8 +1,9 @@
-import { readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 
-/** Sockets that a process holds, from `/proc`: connections, listeners, and ends that nobody closed. Linux only. */
+/** Sockets that a process holds, from `/proc`: connections, listeners, and ends that nobody closed. 0 where there is no `/proc`. */
 export function openSockets(pid: number): number {
   const directory = `/proc/${pid}/fd`;
+  if (!existsSync(directory)) return 0;
   return readdirSync(directory).filter((fd) => isSocket(`${directory}/${fd}`)).length;
 }
 

@@ -28,7 +28,7 @@ export interface SidecarProcess extends AsyncDisposable {
   readonly log: () => string;
   /** Counts of what is open and kept, from its admin socket. */
   counts(): Promise<Readonly<Record<string, number>>>;
-  /** Sockets that the process holds, listeners too. Linux only. */
+  /** Sockets that the process holds, listeners too (`open-sockets.ts`). */
   sockets(): number;
   /** What is left on its heap after a collection. */
   heap(): Promise<HeapCensus>;
