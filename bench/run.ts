@@ -37,6 +37,8 @@ const options = {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options });
+  refuseUnknown('candidate', values.candidate, Object.keys(starters));
+  refuseUnknown('scenario', values.scenario, ['start', 'idle', 'handshake', ...scenarios.map(({ name }) => name)]);
   const isChosen = (scenario: string) => values.scenario?.includes(scenario) !== false;
   const rounds = { count: Number(values.rounds ?? (values.quick ? 3 : 8)), millis: values.quick ? 800 : 1000 };
   await using stack = new AsyncDisposableStack();
@@ -88,6 +90,12 @@ async function main(): Promise<void> {
   };
   const files = writeResults(join(import.meta.dirname, 'results'), results, facts);
   process.stdout.write(`${describe(results)}\nwritten to ${files.join(', ')}\n`);
+}
+
+function refuseUnknown(what: string, names: readonly string[] = [], known: readonly string[]): void {
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length === 0) return;
+  throw new Error(`no ${what} ${unknown.join(', ')}; there are ${[...new Set(known)].join(', ')}`);
 }
 
 /** A pair with `count` workers a hop, beside the one with one. */
