@@ -1,4 +1,4 @@
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import type { LoadOrder } from './load.ts';
 import { flags, frame, frameTypes, grpcMessage, headBlocks, messageBytes, RawConnection } from './raw-http2.ts';
 
@@ -11,6 +11,7 @@ interface Call {
 export class GrpcConnection {
   readonly #order: LoadOrder;
   readonly #messages: number;
+  readonly #socket: Socket;
   readonly #connection: RawConnection;
   readonly #request: Buffer;
   readonly #requestDataAt: number;
@@ -23,9 +24,9 @@ export class GrpcConnection {
   constructor(order: LoadOrder) {
     this.#order = order;
     this.#messages = order.grpc!.messages;
-    const socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true });
-    socket.on('error', () => {});
-    socket.on('close', () => this.#broken());
+    this.#socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true });
+    this.#socket.on('error', () => {});
+    this.#socket.on('close', () => this.#broken());
     const asked = Buffer.alloc(messageBytes, 'y');
     asked[0] = this.#messages;
     const head = headBlocks(fieldsOf(order));
@@ -34,7 +35,7 @@ export class GrpcConnection {
     this.#firstRequest = Buffer.concat([frame(frameTypes.headers, flags.endHeaders, 0, head.first), data]);
     this.#request = Buffer.concat([headers, data]);
     this.#requestDataAt = data.length;
-    this.#connection = new RawConnection(socket, 'client', this);
+    this.#connection = new RawConnection(this.#socket, 'client', this);
   }
 
   /** Keeps all streams busy until `isOver` says so; resolves after the last answer. */
@@ -47,6 +48,10 @@ export class GrpcConnection {
       };
       for (let stream = 0; stream < this.#order.grpc!.streams; stream++) this.#call();
     });
+  }
+
+  close(): void {
+    this.#socket.destroy();
   }
 
   onFrame(type: number, flag: number, stream: number, payload: Buffer): void {

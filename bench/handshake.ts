@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Candidate } from './candidate.ts';
 import type { HandshakeRow } from './report.ts';
-import { calmOf, median, type Round, type Rounds, takeRound } from './rounds.ts';
+import { calmOf, median, type Round, type Rounds, tryRound } from './rounds.ts';
 
 const concurrency = 16;
 
@@ -12,17 +12,21 @@ export async function measureHandshakes(
   rounds: Rounds,
 ): Promise<HandshakeRow[]> {
   process.stderr.write(`handshake, ${concurrency} at once\n`);
-  const taken = new Map<Candidate, Round[]>();
+  const kept = new Map(candidates.map((candidate) => [candidate, [] as Round[]]));
   for (let round = -1; round < rounds.count; round++) {
-    for (const candidate of candidates) {
+    for (const [candidate, taken] of kept) {
       const to = await candidate.foreign?.();
-      if (to === undefined) continue;
+      if (to === undefined) {
+        kept.delete(candidate);
+        continue;
+      }
       const order = { kind: 'handshakes', to, path: '/bytes/90', concurrency, durationMs: rounds.millis } as const;
-      const one = await takeRound(foreign, candidate, order);
-      if (round >= 0) taken.set(candidate, [...(taken.get(candidate) ?? []), one]);
+      const one = await tryRound(foreign, candidate, order);
+      if (one === undefined) kept.delete(candidate);
+      else if (round >= 0) taken.push(one);
     }
   }
-  return [...taken].map(([candidate, all]) => {
+  return [...kept].map(([candidate, all]) => {
     const used = calmOf(all);
     return {
       scenario: 'handshake',

@@ -28,8 +28,8 @@ export async function warmUp(
     await candidate.refresh?.();
     const taken = scenarios.filter(({ name }) => candidate.isFor?.(name) !== false);
     const isGrpc = ({ request }: Scenario) => request.grpc !== undefined;
-    if (!taken.every(isGrpc)) await takeRound(load, candidate, orderOf(candidate, get(90), 32, warmUpMs));
-    if (taken.some(isGrpc)) await takeRound(load, candidate, orderOf(candidate, call(1), 1, warmUpMs));
+    if (!taken.every(isGrpc)) await tryRound(load, candidate, orderOf(candidate, get(90), 32, warmUpMs));
+    if (taken.some(isGrpc)) await tryRound(load, candidate, orderOf(candidate, call(1), 1, warmUpMs));
   }
 }
 
@@ -56,14 +56,9 @@ export async function measure(
   const kept = new Map(candidates.map((candidate) => [candidate, [] as Round[]]));
   for (let round = -1; round < rounds.count; round++) {
     for (const [candidate, rows] of kept) {
-      try {
-        const taken = await takeRound(load, candidate, orders.get(candidate)!);
-        if (round >= 0) rows.push(taken);
-      } catch (error) {
-        // The others' rows are none the worse for it.
-        process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
-        kept.delete(candidate);
-      }
+      const taken = await tryRound(load, candidate, orders.get(candidate)!);
+      if (taken === undefined) kept.delete(candidate);
+      else if (round >= 0) rows.push(taken);
     }
   }
   return [...kept].map(([candidate, taken]) => summarise(scenario, candidate, connections, taken));
@@ -86,12 +81,15 @@ async function fieldSetsOf(candidate: Candidate, { tokens }: Scenario): Promise<
   return { fieldSets: sets?.map((set) => ({ ...fields, ...set })) };
 }
 
-/** Has a child carry out an order and accounts for what the hops needed for it. @throws Error when a request failed */
-export async function takeRound(
+/**
+ * Has a child carry out an order and accounts for what the hops needed for it. Undefined when a request failed, and said so: the others' rows are
+ * none the worse for it.
+ */
+export async function tryRound(
   load: ChildProcess,
   candidate: Candidate,
   order: LoadOrder | ForeignOrder,
-): Promise<Round> {
+): Promise<Round | undefined> {
   const before = {
     in: cpuMicros(candidate.inboundPids),
     out: cpuMicros(candidate.outboundPids),
@@ -99,10 +97,12 @@ export async function takeRound(
   };
   load.send(order);
   const [result] = (await once(load, 'message')) as [LoadResult];
-  if (result.failures > 0)
-    throw new Error(
-      `${candidate.name}: ${result.failures} requests failed; the first answer was:\n${result.firstFailure}`,
+  if (result.failures > 0) {
+    process.stderr.write(
+      `${candidate.name}: ${result.failures} requests failed; the first answer was:\n${result.firstFailure}\n`,
     );
+    return undefined;
+  }
   const after = {
     in: cpuMicros(candidate.inboundPids),
     out: cpuMicros(candidate.outboundPids),
