@@ -39,7 +39,13 @@ const options = {
 async function main(): Promise<void> {
   const { values } = parseArgs({ options });
   refuseUnknown('candidate', values.candidate, Object.keys(starters));
-  refuseUnknown('scenario', values.scenario, ['start', 'idle', 'handshake', ...scenarios.map(({ name }) => name)]);
+  refuseUnknown('scenario', values.scenario, [
+    'start',
+    'idle',
+    'handshake',
+    'workers',
+    ...scenarios.map(({ name }) => name),
+  ]);
   const isChosen = (scenario: string) => values.scenario?.includes(scenario) !== false;
   const rounds = { count: Number(values.rounds ?? (values.quick ? 3 : 8)), millis: values.quick ? 800 : 1000 };
   await using stack = new AsyncDisposableStack();
@@ -94,29 +100,12 @@ async function main(): Promise<void> {
   process.stdout.write(`${describe(results)}\nwritten to ${files.join(', ')}\n`);
 }
 
-<<<<<<< HEAD
-=======
 function refuseUnknown(what: string, names: readonly string[] = [], known: readonly string[]): void {
   const unknown = names.filter((name) => !known.includes(name));
   if (unknown.length === 0) return;
   throw new Error(`no ${what} ${unknown.join(', ')}; there are ${[...new Set(known)].join(', ')}`);
 }
 
-/** A pair with `count` workers a hop, beside the one with one. */
-function withWorkers(count: string | undefined): readonly Starter[] {
-  if (count === undefined) return [];
-  const name = `cellmesh-${count}-workers`;
-  const isFor = (scenario: string) => scenario === 'workers';
-  return [
-    (backend) =>
-      startCellmesh(backend, { name, settings: { workers: count }, isFor }).catch((error: unknown) => {
-        process.stderr.write(`${name}: ${error instanceof Error ? error.message : error}: left out\n`);
-        return undefined;
-      }),
-  ];
-}
-
->>>>>>> h-bench
 async function startBackend(): Promise<Backend> {
   const child = fork(join(import.meta.dirname, 'backend.ts'));
   pin([child.pid!], 1);
