@@ -4,7 +4,7 @@ import { startCellmesh } from './candidates/cellmesh.ts';
 import type { LoadOrder } from './load.ts';
 import { pin } from './pin.ts';
 import type { WorkersRow } from './report.ts';
-import { calmOf, median, type Round, type Rounds, takeRound } from './rounds.ts';
+import { calmOf, median, type Round, type Rounds, tryRound } from './rounds.ts';
 
 const connections = 64;
 const fieldCount = 60;
@@ -33,8 +33,8 @@ export async function measureWorkers(
   }
   for (let round = -2; round < rounds.count; round++) {
     for (const [count, pair] of pairs) {
-      const one = await takeRound(load, pair, orderFor(pair.target.port, rounds.millis));
-      if (round >= 0) taken.get(count)!.push(one);
+      const one = await tryRound(load, pair, orderFor(pair.target.port, rounds.millis));
+      if (round >= 0 && one !== undefined) taken.get(count)!.push(one);
     }
   }
   const rate = (count: number) =>

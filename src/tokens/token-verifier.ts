@@ -78,6 +78,7 @@ export class TokenVerifier implements Disposable {
     if (known !== undefined) return known;
     try {
       const token = await this.#verifyWithFreshKeys(text);
+      this.#dropExpired();
       remember(this.#verified, text, token, this.#options.tokensMax ?? tokensMaxDefault);
       return token;
     } catch (error) {
@@ -132,6 +133,15 @@ export class TokenVerifier implements Disposable {
     }
     await this.#question;
     return true;
+  }
+
+  /** Tokens live about as long as each other: the oldest entries are the first to end, and nobody asks for them again. */
+  #dropExpired(): void {
+    const now = this.#options.clock.now();
+    for (const [text, { expiresAt }] of this.#verified) {
+      if (expiresAt + skewMs > now) return;
+      this.#verified.delete(text);
+    }
   }
 
   #forget(): void {

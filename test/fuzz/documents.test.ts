@@ -16,14 +16,14 @@ import { KeySet, serializeKeySet } from '#tokens/key-set.ts';
 import { generateSigningKey } from '#tokens/signing-key.ts';
 import { mintTestToken } from '../support/mint-test-token.ts';
 import { testAuthority } from '../support/test-authority.ts';
+import { fuzzCount, fuzzSeed } from './budget.ts';
 import { feedCertificates } from './certificates.ts';
 import { feedDocuments } from './documents.ts';
 import { feedJsonDocuments } from './json-documents.ts';
 import { Mutator } from './mutate.ts';
 
-/** Inputs a target; `CELLMESH_FUZZ_COUNT` raises it for a long run, `CELLMESH_FUZZ_SEED` repeats one. */
-const count = Number(process.env['CELLMESH_FUZZ_COUNT'] ?? 3_000);
-const seed = Number(process.env['CELLMESH_FUZZ_SEED'] ?? Date.now() & 0x7fffffff);
+/** Inputs a target. */
+const count = fuzzCount(3_000);
 
 const policyDir = join(import.meta.dirname, '../../examples/messaging/policy');
 const manifests = ['api', 'carrier', 'cell', 'delivery', 'messaging', 'store'].map((name) =>
@@ -59,8 +59,8 @@ for (const [name, seedsOf, feed] of [
   ['certificate', certificates, feedCertificates],
   ['feed document', jsonDocuments, feedJsonDocuments],
 ] as const) {
-  test(`${count} mutated inputs of the ${name} parser, seed ${seed}: only typed errors`, async () => {
-    const mutator = new Mutator(await seedsOf(), seed);
+  test(`${count} mutated inputs of the ${name} parser, seed ${fuzzSeed}: only typed errors`, async () => {
+    const mutator = new Mutator(await seedsOf(), fuzzSeed);
     for (let i = 0; i < count; i++) feed(mutator.next());
   });
 }

@@ -1,11 +1,11 @@
 import { test } from 'node:test';
+import { fuzzCount, fuzzSeed } from './budget.ts';
 import { feedBody } from './http1-body.ts';
 import { feedHead } from './http1-head.ts';
 import { Mutator } from './mutate.ts';
 
-/** Inputs a target; `CELLMESH_FUZZ_COUNT` raises it for a long run, `CELLMESH_FUZZ_SEED` repeats one. */
-const count = Number(process.env['CELLMESH_FUZZ_COUNT'] ?? 20_000);
-const seed = Number(process.env['CELLMESH_FUZZ_SEED'] ?? Date.now() & 0x7fffffff);
+/** Inputs a target. */
+const count = fuzzCount(20_000);
 
 const heads = [
   'GET /a?b=c HTTP/1.1\r\nHost: a.example:80\r\nAccept: */*\r\nContent-Length: 5\r\nConnection: close, x-hop\r\n\r\nhello',
@@ -24,8 +24,8 @@ for (const [name, seeds, feed] of [
   ['head', heads, feedHead],
   ['body', bodies, feedBody],
 ] as const) {
-  test(`${count} mutated inputs of the HTTP/1.1 ${name} parser, seed ${seed}: only typed errors`, () => {
-    const mutator = new Mutator(seeds, seed);
+  test(`${count} mutated inputs of the HTTP/1.1 ${name} parser, seed ${fuzzSeed}: only typed errors`, () => {
+    const mutator = new Mutator(seeds, fuzzSeed);
     for (let i = 0; i < count; i++) feed(mutator.next());
   });
 }

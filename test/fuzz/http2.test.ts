@@ -19,12 +19,12 @@ import {
   uint32,
 } from '../wire/support/http2-frames.ts';
 import { turn } from '../wire/support/memory-proxy.ts';
+import { fuzzCount, fuzzSeed } from './budget.ts';
 import { Mutator } from './mutate.ts';
 
 /** As in `http1.test.ts`; a connection in memory costs more than a parser, so there are fewer of them. */
-const count = Number(process.env['CELLMESH_FUZZ_COUNT'] ?? 20_000);
+const count = fuzzCount(20_000);
 const connections = Math.ceil(count / 10);
-const seed = Number(process.env['CELLMESH_FUZZ_SEED'] ?? Date.now() & 0x7fffffff);
 
 const blocks = [
   '828684418cf1e3c2e5f23a6ba0ab90f4ff',
@@ -34,8 +34,8 @@ const blocks = [
   '488264025885aec3771a4b6196d07abe941054d444a8200595040b8166e082a62d1bff',
 ].map((hex) => Buffer.from(hex, 'hex').toString('latin1'));
 
-test(`${count} mutated header blocks, seed ${seed}: only compression errors and findings`, () => {
-  const mutator = new Mutator(blocks, seed);
+test(`${count} mutated header blocks, seed ${fuzzSeed}: only compression errors and findings`, () => {
+  const mutator = new Mutator(blocks, fuzzSeed);
   let decoder = new HpackDecoder(4096);
   for (let i = 0; i < count; i++) {
     const bytes = mutator.next();
@@ -81,8 +81,8 @@ const responses = [
   wireOf(settings(), frame('GOAWAY', 0, 0, Buffer.concat([uint32(0), uint32(0)])), frame('DATA', 1, 1, 'x')),
 ];
 
-test(`${connections} mutated connections to the server, seed ${seed}: nothing but typed errors, and every exchange ends`, async () => {
-  const mutator = new Mutator(requests, seed);
+test(`${connections} mutated connections to the server, seed ${fuzzSeed}: nothing but typed errors, and every exchange ends`, async () => {
+  const mutator = new Mutator(requests, fuzzSeed);
   for (let i = 0; i < connections; i++) {
     let open = 0;
     const server = http2MemoryServer((exchange) => {
@@ -106,8 +106,8 @@ test(`${connections} mutated connections to the server, seed ${seed}: nothing bu
   }
 });
 
-test(`${connections} mutated connections to the client, seed ${seed}: every request ends once, with a typed error or none`, async () => {
-  const mutator = new Mutator(responses, seed);
+test(`${connections} mutated connections to the client, seed ${fuzzSeed}: every request ends once, with a typed error or none`, async () => {
+  const mutator = new Mutator(responses, fuzzSeed);
   for (let i = 0; i < connections; i++) {
     let ends = 0;
     const bytes = mutator.next();

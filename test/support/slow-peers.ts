@@ -66,7 +66,8 @@ export async function beSlow(socket: Duplex, plan: SlowPlan, withinMs: number): 
   let heard = '';
   let heardBytes = 0;
   socket.on('error', () => {});
-  const closed = once(socket, 'close').then(() => performance.now() - began);
+  // A reset is an error too, and then the end.
+  const closed = new Promise<number>((resolve) => socket.on('close', () => resolve(performance.now() - began)));
   const read = () => {
     socket.on('data', (bytes: Buffer) => {
       heardBytes += bytes.length;

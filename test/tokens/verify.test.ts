@@ -238,6 +238,22 @@ test('a key that arrives with the answer verifies the token that asked for it', 
   await verifier.verify((await mintToken(key, claims())).reveal());
 });
 
+test('remembered tokens are forgotten when they have ended, with the next one that comes', async () => {
+  const own = new FakeClock(clock.now());
+  using verifier = new TokenVerifier({ keySet: new WatchSource(keySet), audience, clock: own });
+  const verifyOne = async () => {
+    const life = { issuedAt: own.now(), expiresAt: own.now() + 300_000 };
+    await verifier.verify((await mintToken(key, claims(life))).reveal());
+  };
+  for (let index = 0; index < 5; index++) await verifyOne();
+  await own.advance(329_999);
+  await verifyOne();
+  assert.equal(verifier.size, 6);
+  await own.advance(1);
+  await verifyOne();
+  assert.equal(verifier.size, 2);
+});
+
 test('remembered tokens are bounded', async () => {
   using verifier = new TokenVerifier({ keySet: new WatchSource(keySet), audience, clock, tokensMax: 3 });
   for (let index = 0; index < 5; index++) await verifier.verify((await mintToken(key, claims())).reveal());
