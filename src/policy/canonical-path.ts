@@ -65,6 +65,8 @@ export function parseCanonicalPath(path: string): CanonicalPath {
   if (!pathCharacters.test(path))
     throw new PathRejected('path_character', 'the path holds a character that must be percent-encoded');
   const canonical = path.includes('%') ? decodeUnreserved(path) : path;
+  // Most paths have no segment to look at.
+  if (!canonical.includes('/.') && !canonical.includes('//')) return canonical as CanonicalPath;
   const segments = canonical.split('/');
   for (const [index, segment] of segments.entries()) {
     if (segment === '.' || segment === '..') throw new PathRejected('path_dot_segment', 'the path has a dot segment');

@@ -63,7 +63,19 @@ export interface DecisionRecord {
 /** A record is a few hundred bytes; one that is longer was not written by us. */
 const recordBytesMax = 16 * 1024;
 
+/** Of each token once: many requests carry the same. */
+const claims = new WeakMap<VerifiedToken, RecordedClaims>();
+
 export function claimsOf(token: VerifiedToken): RecordedClaims {
+  let known = claims.get(token);
+  if (known === undefined) {
+    known = readClaims(token);
+    claims.set(token, known);
+  }
+  return known;
+}
+
+function readClaims(token: VerifiedToken): RecordedClaims {
   return {
     kind: token.kind,
     subject: token.subject,

@@ -167,7 +167,7 @@ export class Edge {
       balancer: cell.balancers.of(route.id),
       rule: noRetries,
       random,
-      upstreamOf: ({ host, port }: Endpoint) => cell.mesh.to(route.id, host, port),
+      upstreamOf: (instance: Endpoint) => cell.mesh.to(route.id, instance),
     });
     const upstream = retry.first();
     if (upstream === undefined)

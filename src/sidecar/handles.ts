@@ -24,6 +24,7 @@ const handlePattern = /^[0-9a-f]{32}$/;
 const handleBytes = 16;
 
 interface Entry {
+  readonly handle: string;
   readonly key: string;
   readonly endsAt: number;
   credential: Credential | undefined;
@@ -44,7 +45,9 @@ interface HandleTableOptions {
  */
 export class HandleTable implements Disposable {
   readonly #byHandle = new Map<string, Entry>();
-  readonly #byCredential = new Map<string, string>();
+  readonly #byCredential = new Map<string, Entry>();
+  /** The entry that a token had last: a key is its whole text, and would be put together and hashed for each request. */
+  readonly #lastOf = new WeakMap<VerifiedToken, Entry>();
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #limit: number;
@@ -73,13 +76,11 @@ export class HandleTable implements Disposable {
 
   /** The handle of `credential`: always the same one for the same token text and the same scopes left. */
   handleOf(credential: Credential): string {
-    const key = keyOf(credential);
-    const known = this.#byCredential.get(key);
-    if (known !== undefined) return known;
-    const handle = this.#random.bytes(handleBytes).toString('hex');
-    this.#put(handle, credential);
-    this.#shared?.tell(handle, credential);
-    return handle;
+    const last = this.#lastOf.get(credential.token);
+    if (last?.credential !== undefined && last.credential.left.text === credential.left.text) return last.handle;
+    const entry = this.#byCredential.get(keyOf(credential)) ?? this.#begin(credential);
+    this.#lastOf.set(credential.token, entry);
+    return entry.handle;
   }
 
   find(handle: string): HandleLookup {
@@ -110,11 +111,19 @@ export class HandleTable implements Disposable {
     this.#byCredential.clear();
   }
 
-  #put(handle: string, credential: Credential): void {
-    const key = keyOf(credential);
+  #begin(credential: Credential): Entry {
+    const handle = this.#random.bytes(handleBytes).toString('hex');
+    const entry = this.#put(handle, credential);
+    this.#shared?.tell(handle, credential);
+    return entry;
+  }
+
+  #put(handle: string, credential: Credential): Entry {
     if (this.#byHandle.size >= this.#limit) this.#evictOldest();
-    this.#byHandle.set(handle, { key, endsAt: credential.token.expiresAt, credential });
-    this.#byCredential.set(key, handle);
+    const entry = { handle, key: keyOf(credential), endsAt: credential.token.expiresAt, credential };
+    this.#byHandle.set(handle, entry);
+    this.#byCredential.set(entry.key, entry);
+    return entry;
   }
 
   #findLate(handle: string): Entry | undefined {

@@ -15,8 +15,8 @@ import type { CellId } from '#tokens/cell-id.ts';
 import type { TokenVerifier } from '#tokens/token-verifier.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 import { connectInTime } from '#wire/connect-in-time.ts';
-import type { Client, Protocol, ServerExchange } from '#wire/exchange.ts';
-import { fieldLine, fieldLines } from '#wire/field-lines.ts';
+import type { Client, Protocol, ServerExchange, Upstream } from '#wire/exchange.ts';
+import { fieldLines } from '#wire/field-lines.ts';
 import { forward } from '#wire/forward.ts';
 import { applicationUpstream, opaqueApplication } from '#wire/mesh-upstreams.ts';
 import type { RequestHead } from '#wire/message.ts';
@@ -35,6 +35,7 @@ import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { hearGrpcStatus, type RequestSpan } from './request-span.ts';
 import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
+import { ToldToApplication } from './told-to-application.ts';
 
 interface InboundOptions {
   readonly cellId: CellId;
@@ -77,6 +78,8 @@ const streamMaxMs = 3_600_000;
 /** Requests of the mesh to this pod's application. */
 export class Inbound {
   readonly #options: InboundOptions;
+  readonly #told = new ToldToApplication();
+  readonly #upstreams = new WeakMap<ServicePort, Upstream>();
 
   constructor(options: InboundOptions) {
     this.#options = options;
@@ -163,31 +166,22 @@ export class Inbound {
     { exchange, record }: Asked,
     facts: InboundRequest,
     permit: InboundPermit,
-    { port, protocol }: ServicePort,
+    port: ServicePort,
     target: CanonicalTarget,
     trace: RequestTrace,
   ) {
-    const { handles, client, clock, applicationHost, onApplicationConnected } = this.#options;
+    const { handles, client, clock } = this.#options;
     const { token, granted } = permit;
     const handle = token === undefined ? undefined : handles.handleOf({ token, left: granted });
-    const decisionLine = fieldLine('cellmesh-decision', record.id);
-    const forApplication = fieldLines({
-      'cellmesh-account': token?.account,
-      'cellmesh-caller': exchange.context.id,
-      'cellmesh-scope': granted.text,
-      'cellmesh-context': handle,
-    });
-    const append = forApplication + decisionLine + traceLines(trace, handle);
+    // An id is made here: it needs no check.
+    const decisionLine = `cellmesh-decision: ${record.id}\r\n`;
+    const caller = exchange.context.id;
+    const append = this.#told.lines({ token, caller, granted, handle }) + decisionLine + traceLines(trace, handle);
     const responseEdit = { drop: removedFields.inboundResponse, append: decisionLine };
     forward(exchange, {
       client,
       clock,
-      upstream: applicationUpstream(
-        applicationHost,
-        port,
-        protocol === 'grpc' ? 'h2' : 'http/1.1',
-        onApplicationConnected,
-      ),
+      upstream: this.#upstreamOf(port),
       target: target.path + target.query,
       request: { drop: removedFields.inboundRequest, append },
       editResponse: () => responseEdit,
@@ -195,6 +189,17 @@ export class Inbound {
       onTunnel: (local, application) => this.#join(facts, local, application),
       onFailed: (error: WireError) => answerFailure(exchange, record, error),
     });
+  }
+
+  #upstreamOf(port: ServicePort): Upstream {
+    let upstream = this.#upstreams.get(port);
+    if (upstream === undefined) {
+      const { applicationHost, onApplicationConnected } = this.#options;
+      const protocol = port.protocol === 'grpc' ? 'h2' : 'http/1.1';
+      upstream = applicationUpstream(applicationHost, port.port, protocol, onApplicationConnected);
+      this.#upstreams.set(port, upstream);
+    }
+    return upstream;
   }
 
   /** Joins the application to the peer. */

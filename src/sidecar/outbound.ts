@@ -182,7 +182,7 @@ export class Outbound {
       balancer: balancers.of(id),
       rule: retries === undefined ? noRetries : { ...retries, attemptsMax: retries.attempts },
       random,
-      upstreamOf: ({ host, port }: Endpoint) => mesh.to(id, host, port, connectMs),
+      upstreamOf: (instance: Endpoint) => mesh.to(id, instance, connectMs),
     });
   }
 

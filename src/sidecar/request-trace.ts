@@ -6,6 +6,8 @@ import {
   continuedBy,
   makeTraceparent,
   newSpanId,
+  noMembers,
+  onlyHandle,
   parseTraceparent,
   parseTracestate,
   partsOf,
@@ -41,10 +43,11 @@ interface TracingOptions {
  */
 export function readTrace(request: RequestHead, options: TracingOptions): RequestTrace {
   const { random, tracingRatio, makesSpans } = options;
-  const { handle, others } = takeHandle(parseTracestate(valuesOf(request, 'tracestate')) ?? []);
+  const states = valuesOf(request, 'tracestate');
+  const { handle, others } = states.length === 0 ? noState : takeHandle(parseTracestate(states) ?? noMembers);
   const came = parseTraceparent(valuesOf(request, 'traceparent'));
   const parent = came ?? makeTraceparent(random, tracingRatio);
-  const trace = { parent, others: came === undefined ? [] : others, handle, span: undefined };
+  const trace = { parent, others: came === undefined ? noMembers : others, handle, span: undefined };
   return makesSpans ? withSpan(trace, came !== undefined, request, random) : trace;
 }
 
@@ -66,16 +69,23 @@ function withSpan(trace: RequestTrace, hasParent: boolean, request: RequestHead,
   return { ...trace, span, parent: hasParent ? continuedBy(parent, id) : parent };
 }
 
+const noValues: readonly string[] = [];
+const noState = { handle: undefined, others: noMembers };
+
 /** The lines of both fields for a message that goes on, with `handle` as our member where there is one. */
 export function traceLines({ parent, others }: RequestTrace, handle?: string): string {
-  const state = writeTracestate(handle === undefined ? others : putHandle(others, handle));
   // Neither needs a check: they were parsed strictly, or made here.
   const parentLine = `traceparent: ${parent.text}\r\n`;
+  const state = others.length === 0 ? handle && onlyHandle(handle) : stateOf(others, handle);
   return state === undefined ? parentLine : `${parentLine}tracestate: ${state}\r\n`;
+}
+
+function stateOf(others: RequestTrace['others'], handle: string | undefined): string | undefined {
+  return writeTracestate(handle === undefined ? others : putHandle(others, handle));
 }
 
 function valuesOf(request: RequestHead, name: 'traceparent' | 'tracestate'): readonly string[] {
   const first = request.field(name);
-  if (first === undefined) return [];
+  if (first === undefined) return noValues;
   return request.fieldCount(name) === 1 ? [first] : (request.find(name) ?? '').split(', ');
 }

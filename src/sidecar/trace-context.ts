@@ -12,7 +12,7 @@ const tracestateInputBytesMax = 4096;
 /** Our key in `tracestate`; its value is a handle. */
 const tracestateKey = 'cellmesh';
 
-const noMembers: readonly TracestateMember[] = [];
+export const noMembers: readonly TracestateMember[] = [];
 
 export interface TracestateMember {
   readonly key: string;
@@ -71,6 +71,11 @@ export function takeHandle(members: readonly TracestateMember[]): TakenHandle {
 /** Puts our member in front (3.3.1.4: what was changed last stands first) in place of any that was there. */
 export function putHandle(members: readonly TracestateMember[], handle: string): readonly TracestateMember[] {
   return [{ key: tracestateKey, value: handle }, ...takeHandle(members).others];
+}
+
+/** A list with our member alone. */
+export function onlyHandle(handle: string): string {
+  return `${tracestateKey}=${handle}`;
 }
 
 /** One field value within both limits: large members go first, then those at the end. Undefined when nothing is left to write. */

@@ -27,6 +27,9 @@ export class ScopeSet implements Iterable<Scope> {
   readonly #scopes: ReadonlySet<Scope>;
   /** Sorted, separated by single spaces (the form of RFC 6749 3.3): equal sets have equal texts. */
   readonly text: string;
+  /** The last intersection: a token meets the same lists again and again. */
+  #lastOther: ScopeSet | undefined;
+  #lastIntersection: ScopeSet | undefined;
 
   private constructor(scopes: readonly Scope[]) {
     this.#scopes = new Set(scopes);
@@ -47,7 +50,16 @@ export class ScopeSet implements Iterable<Scope> {
   }
 
   intersect(other: ScopeSet): ScopeSet {
-    if (other === this || this.isSubsetOf(other)) return this;
+    if (other === this) return this;
+    if (other !== this.#lastOther || this.#lastIntersection === undefined) {
+      this.#lastIntersection = this.#intersectionWith(other);
+      this.#lastOther = other;
+    }
+    return this.#lastIntersection;
+  }
+
+  #intersectionWith(other: ScopeSet): ScopeSet {
+    if (this.isSubsetOf(other)) return this;
     if (other.isSubsetOf(this)) return other;
     return ScopeSet.of([...this.#scopes].filter((scope) => other.has(scope)));
   }

@@ -224,9 +224,10 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
       contentLength: request.contentLength,
       expectsContinue: request.expectsContinue && !this.#hasBodyBegun,
       acceptsTrailers: request.acceptsTrailers,
-      ...(this.#upgrade && { upgrade: this.#upgrade }),
-      ...(headMs !== undefined && { responseHeadMs: headMs }),
-      ...(timeouts?.idleMs !== undefined && { responseIdleMs: timeouts.idleMs }),
+      // Always of the same shape: engines read it for each request.
+      upgrade: this.#upgrade,
+      responseHeadMs: headMs,
+      responseIdleMs: timeouts?.idleMs,
     };
     const exchange = client.request(upstream, outgoing, this);
     if (!this.#isOver && this.#pause === undefined) this.#upstream ??= exchange;

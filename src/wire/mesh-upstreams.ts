@@ -35,10 +35,25 @@ export interface Dial {
     | { readonly tag: 'failed'; readonly error: unknown };
 }
 
+/** The same object each time for the same instance. */
+interface InstanceAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface KnownUpstream {
+  readonly identity: TlsIdentity;
+  readonly expect: SpiffeId;
+  readonly connectMs: number | undefined;
+  readonly upstream: Upstream;
+}
+
 /** Pools of connections to the sidecars of other services. */
 export class MeshUpstreams implements AsyncDisposable {
   readonly pool: UpstreamPool;
   readonly #options: MeshUpstreamsOptions;
+  /** What an instance was asked for last: to name it anew for each request would cost more than to choose it. */
+  readonly #known = new WeakMap<InstanceAddress, KnownUpstream>();
 
   constructor(options: MeshUpstreamsOptions) {
     this.#options = options;
@@ -50,10 +65,19 @@ export class MeshUpstreams implements AsyncDisposable {
   }
 
   /**
-   * The inbound port of `expect` at `host:port`. The key names our own certificate too: connections that a former one opened finish
+   * The inbound port of `expect` at an instance of it. The key names our own certificate too: connections that a former one opened finish
    * what they have begun and take no new request.
    */
-  to(expect: SpiffeId, host: string, port: number, connectMs?: number): Upstream {
+  to(expect: SpiffeId, instance: InstanceAddress, connectMs?: number): Upstream {
+    const { current } = this.#options.identity;
+    const known = this.#known.get(instance);
+    if (known?.identity === current && known.expect === expect && known.connectMs === connectMs) return known.upstream;
+    const upstream = this.#upstreamAt(expect, instance, connectMs);
+    this.#known.set(instance, { identity: current, expect, connectMs, upstream });
+    return upstream;
+  }
+
+  #upstreamAt(expect: SpiffeId, { host, port }: InstanceAddress, connectMs: number | undefined): Upstream {
     const { identity } = this.#options;
     const key = `${expect} ${host} ${port} ${identity.current.svid.chain[0]!.serial}`;
     return {

@@ -67,9 +67,9 @@ export interface OutgoingRequest {
   /** Go on in this protocol; the framing is `none`. */
   readonly upgrade?: Upgrade | undefined;
   /** From the end of the request to the head of its response, where the pool's own time is not right. Milliseconds. */
-  readonly responseHeadMs?: number;
+  readonly responseHeadMs?: number | undefined;
   /** Between two pieces of its response's body, likewise. */
-  readonly responseIdleMs?: number;
+  readonly responseIdleMs?: number | undefined;
 }
 
 /** A `length` framing on a response that has no body (HEAD, 304) writes `Content-Length` alone. */

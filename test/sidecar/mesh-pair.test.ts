@@ -62,7 +62,7 @@ async function startPair(
       (exchange) => {
         const { path } = exchange.request;
         const request = { drop: removedFields.outboundRequest, append: '' };
-        const upstream = upstreams.to(expect, '127.0.0.1', inbound.address.port);
+        const upstream = upstreams.to(expect, { host: '127.0.0.1', port: inbound.address.port });
         forward(exchange, { client: upstreams.pool, upstream, target: path, authority: 'callee', request });
       },
       { host: '127.0.0.1', port: 0, clock, contextOf: () => undefined },

@@ -40,7 +40,7 @@ export class MeshClient implements AsyncDisposable {
     const { host = 'localhost', ...fields } = headers;
     const recorder = new ClientRecorder(body === undefined ? [] : [body]);
     this.#upstreams.pool.request(
-      this.#upstreams.to(expect, '127.0.0.1', port()),
+      this.#upstreams.to(expect, { host: '127.0.0.1', port: port() }),
       {
         method,
         target: path,

@@ -15,20 +15,12 @@ const methodPattern = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,24}$/;
 const methodsWithBody: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 
 interface PseudoFields {
-  method?: string;
-  scheme?: string;
-  authority?: string;
-  path?: string;
-  protocol?: string;
+  method: string | undefined;
+  scheme: string | undefined;
+  authority: string | undefined;
+  path: string | undefined;
+  protocol: string | undefined;
 }
-
-const pseudoNames: Readonly<Record<string, keyof PseudoFields>> = {
-  ':method': 'method',
-  ':scheme': 'scheme',
-  ':authority': 'authority',
-  ':path': 'path',
-  ':protocol': 'protocol',
-};
 
 /** The head of an HTTP/2 request (RFC 9113 8.3.1), with what makes a request malformed refused. */
 export class Http2RequestHead extends Http2Fields implements RequestHead {
@@ -46,7 +38,13 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
   /** @throws WireError */
   constructor({ fields, problem }: DecodedBlock, hasEnded: boolean, limits: HttpLimits) {
     if (problem !== undefined) throw problem;
-    const pseudo: PseudoFields = {};
+    const pseudo: PseudoFields = {
+      method: undefined,
+      scheme: undefined,
+      authority: undefined,
+      path: undefined,
+      protocol: undefined,
+    };
     const count = takePseudoFields(fields, pseudo);
     super(fields.slice(count), limits.lineBytesMax);
     this.method = methodOf(pseudo);
@@ -95,13 +93,34 @@ function takePseudoFields(fields: readonly DecodedField[], into: PseudoFields): 
   let count = 0;
   for (const { name, value, isPseudo } of fields) {
     if (!isPseudo) break;
-    const key = pseudoNames[name];
-    if (key === undefined) throw ruleBroken('pseudo_field', 'a pseudo-header field is not one of requests');
-    if (into[key] !== undefined) throw ruleBroken('pseudo_field', `${name} is given more than once`);
-    into[key] = value;
     count++;
+    // A switch, not a table: names that are not among those of all objects would be hashed and looked up.
+    switch (name) {
+      case ':method':
+        into.method = once(into.method, name, value);
+        break;
+      case ':scheme':
+        into.scheme = once(into.scheme, name, value);
+        break;
+      case ':authority':
+        into.authority = once(into.authority, name, value);
+        break;
+      case ':path':
+        into.path = once(into.path, name, value);
+        break;
+      case ':protocol':
+        into.protocol = once(into.protocol, name, value);
+        break;
+      default:
+        throw ruleBroken('pseudo_field', 'a pseudo-header field is not one of requests');
+    }
   }
   return count;
+}
+
+function once(before: string | undefined, name: string, value: string): string {
+  if (before !== undefined) throw ruleBroken('pseudo_field', `${name} is given more than once`);
+  return value;
 }
 
 function methodOf({ method }: PseudoFields): string {
