@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { type Command, Option } from 'commander';
 import { controlPlaneSettings } from '#control-plane/settings.ts';
 import { identitySettings } from '#identity/settings.ts';
@@ -91,6 +92,8 @@ function addRole<S extends Settings & { logLevel: Settings[string] }>(program: C
       const stop = stopRequested({ untilStdinEnds });
       const surroundings = { clock: systemClock, random: systemRandom, logger, accessLog: process.stdout };
       const running = await role.start(config, surroundings);
+      // Node would do it at the end, which a killed process does not have. Where the launcher has set up no cache this does nothing.
+      flushCompileCache();
       await stop;
       logger.info('stopping');
       await running[Symbol.asyncDispose]();
