@@ -1,18 +1,29 @@
 import { Command, CommanderError } from 'commander';
-import { addAccounts } from './accounts.ts';
-import { addCall } from './call.ts';
-import { addCells } from './cells.ts';
-import { addCerts } from './certs.ts';
-import { addDrain } from './drain.ts';
 import { describeExitCodes, exitCodeOf, exitCodes } from './exit-codes.ts';
-import { addExplain } from './explain.ts';
-import { addIntercept } from './intercept/intercept.ts';
-import { addJoinToken } from './join-token.ts';
-import { addKeys } from './keys.ts';
 import { printError } from './output.ts';
-import { addRoles } from './roles.ts';
-import { addToken } from './token.ts';
-import { addUp } from './up/up.ts';
+
+type Add = (program: Command) => void;
+
+const roles = async (): Promise<Add> => (await import('./roles.ts')).addRoles;
+
+/** In the order of the help. A verb's code is loaded when it is wanted: a sidecar does not wait for what it never runs. */
+const verbs: Readonly<Record<string, () => Promise<Add>>> = {
+  up: async () => (await import('./up/up.ts')).addUp,
+  call: async () => (await import('./call.ts')).addCall,
+  drain: async () => (await import('./drain.ts')).addDrain,
+  intercept: async () => (await import('./intercept/intercept.ts')).addIntercept,
+  explain: async () => (await import('./explain.ts')).addExplain,
+  accounts: async () => (await import('./accounts.ts')).addAccounts,
+  keys: async () => (await import('./keys.ts')).addKeys,
+  cells: async () => (await import('./cells.ts')).addCells,
+  token: async () => (await import('./token.ts')).addToken,
+  'join-token': async () => (await import('./join-token.ts')).addJoinToken,
+  certs: async () => (await import('./certs.ts')).addCerts,
+  sidecar: roles,
+  'control-plane': roles,
+  identity: roles,
+  router: roles,
+};
 
 const program = new Command('cellmesh')
   .description('A service mesh for workload identity: mutual TLS with SPIFFE SVIDs, tokens and scope policy, in cells.')
@@ -21,23 +32,15 @@ const program = new Command('cellmesh')
   .exitOverride()
   .addHelpText('after', `\nExit codes:\n${describeExitCodes()}`);
 
-for (const add of [
-  addUp,
-  addCall,
-  addDrain,
-  addIntercept,
-  addExplain,
-  addAccounts,
-  addKeys,
-  addCells,
-  addToken,
-  addJoinToken,
-  addCerts,
-  addRoles,
-])
-  add(program);
+/** The verb that is called; all of them for help, and for what is no verb. */
+async function addVerbs(): Promise<void> {
+  const load = verbs[process.argv[2] ?? ''];
+  const loads = load === undefined ? new Set(Object.values(verbs)) : [load];
+  for (const add of await Promise.all([...loads].map((one) => one()))) add(program);
+}
 
 try {
+  await addVerbs();
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
