@@ -14,7 +14,7 @@ import type { VerifiedToken } from '#tokens/verify.ts';
 import { Attempts, noRetries } from '#traffic/attempts.ts';
 import type { Balancers } from '#traffic/balancers.ts';
 import type { ServerExchange, Upstream } from '#wire/exchange.ts';
-import { fieldLine, fieldLines } from '#wire/field-lines.ts';
+import { fieldLine } from '#wire/field-lines.ts';
 import { type FieldEdit, forward } from '#wire/forward.ts';
 import type { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import type { ResponseHead } from '#wire/message.ts';
@@ -293,5 +293,6 @@ function noteContext(record: OpenRecord, context: ReturnType<typeof intentOf>['c
 function responseEdit(head: ResponseHead, ownDecisionId: string): FieldEdit {
   const theirs = head.field('cellmesh-decision');
   const id = theirs !== undefined && decisionIdPattern.test(theirs) ? theirs : ownDecisionId;
-  return { drop: removedFields.outboundResponse, append: fieldLines({ 'cellmesh-decision': id }) };
+  // Neither needs another check.
+  return { drop: removedFields.outboundResponse, append: `cellmesh-decision: ${id}\r\n` };
 }

@@ -4,6 +4,9 @@ import { staticIndexOfLine, staticIndexOfName } from './static-table.ts';
 
 /** A name, as the encoder writes it. */
 interface NameEntry {
+  /** As it comes. */
+  readonly source: string;
+  /** In lower case. */
   readonly text: string;
   readonly staticIndex: number;
   /** Number of the last insertion that had this name; 0 when there is none. */
@@ -51,8 +54,9 @@ export class HpackEncoder {
   #firstSize = 0;
   /** Set when the peer changed its limit: the lowest in between, and the last. */
   #update: { lowest: number; last: number } | undefined;
-  readonly #lines = new Map<string, LineEntry>();
-  readonly #names = new Map<string, NameEntry>();
+  // By hash: a `Map` with texts for keys makes each text that it is asked for one of V8's unique strings, which costs a microsecond where it is new.
+  readonly #lines = new Map<number, LineEntry>();
+  readonly #names = new Map<number, NameEntry>();
   #seen: Int32Array | undefined;
   readonly #start: { next: LineEntry | undefined } = { next: undefined };
 
@@ -87,7 +91,7 @@ export class HpackEncoder {
       }
       const end = lines.indexOf('\r\n', at) + 2;
       const line = lines.slice(at, end);
-      const known = this.#lines.get(line) ?? this.#learn(line);
+      const known = this.#known(line);
       at = end;
       if (known === undefined) this.#emitNew(line, out);
       else {
@@ -141,10 +145,16 @@ export class HpackEncoder {
     writeString(out, value);
   }
 
+  #known(line: string): LineEntry | undefined {
+    const hash = hashOf(line);
+    const entry = this.#lines.get(hash);
+    return entry?.line === line ? entry : this.#learn(line, hash);
+  }
+
   /** An entry for a line that is worth one: seen a moment ago, or in the static table. */
-  #learn(line: string): LineEntry | undefined {
-    const staticIndex = staticIndexOfLine.get(line) ?? 0;
-    if (staticIndex === 0 && !this.#wasSeen(line)) return undefined;
+  #learn(line: string, hash: number): LineEntry | undefined {
+    const staticIndex = staticIndexOf(line, hash);
+    if (staticIndex === 0 && !this.#wasSeen(hash)) return undefined;
     const { name, value } = this.#split(line);
     if (neverIndexed.has(name.text)) return undefined;
     if (this.#lines.size >= linesMax) this.#forgetLines();
@@ -152,13 +162,12 @@ export class HpackEncoder {
     const copy = copyOf(line);
     const size = name.text.length + value.length + entryOverheadBytes;
     const entry = { line: copy, name, value: copyOf(value), staticIndex, size, insertion: 0, next: undefined };
-    this.#lines.set(copy, entry);
+    this.#lines.set(hash, entry);
     return entry;
   }
 
-  #wasSeen(line: string): boolean {
+  #wasSeen(hash: number): boolean {
     this.#seen ??= new Int32Array(seenSlots);
-    const hash = hashOf(line);
     const slot = hash & (seenSlots - 1);
     if (this.#seen[slot] === hash) return true;
     this.#seen[slot] = hash;
@@ -180,12 +189,14 @@ export class HpackEncoder {
   }
 
   #name(text: string): NameEntry {
-    let name = this.#names.get(text);
-    if (name === undefined) {
+    const hash = hashOf(text);
+    let name = this.#names.get(hash);
+    if (name?.source !== text) {
       if (this.#names.size >= namesMax) this.#names.clear();
       const lower = copyOf(text.toLowerCase());
-      name = { text: lower, staticIndex: staticIndexOfName.get(lower) ?? 0, insertion: 0, uses: 0 };
-      this.#names.set(copyOf(text), name);
+      const staticIndex = staticIndexOfName.get(lower) ?? 0;
+      name = { source: copyOf(text), text: lower, staticIndex, insertion: 0, uses: 0 };
+      this.#names.set(hash, name);
     }
     return name;
   }
@@ -247,14 +258,28 @@ function writeString(out: ByteBuffer, text: string): void {
   else for (let i = 0; i < length; i++) bytes[out.length++] = text.charCodeAt(i);
 }
 
-/** Not of the whole line: of its length, its beginning, middle and end, which tells lines of one name apart. */
-function hashOf(line: string): number {
-  const { length } = line;
+interface StaticLine {
+  readonly line: string;
+  readonly index: number;
+}
+
+const staticLines: ReadonlyMap<number, StaticLine> = new Map(
+  [...staticIndexOfLine].map(([line, index]) => [hashOf(line), { line, index }]),
+);
+
+function staticIndexOf(line: string, hash: number): number {
+  const found = staticLines.get(hash);
+  return found?.line === line ? found.index : 0;
+}
+
+/** Not of the whole text: of its length, its beginning, middle and end, which tells lines of one name apart. */
+function hashOf(text: string): number {
+  const { length } = text;
   let hash = length;
-  for (let i = Math.max(0, length - 14); i < length - 2; i++) hash = Math.imul(hash ^ line.charCodeAt(i), 0x0100_0193);
+  for (let i = Math.max(0, length - 14); i < length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x0100_0193);
   const middle = length >> 1;
-  for (let i = middle; i < middle + 4 && i < length; i++) hash = Math.imul(hash ^ line.charCodeAt(i), 0x0100_0193);
-  for (let i = 0; i < 4; i++) hash = Math.imul(hash ^ line.charCodeAt(i), 0x0100_0193);
+  for (let i = middle; i < middle + 4 && i < length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x0100_0193);
+  for (let i = 0; i < 4 && i < length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x0100_0193);
   hash ^= hash >>> 15;
   return hash === 0 ? 1 : hash;
 }
