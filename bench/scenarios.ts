@@ -16,7 +16,7 @@ const streams = 32;
 
 export const scenarios: readonly Scenario[] = [
   { name: 'proxy', connections: [1, 8, 32, 128], quickConnections: [1, 32], request: get(90) },
-  { name: equalWork, connections: [1, 32], request: get(90) },
+  { name: equalWork, connections: [1, 8, 32, 128], quickConnections: [1, 32, 128], request: get(90) },
   { name: `${equalWork}-100-tokens`, connections: [32], request: get(90), tokens: 100 },
   ...[1000, 2000, 4000].map((perSecond) => ({
     name: `rate-${perSecond}`,

@@ -99,7 +99,7 @@ function readCertificate(der: Buffer, x509: X509Certificate): Certificate {
     signatureAlgorithm: readAlgorithm(expect(outerAlgorithm)),
     keyAlgorithm: keyAlgorithmOf(publicKey),
     publicKey,
-    isSignedBy: (issuerKey) => isSignedBy(x509, issuerKey),
+    isSignedBy: rememberingByKey((issuerKey) => isSignedBy(x509, issuerKey)),
     ...readOptional(optional),
   };
 }
@@ -144,6 +144,19 @@ function readPublicKey(x509: X509Certificate): KeyObject {
   } catch (cause) {
     throw new CellmeshError('certificate_invalid', 'the public key cannot be used', { cause });
   }
+}
+
+/** A signature is checked once against each key: 100 us each time otherwise. */
+function rememberingByKey(check: (key: KeyObject) => boolean): (key: KeyObject) => boolean {
+  const known = new WeakMap<KeyObject, boolean>();
+  return (key) => {
+    let holds = known.get(key);
+    if (holds === undefined) {
+      holds = check(key);
+      known.set(key, holds);
+    }
+    return holds;
+  };
 }
 
 function isSignedBy(x509: X509Certificate, issuerKey: KeyObject): boolean {

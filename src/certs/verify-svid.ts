@@ -1,5 +1,6 @@
 import { CellmeshError } from '#runtime/errors.ts';
-import { type Certificate, parseCertificate } from './certificate.ts';
+import type { Certificate } from './certificate.ts';
+import { RecentCertificates } from './recent-certificates.ts';
 import { parseSpiffeId, type SpiffeId, type TrustDomain, trustDomainOf } from './spiffe-id.ts';
 import { brokenIssuerRule, brokenLeafRule, brokenValidityRule, refuseIfBroken, SvidRejected } from './svid-rules.ts';
 import type { TrustBundles } from './trust-bundle.ts';
@@ -31,8 +32,13 @@ export function verifySvid(chainDer: readonly Uint8Array[], bundles: TrustBundle
       `${chainDer.length} certificates, at most ${chainCertificatesMax} are accepted`,
     );
   }
-  return verifyChain(chainDer.map(parse), bundles, nowMs);
+  const verified = verifyChain(chainDer.map(parse), bundles, nowMs);
+  recent.remember(verified.chain);
+  return verified;
 }
+
+/** One for the process: what a certificate says is the same for everybody who asks. */
+const recent = new RecentCertificates();
 
 /** `verifySvid` for certificates that are parsed already: those of an SVID of our own, or of an open connection. */
 export function verifyChain(chain: readonly Certificate[], bundles: TrustBundles, nowMs: number): VerifiedSvid {
@@ -101,7 +107,7 @@ function signingRoot(certificate: Certificate, roots: readonly Certificate[]): C
 
 function parse(der: Uint8Array, index: number): Certificate {
   try {
-    return parseCertificate(der);
+    return recent.parse(der);
   } catch (cause) {
     if (!(cause instanceof CellmeshError)) throw cause;
     throw new SvidRejected('certificate_malformed', `certificate ${index}: ${cause.message}`, cause);

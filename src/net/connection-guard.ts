@@ -1,8 +1,8 @@
 import type { TLSSocket } from 'node:tls';
-import { trustDomainOf } from '#certs/spiffe-id.ts';
+import { type SpiffeId, trustDomainOf } from '#certs/spiffe-id.ts';
 import { SvidRejected } from '#certs/svid-rules.ts';
 import type { TrustBundles } from '#certs/trust-bundle.ts';
-import { type VerifiedSvid, verifyChain } from '#certs/verify-svid.ts';
+import { type VerifiedSvid, verifySvid } from '#certs/verify-svid.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { VerifiedPeer } from './verified-peer.ts';
@@ -38,21 +38,34 @@ interface GuardOptions {
   readonly onDrain: (reason: DrainReason) => void;
 }
 
+/** What a peer showed, as bytes: parsed certificates hold objects of OpenSSL, and a thousand idle connections would keep as many of each. */
+interface Presented {
+  readonly id: SpiffeId;
+  readonly chainDer: readonly Buffer[];
+  readonly rootDer: Buffer;
+}
+
+function presentedOf({ id, chain, root }: VerifiedSvid): Presented {
+  return { id, chainDer: chain.map(({ der }) => der), rootDer: root.der };
+}
+
 /**
  * TLS looks at certificates once, in the handshake. The guard keeps looking until the socket has closed: a connection does not
  * outlive the certificates of either end, and not the trust in the peer's root.
  */
 export class ConnectionGuard {
-  readonly #options: GuardOptions;
+  readonly #options: Omit<GuardOptions, 'svid'>;
+  readonly #presented: Presented | undefined;
   readonly #endsAt: number;
   readonly #drainsAt: number;
   readonly #unsubscribe: () => void;
   #timer: Scheduled | undefined;
   #isDraining = false;
 
-  constructor(options: GuardOptions) {
-    const { svid, ownNotAfter, clock, graceMs, socket, isDialed } = options;
+  constructor({ svid, ...options }: GuardOptions) {
+    const { ownNotAfter, clock, graceMs, socket, isDialed } = options;
     this.#options = options;
+    this.#presented = svid && presentedOf(svid);
     this.#endsAt = Math.min(ownNotAfter ?? Number.POSITIVE_INFINITY, svid?.notAfter ?? Number.POSITIVE_INFINITY);
     const leftMs = Math.max(0, this.#endsAt - clock.now());
     this.#drainsAt = this.#endsAt - (isDialed ? dialedGraces : 1) * Math.min(graceMs, leftMs * drainShareOfLife);
@@ -81,8 +94,10 @@ export class ConnectionGuard {
   }
 
   #onBundles(bundles: TrustBundles): void {
-    const { svid, clock } = this.#options;
-    if (svid !== undefined && !isStillTrusted(svid, bundles, clock.now())) this.drain('bundle_changed');
+    const presented = this.#presented;
+    if (presented !== undefined && !isStillTrusted(presented, bundles, this.#options.clock.now())) {
+      this.drain('bundle_changed');
+    }
   }
 
   /** After `drain` the socket's own 'close' still cancels the timer that would destroy it. */
@@ -96,11 +111,11 @@ export class ConnectionGuard {
  * Signatures do not change: as long as the root that vouched is in the bundle, nothing needs computing, and a new bundle costs a
  * thousand connections a comparison each.
  */
-function isStillTrusted(svid: VerifiedSvid, bundles: TrustBundles, nowMs: number): boolean {
-  const roots = bundles.get(trustDomainOf(svid.id))?.roots ?? [];
-  if (roots.some(({ der }) => der.equals(svid.root.der))) return true;
+function isStillTrusted({ id, rootDer, chainDer }: Presented, bundles: TrustBundles, nowMs: number): boolean {
+  const roots = bundles.get(trustDomainOf(id))?.roots ?? [];
+  if (roots.some(({ der }) => der.equals(rootDer))) return true;
   try {
-    verifyChain(svid.chain, bundles, nowMs);
+    verifySvid(chainDer, bundles, nowMs);
     return true;
   } catch (error) {
     if (error instanceof SvidRejected) return false;
