@@ -18,6 +18,11 @@ const issuer = 'https://identity.example';
 const tokenField = 'x-token';
 export const equalWork = 'equal-work';
 
+/** Scenarios in which Envoy does what a sidecar does; arrivals at a rate are compared at equal work too. */
+function isAtEqualWork(scenario: string): boolean {
+  return scenario.startsWith(equalWork) || scenario.startsWith('rate-');
+}
+
 /** Envoy with one worker a hop: HTTP/2 with mutual TLS between the hops, and nothing else. */
 export function startEnvoy(backend: Backend): Promise<Candidate | undefined> {
   const configure = (facts: PairFacts, number: number) =>
@@ -27,7 +32,7 @@ export function startEnvoy(backend: Backend): Promise<Candidate | undefined> {
       name: 'envoy',
       program: 'envoy',
       configure,
-      isFor: (scenario) => !scenario.startsWith(equalWork) && !isHttp2(scenario),
+      isFor: (scenario) => !isAtEqualWork(scenario) && !isHttp2(scenario),
     },
     backend.port,
   );
@@ -61,11 +66,10 @@ export async function startEnvoyAtEqualWork(backend: Backend): Promise<Candidate
       in: inbound(facts, { keys: JSON.stringify(keys) }),
       out: outbound(facts, join(facts.directory, 'out.log')),
     });
-  const isFor = (scenario: string) => scenario.startsWith(equalWork);
   const fieldsOf = async (number: number) => ({ [tokenField]: await mint(number) });
   const fieldSets = (tokens: number) => Promise.all(Array.from({ length: tokens }, (_, number) => fieldsOf(number)));
   return startPeerPair(
-    { name: 'envoy', program: 'envoy', configure, fields: await fieldsOf(0), fieldSets, isFor },
+    { name: 'envoy', program: 'envoy', configure, fields: await fieldsOf(0), fieldSets, isFor: isAtEqualWork },
     backend.port,
   );
 }
