@@ -59,7 +59,9 @@ const unitMillis: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, 
 
 /** `grpc-timeout` in milliseconds; undefined where there is none or it is no time-out. */
 export function grpcTimeoutMs(request: Pick<Fields, 'field'>): number | undefined {
-  const [, digits, unit] = /^([0-9]{1,8})([HMSmun])$/.exec(request.field('grpc-timeout') ?? '') ?? [];
+  const text = request.field('grpc-timeout');
+  if (text === undefined) return undefined;
+  const [, digits, unit] = /^([0-9]{1,8})([HMSmun])$/.exec(text) ?? [];
   return digits === undefined || unit === undefined ? undefined : Number(digits) * unitMillis[unit]!;
 }
 

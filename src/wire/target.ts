@@ -36,16 +36,23 @@ function authorityForm(target: string): ParsedTarget {
   return { form: 'authority', path: '', authority, defaultPort: '' };
 }
 
+/** Most requests of a process are for the host of the one before. */
+let lastText = '';
+let lastAuthority = '';
+
 /**
  * `host[:port]` in lower case.
  * @throws WireError `authority`
  */
 export function parseAuthority(text: string): string {
+  if (text === lastText && text !== '') return lastAuthority;
   const authority = text.toLowerCase();
   const match = authorityPattern.exec(authority);
   if (match === null || Number(match[1] ?? 0) > portMax) {
     throw ruleBroken('authority', 'not a host name or address with an optional port');
   }
+  lastText = text;
+  lastAuthority = authority;
   return authority;
 }
 
