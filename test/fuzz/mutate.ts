@@ -49,7 +49,8 @@ export class Mutator {
   }
 }
 
-const interesting = [
+/** What turns one message into another for a reader that is not careful. */
+export const interestingTexts: readonly string[] = [
   '\r\n',
   '\n',
   '\r',
@@ -65,4 +66,5 @@ const interesting = [
   'f',
   '\r\n\r\n',
   'chunked',
-].map((text) => Buffer.from(text, 'latin1'));
+];
+const interesting = interestingTexts.map((text) => Buffer.from(text, 'latin1'));

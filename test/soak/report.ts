@@ -1,3 +1,4 @@
+import { table } from '#cli/output.ts';
 import type { Slope } from './memory-slope.ts';
 import { openNames, type SoakReport, sides } from './soak.ts';
 
@@ -43,9 +44,12 @@ export function reportText(report: SoakReport): string {
   );
   return [
     `${minutes} min of load, ${samples.length} samples; ${done} pieces of work of ${works.length} kinds, ${failed} errors`,
-    table([['WORK', 'DONE', 'FAILED'], ...works.map((work) => [work.name, String(work.done), String(work.failed)])]),
-    table([['', 'AFTER GC', 'AT START', 'AT END', 'SLOPE UNDER LOAD'], ...memory]),
-    table([['', 'OPEN', 'AT START', 'AT END'], ...open]),
+    table(
+      ['WORK', 'DONE', 'FAILED'],
+      works.map((work) => [work.name, String(work.done), String(work.failed)]),
+    ),
+    table(['', 'AFTER GC', 'AT START', 'AT END', 'SLOPE UNDER LOAD'], memory),
+    table(['', 'OPEN', 'AT START', 'AT END'], open),
     findings.length === 0 ? 'nothing is left behind' : findings.join('\n'),
     '',
   ].join('\n\n');
@@ -58,16 +62,4 @@ export function megabytes(value: number): string {
 function slopeText({ megabytesPerHour, plusMinus, rSquared }: Slope): string {
   const sign = megabytesPerHour < 0 ? '' : '+';
   return `${sign}${megabytesPerHour.toFixed(2)} ± ${plusMinus.toFixed(2)} MB/h (R² ${rSquared.toFixed(2)})`;
-}
-
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
 }
