@@ -44,8 +44,8 @@ const svidRemainderMsMin = 10 * 60_000;
 
 /**
  * Starts the processes in the order in which they need each other, those who are called before those who call, and gives each what it needs
- * for its first trust. They end in the opposite order, with `stack`: the edge first, so that nothing in flight is cut off,
- * and an application before its sidecar, which keeps the way out open as long as there is one.
+ * for its first trust. They end in the opposite order, with `stack`: the edge first, so that nothing in flight is cut off; then all services at once,
+ * each application before its sidecar, which keeps the way out open as long as there is one.
  */
 export async function startCell(
   installation: Installation,
@@ -55,13 +55,13 @@ export async function startCell(
   const { services, router, controlPlane, identity } = installation;
   const options = { state: installation.stateDir, region };
   const processes: SupervisedProcess[] = [];
-  const start = (spec: ProcessSpec): SupervisedProcess => {
+  const start = (spec: ProcessSpec, owner = stack): SupervisedProcess => {
     const events = {
       onWarning: (name: string, text: string) => progress.say(`  ! ${name}: ${text}`),
       onRestart: (name: string, text: string) => progress.say(`  ! ${name} ${text}`),
     };
     const child = new SupervisedProcess(spec, events, systemClock);
-    stack.defer(() => child.stop());
+    owner.defer(() => child.stop());
     processes.push(child);
     return child;
   };
@@ -84,23 +84,19 @@ export async function startCell(
     const child = start(await roleSpec('control-plane', installation));
     await child.whenReady(() => readiness(controlPlane.health), readyMsMax);
   });
+  const pair = endingTogether(stack);
   for (const service of services.toReversed()) {
     await progress.step(`${service.name}, and its sidecar`, async () => {
       await ensureJoinToken(service.stateDir, () => createJoinToken(service.id, options));
-      const sidecar = start(await roleSpec('sidecar', installation, service));
-      const application = start(applicationSpec(service, installation));
+      const owner = pair();
+      const sidecar = start(await roleSpec('sidecar', installation, service), owner);
+      const application = start(applicationSpec(service, installation), owner);
       await application.whenReady(() => openness(service), readyMsMax);
       await sidecar.whenReady(() => readiness(service.health), readyMsMax);
     });
   }
   const edge = await progress.step('router', async () => {
-    const certificate = await openWebCertificate({
-      directory: router.edgeDir,
-      names: ['localhost', globalTrustDomain, `*.${globalTrustDomain}`],
-      addresses: ['127.0.0.1', '::1'],
-      clock: systemClock,
-      random: systemRandom,
-    });
+    const certificate = await edgeCertificate(router.edgeDir);
     const request = { spiffeId: routerId(globalTrustDomain, region, router.instance) };
     await ensureJoinToken(router.stateDir, () =>
       atIdentity(options, (client) => client.call(IdentityAdmin.method.createRouterJoinToken, request)),
@@ -113,6 +109,27 @@ export async function startCell(
   const edgeAuthority = edge.authorityFile;
   await progress.step("a customer's call through all of them", () => firstCall({ installation, demo, edgeAuthority }));
   return { demo, edgeAuthority, processes };
+}
+
+function edgeCertificate(directory: string) {
+  return openWebCertificate({
+    directory,
+    names: ['localhost', globalTrustDomain, `*.${globalTrustDomain}`],
+    addresses: ['127.0.0.1', '::1'],
+    clock: systemClock,
+    random: systemRandom,
+  });
+}
+
+/** Makes stacks that end with `stack`, all at once. */
+function endingTogether(stack: AsyncDisposableStack): () => AsyncDisposableStack {
+  const made: AsyncDisposableStack[] = [];
+  stack.defer(async () => void (await Promise.all(made.map((one) => one.disposeAsync()))));
+  return () => {
+    const one = new AsyncDisposableStack();
+    made.push(one);
+    return one;
+  };
 }
 
 /** The roots of the cell. The first start makes the root that the control plane will find. */
