@@ -30,6 +30,7 @@ export function plot(rows: readonly Row[]): string {
     return `<g transform="translate(${x} ${y})">${panel(title, bars!)}</g>`;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12">
+<title>CPU per request of each candidate</title>
 <rect width="100%" height="100%" fill="white"/>
 ${legend()}
 ${drawn.join('\n')}
