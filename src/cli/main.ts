@@ -7,23 +7,25 @@ type Add = (program: Command) => void;
 const roles = async (): Promise<Add> => (await import('./roles.ts')).addRoles;
 
 /** In the order of the help. A verb's code is loaded when it is wanted: a sidecar does not wait for what it never runs. */
-const verbs: Readonly<Record<string, () => Promise<Add>>> = {
-  up: async () => (await import('./up/up.ts')).addUp,
-  call: async () => (await import('./call.ts')).addCall,
-  drain: async () => (await import('./drain.ts')).addDrain,
-  intercept: async () => (await import('./intercept/intercept.ts')).addIntercept,
-  explain: async () => (await import('./explain.ts')).addExplain,
-  accounts: async () => (await import('./accounts.ts')).addAccounts,
-  keys: async () => (await import('./keys.ts')).addKeys,
-  cells: async () => (await import('./cells.ts')).addCells,
-  token: async () => (await import('./token.ts')).addToken,
-  'join-token': async () => (await import('./join-token.ts')).addJoinToken,
-  certs: async () => (await import('./certs.ts')).addCerts,
-  sidecar: roles,
-  'control-plane': roles,
-  identity: roles,
-  router: roles,
-};
+const verbs = new Map<string, () => Promise<Add>>(
+  Object.entries({
+    up: async () => (await import('./up/up.ts')).addUp,
+    call: async () => (await import('./call.ts')).addCall,
+    drain: async () => (await import('./drain.ts')).addDrain,
+    intercept: async () => (await import('./intercept/intercept.ts')).addIntercept,
+    explain: async () => (await import('./explain.ts')).addExplain,
+    accounts: async () => (await import('./accounts.ts')).addAccounts,
+    keys: async () => (await import('./keys.ts')).addKeys,
+    cells: async () => (await import('./cells.ts')).addCells,
+    token: async () => (await import('./token.ts')).addToken,
+    'join-token': async () => (await import('./join-token.ts')).addJoinToken,
+    certs: async () => (await import('./certs.ts')).addCerts,
+    sidecar: roles,
+    'control-plane': roles,
+    identity: roles,
+    router: roles,
+  }),
+);
 
 const program = new Command('cellmesh')
   .description('A service mesh for workload identity: mutual TLS with SPIFFE SVIDs, tokens and scope policy, in cells.')
@@ -34,8 +36,8 @@ const program = new Command('cellmesh')
 
 /** The verb that is called; all of them for help, and for what is no verb. */
 async function addVerbs(): Promise<void> {
-  const load = verbs[process.argv[2] ?? ''];
-  const loads = load === undefined ? new Set(Object.values(verbs)) : [load];
+  const load = verbs.get(process.argv[2] ?? '');
+  const loads = load === undefined ? new Set(verbs.values()) : [load];
   for (const add of await Promise.all([...loads].map((one) => one()))) add(program);
 }
 

@@ -33,6 +33,7 @@ import { InterceptedCalls, type Interception } from './intercepted-calls.ts';
 import type { ListenAddress, ListenerSpec, OpenListener } from './listener-spec.ts';
 import { listenMesh, type MeshListener } from './mesh-listener.ts';
 import { observeTables } from './observe-tables.ts';
+import { OpenListeners } from './open-listeners.ts';
 import { Outbound } from './outbound.ts';
 import { RequestMetrics } from './request-metrics.ts';
 import { RequestSpans, type SpanSink } from './request-span.ts';
@@ -41,12 +42,6 @@ import { RequestSpans, type SpanSink } from './request-span.ts';
 export type ThreadSummary = Readonly<
   Record<'handles' | 'verifiedTokens' | 'inboundConnections' | 'outboundConnections' | 'tunnels', number>
 >;
-
-interface Counted {
-  readonly connections: number;
-  /** Of HTTP/2. */
-  readonly streams: number;
-}
 
 export interface RequestThreadOptions {
   /** Begins the ids of decisions. */
@@ -92,7 +87,7 @@ export class RequestThread implements AsyncDisposable {
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
   readonly #refusals: RefusalLog;
-  readonly #open = { mesh: new Set<Counted>(), application: new Set<Counted>() };
+  readonly #listeners = new OpenListeners();
   readonly #tunnels = new Set<ServerConnection>();
   readonly #opaque: OpenTunnels;
   readonly #connections: ConnectionMetrics;
@@ -122,7 +117,10 @@ export class RequestThread implements AsyncDisposable {
     };
     const { connectMs = defaultPoolLimits.connectMs } = limits.pool;
     this.#inbound = new Inbound({
-      ...{ ...shared, tokens: this.#verifier, client, connectMs },
+      ...shared,
+      tokens: this.#verifier,
+      client,
+      connectMs,
       onApplicationConnected: (socket, protocol) =>
         this.#connections.opened(socket, 'inbound', 'application', protocol),
     });
@@ -140,7 +138,7 @@ export class RequestThread implements AsyncDisposable {
       tokens: this.#verifier,
       balancers: this.#balancers,
       decisions: options.decisions,
-      peerConnections: () => sumOf(this.#open.mesh, 'connections'),
+      peerConnections: () => this.#listeners.sum('mesh', 'connections'),
     });
   }
 
@@ -149,8 +147,8 @@ export class RequestThread implements AsyncDisposable {
     return {
       handles: this.#handles.size,
       verifiedTokens: this.#verifier.size,
-      inboundConnections: sumOf(this.#open.mesh, 'connections'),
-      outboundConnections: sumOf(this.#open.application, 'connections'),
+      inboundConnections: this.#listeners.sum('mesh', 'connections'),
+      outboundConnections: this.#listeners.sum('application', 'connections'),
       tunnels: this.#tunnels.size + this.#opaque.size,
     };
   }
@@ -161,7 +159,10 @@ export class RequestThread implements AsyncDisposable {
     this.#identity = identity;
     this.#mesh = this.#stack.use(
       new MeshUpstreams({
-        ...{ identity, clock, limits: limits.responses, poolLimits: limits.pool },
+        identity,
+        clock,
+        limits: limits.responses,
+        poolLimits: limits.pool,
         onDialed: (dial) => this.#connections.dialed(dial),
       }),
     );
@@ -169,18 +170,7 @@ export class RequestThread implements AsyncDisposable {
 
   /** @throws CellmeshError `port_taken`, `start_failed`, `listen_failed` */
   async listen(spec: ListenerSpec): Promise<OpenListener> {
-    const open = spec.tag === 'mesh' ? this.#open.mesh : this.#open.application;
-    const listener = await this.#listenFor(spec);
-    this.#stack.use(listener);
-    open.add(listener);
-    return {
-      port: listener.address.port,
-      async close(graceMs) {
-        await listener.close(graceMs);
-        open.delete(listener);
-      },
-      [Symbol.asyncDispose]: () => listener.close(0),
-    };
+    return this.#listeners.add(await this.#listenFor(spec), spec.tag === 'mesh' ? 'mesh' : 'application');
   }
 
   /** What is said inside a CONNECT ends as connections do: after what is in flight. */
@@ -190,6 +180,7 @@ export class RequestThread implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const tunnel of this.#tunnels) tunnel.destroy();
+    await this.#listeners[Symbol.asyncDispose]();
     await this.#stack.disposeAsync();
   }
 
@@ -210,7 +201,10 @@ export class RequestThread implements AsyncDisposable {
     const { limits, hasOthers } = this.#options;
     return listenMesh(this.#inbound.handle, {
       ...this.#serveOptions((error, peer: VerifiedPeer) => this.#inbound.refused(error, peer)),
-      ...{ host, port, identity: this.#identity!, reusePort: hasOthers },
+      host,
+      port,
+      identity: this.#identity!,
+      reusePort: hasOthers,
       listenLimits: { connectionsMax: limits.connectionsMax },
       onPeerRefused: (refusal) => this.#onPeerRefused(refusal),
       onPeerAccepted: (socket, protocol, peer, ms) => this.#connections.accepted(socket, protocol, peer.id, ms),
@@ -221,7 +215,11 @@ export class RequestThread implements AsyncDisposable {
     const { interception, limits, policy, endpoints, logger, hasOthers } = this.#options;
     return InterceptedCalls.open(this.#outbound.handle, {
       ...this.#serveOptions<OutboundEntry>((error) => this.#outbound.refused(error)),
-      ...{ interception: { ...interception!, port }, policy, endpoints, logger, reusePort: hasOthers },
+      interception: { ...interception!, port },
+      policy,
+      endpoints,
+      logger,
+      reusePort: hasOthers,
       connectionsMax: limits.connectionsMax,
       onConnection: (socket, spoken) => this.#connections.opened(socket, 'outbound', 'application', spoken),
     });
@@ -234,7 +232,10 @@ export class RequestThread implements AsyncDisposable {
   ): Promise<PlainListener> {
     return listenPlain(this.#outbound.handle, {
       ...this.#serveOptions((error) => this.#outbound.refused(error)),
-      ...{ host, port, protocol, reusePort: this.#options.hasOthers },
+      host,
+      port,
+      protocol,
+      reusePort: this.#options.hasOthers,
       connectionsMax: this.#options.limits.connectionsMax,
       contextOf: () => entry,
       onConnection: (socket, spoken) => this.#connections.opened(socket, 'outbound', 'application', spoken),
@@ -267,9 +268,9 @@ export class RequestThread implements AsyncDisposable {
 
   #connectionMetrics(client: UpstreamPool): ConnectionMetrics {
     return new ConnectionMetrics(this.#options.metrics, [
-      { direction: 'inbound', side: 'mesh', streams: () => sumOf(this.#open.mesh, 'streams') },
+      { direction: 'inbound', side: 'mesh', streams: () => this.#listeners.sum('mesh', 'streams') },
       { direction: 'inbound', side: 'application', streams: () => client.streams },
-      { direction: 'outbound', side: 'application', streams: () => sumOf(this.#open.application, 'streams') },
+      { direction: 'outbound', side: 'application', streams: () => this.#listeners.sum('application', 'streams') },
       { direction: 'outbound', side: 'mesh', streams: () => this.#mesh?.pool.streams ?? 0 },
     ]);
   }
@@ -282,12 +283,6 @@ export class RequestThread implements AsyncDisposable {
   #onInternalError(error: unknown): void {
     this.#options.logger.error('a request met an error in the sidecar itself', { reason: messageOf(error), error });
   }
-}
-
-function sumOf(listeners: ReadonlySet<Counted>, what: keyof Counted): number {
-  let sum = 0;
-  for (const listener of listeners) sum += listener[what];
-  return sum;
 }
 
 function decisionLog({ decisions, spans, metrics, ...options }: RequestThreadOptions): DecisionLog {

@@ -9,6 +9,7 @@ import type { MetricsSnapshot } from '#runtime/metrics.ts';
 import { ThreadChannel } from '#runtime/thread-channel.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { serializeKeySet } from '#tokens/key-set.ts';
+import { listening } from '#wire/listen-plain.ts';
 import type { ListenerSpec, OpenListener } from './listener-spec.ts';
 import type { RequestThread, RequestThreadOptions, ThreadSummary } from './request-thread.ts';
 import { identityMessage, type MainCalls, type WorkerCalls, type WorkerSetting } from './thread-calls.ts';
@@ -54,8 +55,9 @@ export class WorkerThreads implements AsyncDisposable {
 
   /** Resolves when all threads are who this sidecar is. */
   async identify(identity: Watch<TlsIdentity>): Promise<void> {
-    await this.#all('identity', identityMessage(identity.current));
+    // Before anybody waits: what changes meanwhile comes after what is told now.
     this.#stack.defer(identity.subscribe((current) => this.#tell('identity', identityMessage(current))));
+    await this.#all('identity', identityMessage(identity.current));
   }
 
   /**
@@ -172,12 +174,6 @@ export class WorkerThreads implements AsyncDisposable {
 /** @throws CellmeshError `port_taken`, `start_failed` */
 async function expectFree({ host, port }: ListenerSpec): Promise<void> {
   const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const code = cause.code === 'EADDRINUSE' ? 'port_taken' : 'start_failed';
-      reject(new CellmeshError(code, `cannot listen on ${host}:${port}: ${cause.message}`, { cause }));
-    });
-    server.listen({ host, port }, resolve);
-  });
+  await listening(server, { host, port });
   await new Promise((resolve) => server.close(resolve));
 }

@@ -86,7 +86,8 @@ export async function listenPlain<Context>(
   };
 }
 
-function listening(
+/** @throws CellmeshError `port_taken`, `start_failed` */
+export function listening(
   server: net.Server,
   { host, port, reusePort = false }: Pick<PlainListenOptions<never>, 'host' | 'port' | 'reusePort'>,
 ): Promise<void> {

@@ -4,6 +4,8 @@ import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { connect } from 'node:tls';
+import { parseCertificate } from '#certs/certificate.ts';
 import { serializeTrustBundle } from '#certs/trust-bundle.ts';
 import { systemClock } from '#runtime/clock.ts';
 import type { Metrics } from '#runtime/metrics.ts';
@@ -27,6 +29,19 @@ function manyCalls(mesh: Mesh, { token }: { token?: string } = {}) {
 
 function statusesOf(responses: readonly { status: number }[]): number[] {
   return [...new Set(responses.map(({ status }) => status))];
+}
+
+/** Of the certificates that many new connections are shown. */
+async function serialsAt(port: number): Promise<string[]> {
+  const one = async () => {
+    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+    socket.on('error', () => {});
+    await once(socket, 'secureConnect');
+    const certificate = socket.getPeerX509Certificate();
+    socket.destroy();
+    return parseCertificate(certificate!.raw).serial;
+  };
+  return [...new Set(await Promise.all(Array.from({ length: calls }, one)))];
 }
 
 /** Of requests that came in, by all threads or by the first alone. */
@@ -62,7 +77,10 @@ describe('a sidecar with two threads', { skip: isElsewhere }, () => {
     const { api } = mesh.services;
     assert.deepEqual(statusesOf(await manyCalls(mesh)), [200]);
 
-    api.identity.set(await api.issue());
+    const renewed = await api.issue();
+    api.identity.set(renewed);
+    const serial = renewed.svid.chain[0]!.serial;
+    await eventually(async () => assert.deepEqual(await serialsAt(api.dataPlane.inboundPort!), [serial]));
     assert.deepEqual(statusesOf(await manyCalls(mesh)), [200]);
 
     const { snapshot } = api.policy.current!;
