@@ -6,7 +6,8 @@ import { Revisions } from '#feeds/revisions.ts';
 import type { FeedSnapshot, FeedType } from '#feeds/snapshot.ts';
 import { type EndpointsByService, serializeEndpoints } from '#net/endpoints.ts';
 import { serializeRoutes } from '#policy/routes.ts';
-import { serializePolicySnapshot, snapshotFeatures } from '#policy/snapshot.ts';
+import { serializePolicySnapshot } from '#policy/snapshot.ts';
+import { requiredFeatures } from '#policy/snapshot-features.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { KeySet, serializeKeySet } from '#tokens/key-set.ts';
@@ -35,7 +36,8 @@ export class CellPublisher implements FeedPublisher {
   snapshotFor(type: FeedType, { caller }: FeedSubscriber): FeedSnapshot | undefined {
     const document = this.#documentFor(type, caller.peer!.id, caller.kind === 'router');
     if (document === undefined) return undefined;
-    const requires = type === 'policy' ? snapshotFeatures : [];
+    const policy = type === 'policy' ? this.#options.cell.current.compiled.snapshots.get(caller.peer!.id) : undefined;
+    const requires = policy === undefined ? [] : requiredFeatures(policy);
     return { type, ...this.revisions.of(type), requires, document };
   }
 

@@ -80,8 +80,11 @@ function compileRule(rule: AllowRule, idOf: (workload: WorkloadName) => SpiffeId
     ids,
     isRouterAllowed: rule.from.some(({ kind }) => kind === 'router'),
     isAnyAllowed: rule.from.some(({ kind }) => kind === 'any'),
+    idPatterns: [],
     scopes: rule.scopes,
     account: rule.account,
+    claims: [],
+    limits: [],
     sensitive: rule.sensitive,
   };
 }

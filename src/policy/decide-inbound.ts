@@ -1,68 +1,77 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { ScopeSet } from '#tokens/scope.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
-import type { CanonicalPath } from './canonical-path.ts';
-import { type Condition, type Denial, deny, type Permit, permit } from './decide.ts';
-import { matchesPath } from './path-pattern.ts';
+import { type Pointer, parsePointer } from './claim-condition.ts';
+import { type Denial, deny, type Permit, permit } from './decide.ts';
+import { denialOf } from './describe-failure.ts';
 import type { Reason } from './reasons.ts';
+import { isInRollout } from './rollout.ts';
+import { type Declarations, type InboundRequest, Rule } from './rule.ts';
+import { RuleIndex } from './rule-index.ts';
 import type { PolicySnapshot, SnapshotRule } from './snapshot.ts';
 
-export interface InboundRequest {
-  readonly peer: SpiffeId;
-  /** Whether the peer is a router of the global trust domain. */
-  readonly isRouter: boolean;
-  readonly port: number;
-  readonly method: string;
-  readonly path: CanonicalPath;
-  readonly token: VerifiedToken | undefined;
-  /** What the hop before says is left of the token's scopes; from a router there is no such word, all of the token is left. */
-  readonly left: ScopeSet | undefined;
+/** The rates of rules, counted by whoever serves. */
+export interface Budgets {
+  /** Counts a request against all limits of a rule, and returns 0; or against none of them, and returns the milliseconds after which it would pass. */
+  take(rule: SnapshotRule, request: InboundRequest): number;
 }
 
 interface InboundGrant {
   readonly rule: string | undefined;
+  /** When the rule ends. Milliseconds since the epoch. */
+  readonly untilMs: number | undefined;
   /** The scopes in force at this hop: what the application is told, and what is left for the next hop. */
   readonly granted: ScopeSet;
   readonly token: VerifiedToken | undefined;
   /** In audit mode: the denial that would have been. */
   readonly audited: Denial | undefined;
+  /** Where there is a candidate. */
+  readonly candidate?: CandidateVerdict;
 }
 
 export type InboundPermit = Permit<InboundGrant>;
+
+export interface InboundDenial extends Denial {
+  readonly candidate?: CandidateVerdict;
+}
+
+/** What the version beside the one in force says of a request. */
+export interface CandidateVerdict {
+  readonly version: string;
+  readonly outcome: 'permit' | 'deny';
+  readonly rule?: string;
+  readonly reason?: Reason;
+  /** Whether it, and not the other, is what counted. */
+  readonly isInForce: boolean;
+  /** What the version in force said. */
+  readonly before: 'permit' | 'deny';
+}
 
 interface Caller {
   readonly carry: ScopeSet | undefined;
   readonly own: ScopeSet;
 }
 
-interface Rule {
-  readonly source: SnapshotRule;
-  readonly ids: ReadonlySet<SpiffeId>;
-  readonly methods: ReadonlySet<string> | undefined;
+interface Version {
+  readonly mode: 'audit' | 'enforce';
+  readonly index: RuleIndex;
 }
-
-interface Miss {
-  readonly rule: Rule;
-  readonly condition: Condition;
-}
-
-/** Further along is nearer. */
-const rank: Record<Condition, number> = { port: 0, path: 1, method: 2, peer: 3, declared: 4, account: 5, scopes: 6 };
 
 /** A service's inbound policy, ready to decide. Built once per snapshot. */
-export class InboundPolicy {
+export class InboundPolicy implements Declarations {
   readonly snapshot: PolicySnapshot;
-  readonly #rules: readonly Rule[];
+  readonly #inForce: Version;
+  readonly #candidate: Version | undefined;
   readonly #callers: ReadonlyMap<SpiffeId, Caller>;
   readonly #undeclared: ReadonlySet<SpiffeId>;
+  /** What rules ask of tokens beyond the claims that every record has. */
+  readonly claimPointers: readonly Pointer[];
+  readonly #ceilingOfRouters: ScopeSet | undefined;
 
   constructor(snapshot: PolicySnapshot) {
     this.snapshot = snapshot;
-    this.#rules = snapshot.rules.map((source) => ({
-      source,
-      ids: new Set(source.ids),
-      methods: source.methods === undefined ? undefined : new Set(source.methods),
-    }));
+    this.#inForce = versionOf(snapshot);
+    this.#candidate = snapshot.candidate && versionOf(snapshot.candidate);
     this.#callers = new Map(
       snapshot.callers.map(({ id, carry, own }) => [
         id,
@@ -70,102 +79,100 @@ export class InboundPolicy {
       ]),
     );
     this.#undeclared = new Set(snapshot.undeclared);
+    this.claimPointers = pointersOf([...snapshot.rules, ...(snapshot.candidate?.rules ?? [])]);
+    this.#ceilingOfRouters = snapshot.routerCarry && ScopeSet.of(snapshot.routerCarry);
   }
 
   /**
    * Decides one request. The token is verified already; here it meets the peer and the route, as one condition (PAINS.md P16).
-   * Audit mode softens a missing rule only.
+   * Audit mode softens what rules say only. Without `budgets`, as for a stream that is open, limits are not asked.
    */
-  decide(request: InboundRequest): InboundPermit | Denial {
+  decide(request: InboundRequest, budgets?: Budgets): InboundPermit | InboundDenial {
     const { token, left, isRouter } = request;
-    if (token !== undefined && !isRouter && left === undefined) {
-      return deny('hop_missing', { condition: 'hop', expected: 'cellmesh-left from the hop before', actual: 'none' });
-    }
-    const granted = this.#granted(request);
-    let nearest: Miss | undefined;
-    for (const rule of this.#rules) {
-      const failed = this.#firstFailed(rule, request, granted);
-      if (failed === undefined) return permit({ rule: rule.source.name, granted, token, audited: undefined });
-      if (nearest === undefined || rank[failed] > rank[nearest.condition]) nearest = { rule, condition: failed };
-    }
-    const denial = this.#denialOf(nearest, request, granted);
-    return this.snapshot.mode === 'audit' && !denial.reason.startsWith('token_')
-      ? permit({ rule: undefined, granted, token, audited: denial })
-      : denial;
+    if (token !== undefined && !isRouter && left === undefined) return hopMissing;
+    const granted = this.grantedTo(request);
+    const candidate = this.#candidate;
+    if (candidate === undefined) return this.#verdict(this.#inForce, request, granted, budgets);
+    const { version, percent } = this.snapshot.candidate!;
+    const isInForce = isInRollout(token?.account, percent);
+    const before = this.#verdict(this.#inForce, request, granted, isInForce ? undefined : budgets);
+    const after = this.#verdict(candidate, request, granted, isInForce ? budgets : undefined);
+    return {
+      ...(isInForce ? after : before),
+      candidate: { version, isInForce, before: before.outcome, ...told(after) },
+    };
   }
 
   /** Token scope, intersected with what is left, with what the caller may carry to here; without a customer, the caller's own. */
-  #granted({ peer, isRouter, token, left }: InboundRequest): ScopeSet {
+  grantedTo({ peer, isRouter, token, left }: InboundRequest): ScopeSet {
     const caller = this.#callers.get(peer);
     if (token === undefined) return caller?.own ?? ScopeSet.empty;
-    if (isRouter || left === undefined) return token.scopes;
-    const remaining = token.scopes.intersect(left);
-    return caller?.carry === undefined ? remaining : remaining.intersect(caller.carry);
+    const ceiling = isRouter ? this.#ceilingOfRouters : caller?.carry;
+    const remaining = isRouter || left === undefined ? token.scopes : token.scopes.intersect(left);
+    return ceiling === undefined ? remaining : remaining.intersect(ceiling);
   }
 
-  #firstFailed({ source, ids, methods }: Rule, request: InboundRequest, granted: ScopeSet): Condition | undefined {
-    const { peer, isRouter, path, port, method, token } = request;
-    if (source.port !== undefined && source.port !== port) return 'port';
-    if (source.paths !== undefined && !source.paths.some((pattern) => matchesPath(pattern, path))) return 'path';
-    if (methods !== undefined && !methods.has(method)) return 'method';
-    if (isRouter) {
-      if (!source.isRouterAllowed) return 'peer';
-    } else if (ids.has(peer)) {
-      if (this.#undeclared.has(peer)) return 'declared';
-    } else if (!source.isAnyAllowed) return 'peer';
-    else if (!this.#callers.has(peer)) return 'declared';
-    if (source.account === 'required' && token?.account === undefined) return 'account';
-    for (const scope of source.scopes) if (!granted.has(scope)) return 'scopes';
-    return undefined;
+  isDeclared(peer: SpiffeId): boolean {
+    return this.#callers.has(peer);
   }
 
-  #denialOf(miss: Miss | undefined, request: InboundRequest, granted: ScopeSet): Denial {
-    if (miss === undefined)
-      return deny('route_not_allowed', { condition: 'rule', expected: 'a rule', actual: 'the manifest has none' });
-    const { source } = miss.rule;
-    const failed = (expected: string, actual: string) => ({
-      rule: source.name,
-      condition: miss.condition,
-      expected,
-      actual,
-    });
-    const paths = source.paths?.map(({ text }) => text).join(' or ') ?? 'any path';
-    switch (miss.condition) {
-      case 'port':
-        return deny('route_not_allowed', failed(`port ${source.port}`, `port ${request.port}`));
-      case 'path':
-        return deny('route_not_allowed', failed(paths, request.path));
-      case 'method':
-        return deny('route_not_allowed', failed(source.methods?.join(' or ') ?? 'any method', request.method));
-      case 'peer':
-        return deny('peer_not_allowed', failed(peersOf(source), request.peer));
-      case 'declared':
-        return deny('peer_not_declared', failed(`${request.peer} to declare the call`, 'its manifest does not'));
-      case 'account':
-        return deny('token_missing', failed('a customer', 'no token'));
-      case 'scopes':
-        return this.#scopeDenial(source, request, granted, failed);
+  isUndeclared(peer: SpiffeId): boolean {
+    return this.#undeclared.has(peer);
+  }
+
+  #verdict({ mode, index }: Version, request: InboundRequest, granted: ScopeSet, budgets: Budgets | undefined) {
+    const { token } = request;
+    index.find(request);
+    let limited: Rule | undefined;
+    let waitMs = Number.POSITIVE_INFINITY;
+    for (let rule = index.firstThatHolds(request, granted, this, -1); rule !== undefined; ) {
+      const { name, untilMs, limits } = rule.source;
+      const wait = limits.length === 0 || budgets === undefined ? 0 : budgets.take(rule.source, request);
+      if (wait === 0) return permit({ rule: name, untilMs, granted, token, audited: undefined });
+      limited ??= rule;
+      waitMs = Math.min(waitMs, wait);
+      rule = index.firstThatHolds(request, granted, this, rule.index);
     }
+    const denial =
+      limited === undefined
+        ? this.#nearest(index, request, granted)
+        : { ...denialOf(limited, 'limit', request, granted), retryAfterMs: waitMs };
+    return mode === 'audit' && !denial.reason.startsWith('token_')
+      ? permit({ rule: undefined, untilMs: undefined, granted, token, audited: denial })
+      : denial;
   }
 
-  #scopeDenial(
-    source: SnapshotRule,
-    { token, left }: InboundRequest,
-    granted: ScopeSet,
-    failed: (expected: string, actual: string) => Denial['failed'],
-  ): Denial {
-    const missing = source.scopes.filter((scope) => !granted.has(scope));
-    const expected = source.scopes.join(' ');
-    if (token === undefined) return deny('scope_not_own', failed(expected, `own: ${granted.text || 'none'}`));
-    const isHeld = missing.every((scope) => token.scopes.has(scope));
-    const reason: Reason = isHeld ? 'scope_not_carried' : 'scope_missing';
-    const actual = isHeld
-      ? `left after carry: ${granted.text || 'none'} (token: ${token.scopes.text}; left before: ${left?.text || 'none'})`
-      : `token: ${token.scopes.text || 'none'}`;
-    return deny(reason, failed(expected, actual));
+  #nearest(index: RuleIndex, request: InboundRequest, granted: ScopeSet): Denial {
+    const miss = index.nearestForPeer(request, granted, this) ?? index.nearestForOthers(request);
+    return miss === undefined ? noRules : denialOf(miss.rule, miss.condition, request, granted);
   }
 }
 
-function peersOf({ ids, isRouterAllowed, isAnyAllowed }: SnapshotRule): string {
-  return [...ids, ...(isRouterAllowed ? ['router'] : []), ...(isAnyAllowed ? ['any'] : [])].join(' or ');
+function pointersOf(rules: readonly SnapshotRule[]): readonly Pointer[] {
+  const texts = new Set(rules.flatMap(({ claims }) => claims.map(({ pointer }) => pointer)));
+  return [...texts].sort().map(parsePointer);
 }
+
+function versionOf({ mode, rules }: Pick<PolicySnapshot, 'mode' | 'rules'>): Version {
+  return { mode, index: new RuleIndex(rules.map((source, at) => new Rule(source, at))) };
+}
+
+/** What audit mode let pass is a denial of the version. */
+function told(verdict: InboundPermit | Denial): Pick<CandidateVerdict, 'outcome' | 'rule' | 'reason'> {
+  const denial = verdict.outcome === 'deny' ? verdict : verdict.audited;
+  if (denial !== undefined) return { outcome: 'deny', reason: denial.reason };
+  const { rule } = verdict as InboundPermit;
+  return { outcome: 'permit', ...(rule !== undefined && { rule }) };
+}
+
+const noRules = deny('route_not_allowed', {
+  condition: 'rule',
+  expected: 'a rule',
+  actual: 'the manifest has none',
+});
+
+const hopMissing = deny('hop_missing', {
+  condition: 'hop',
+  expected: 'cellmesh-left from the hop before',
+  actual: 'none',
+});

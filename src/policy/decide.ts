@@ -1,7 +1,21 @@
 import type { Reason } from './reasons.ts';
 
 /** The conditions of a rule, in the order in which they are tried: the rule that got furthest is the nearest. */
-export type Condition = 'port' | 'path' | 'method' | 'peer' | 'declared' | 'account' | 'scopes';
+export const conditions = [
+  'port',
+  'path',
+  'method',
+  'peer',
+  'declared',
+  'until',
+  'account',
+  'actor',
+  'claims',
+  'scopes',
+  'limit',
+] as const;
+
+export type Condition = (typeof conditions)[number];
 
 /** What did not hold, in words for operators. */
 export interface FailedCondition {
@@ -21,6 +35,8 @@ export interface Denial {
   readonly outcome: 'deny';
   readonly reason: Reason;
   readonly failed: FailedCondition;
+  /** When asking again makes sense. */
+  readonly retryAfterMs?: number;
 }
 
 export function deny(reason: Reason, failed: FailedCondition): Denial {

@@ -1,6 +1,8 @@
 import { CellmeshError } from '#runtime/errors.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
+import { type Pointer, valueAt } from './claim-condition.ts';
 import type { FailedCondition } from './decide.ts';
+import type { CandidateVerdict } from './decide-inbound.ts';
 import type { Reason } from './reasons.ts';
 
 type Direction = 'inbound' | 'outbound' | 'edge';
@@ -14,6 +16,11 @@ interface RecordedClaims {
   readonly scope: string;
   readonly cellId?: string;
   readonly generation?: number;
+  readonly issuer?: string;
+  /** `act.sub`, where somebody acts for the subject. */
+  readonly actor?: string;
+  /** Of every pointer that a rule of the service names: the value that stood there, or nothing. What is not here was not looked at. */
+  readonly values?: Readonly<Record<string, readonly unknown[]>>;
 }
 
 /**
@@ -21,7 +28,7 @@ interface RecordedClaims {
  * JSON, a line each; fields that do not apply are absent.
  */
 export interface DecisionRecord {
-  readonly schema: 1;
+  readonly schema: 1 | 2;
   readonly id: string;
   /** ISO 8601, milliseconds, UTC. */
   readonly time: string;
@@ -39,6 +46,8 @@ export interface DecisionRecord {
   readonly service?: string;
   /** Outbound and edge: the callee. */
   readonly callee?: string;
+  /** Inbound: the port of the service that was meant. Since schema 2. */
+  readonly port?: number;
   readonly method?: string;
   /** The canonical path; for what has none, nothing. */
   readonly path?: string;
@@ -53,6 +62,8 @@ export interface DecisionRecord {
   /** The scopes in force at this hop. */
   readonly granted?: string;
   readonly policyVersion?: string;
+  /** Where another version of the rules is tried beside the one in force. */
+  readonly candidate?: CandidateVerdict;
   /** W3C trace id, where the request carried one. */
   readonly traceId?: string;
   /** Decided without something that should have been there: `degraded` names it. */
@@ -64,27 +75,41 @@ export interface DecisionRecord {
 const recordBytesMax = 16 * 1024;
 
 /** Of each token once: many requests carry the same. */
-const claims = new WeakMap<VerifiedToken, RecordedClaims>();
+const known = new WeakMap<VerifiedToken, { readonly pointers: readonly Pointer[]; readonly claims: RecordedClaims }>();
 
-export function claimsOf(token: VerifiedToken): RecordedClaims {
-  let known = claims.get(token);
-  if (known === undefined) {
-    known = readClaims(token);
-    claims.set(token, known);
-  }
-  return known;
+/** @param pointers of the rules that decide: the same list for the same snapshot */
+export function claimsOf(token: VerifiedToken, pointers: readonly Pointer[] = noPointers): RecordedClaims {
+  const before = known.get(token);
+  if (before?.pointers === pointers) return before.claims;
+  const claims = readClaims(token, pointers);
+  known.set(token, { pointers, claims });
+  return claims;
 }
 
-function readClaims(token: VerifiedToken): RecordedClaims {
+const noPointers: readonly Pointer[] = [];
+
+function readClaims(token: VerifiedToken, pointers: readonly Pointer[]): RecordedClaims {
   return {
     kind: token.kind,
     subject: token.subject,
     clientId: token.clientId,
     tokenId: token.id,
     scope: token.scopes.text,
+    issuer: token.issuer,
     ...(token.cellId === undefined ? {} : { cellId: token.cellId }),
     ...(token.generation === undefined ? {} : { generation: token.generation }),
+    ...(token.actor === undefined ? {} : { actor: token.actor }),
+    ...(pointers.length === 0 ? {} : { values: valuesOf(token, pointers) }),
   };
+}
+
+function valuesOf({ claims }: VerifiedToken, pointers: readonly Pointer[]): Record<string, readonly unknown[]> {
+  return Object.fromEntries(
+    pointers.map(({ text, steps }) => {
+      const value = valueAt(claims, steps);
+      return [text, value === undefined ? [] : [value]];
+    }),
+  );
 }
 
 /** @throws CellmeshError `decision_invalid`: no record of this schema */
@@ -114,7 +139,7 @@ function isRecord(value: unknown): value is DecisionRecord {
     Record<keyof DecisionRecord, unknown>
   >;
   return (
-    schema === 1 &&
+    (schema === 1 || schema === 2) &&
     [id, time, instance].every((field) => typeof field === 'string' && field.length <= 128) &&
     ['inbound', 'outbound', 'edge'].includes(direction as string) &&
     ['permit', 'deny'].includes(outcome as string) &&

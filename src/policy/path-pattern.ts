@@ -29,9 +29,13 @@ export function parsePathPattern(text: string): PathPattern {
   return Object.freeze({ text, segments, matchesRest });
 }
 
-/** Allocates nothing: it walks the path between its slashes. */
-export function matchesPath({ segments, matchesRest }: PathPattern, path: CanonicalPath): boolean {
-  let start = 1;
+export function matchesPath(pattern: PathPattern, path: CanonicalPath): boolean {
+  return matchesSegments(pattern, path, 1);
+}
+
+/** Whether the segments of `path` from `start` on are those of the pattern. Allocates nothing: it walks between the slashes. */
+export function matchesSegments({ segments, matchesRest }: PathPattern, path: string, from: number): boolean {
+  let start = from;
   for (const segment of segments) {
     if (start > path.length) return false;
     const slash = path.indexOf('/', start);

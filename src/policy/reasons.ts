@@ -107,6 +107,26 @@ export const reasons = {
     meaning: "The caller's own manifest does not declare this call.",
     action: "Add the callee to the caller's `calls`.",
   },
+  rule_expired: {
+    status: 403,
+    meaning: 'The rule for this route and peer has ended: its `until` is past.',
+    action: 'Extend it, or write a rule that stays, if the call should go on.',
+  },
+  actor_not_allowed: {
+    status: 403,
+    meaning: 'The rule does not allow whoever acts on behalf of the customer, or somebody to act for it.',
+    action: "See the rule's `actor`, and `act.sub` of the token.",
+  },
+  claim_not_allowed: {
+    status: 403,
+    meaning: 'A claim of the token is not what the rule asks for.',
+    action: "See the rule's `claims`; the decision record has the values that it met.",
+  },
+  limit_reached: {
+    status: 429,
+    meaning: 'Every rule that allows the request has a limit, and each of them is reached.',
+    action: 'Send fewer requests, after the time that `Retry-After` says, or raise `limits` of a rule.',
+  },
   scope_missing: {
     status: 403,
     meaning: 'The customer does not have a scope that the rule needs.',

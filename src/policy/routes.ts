@@ -2,8 +2,9 @@ import { parseSpiffeId, type SpiffeId } from '#certs/spiffe-id.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { type CellId, parseCellId } from '#tokens/cell-id.ts';
 import type { CanonicalPath } from './canonical-path.ts';
+import { list, oneOf, record, text } from './json-values.ts';
 import { matchesPath, type PathPattern, parsePathPattern } from './path-pattern.ts';
-import { isPattern, list, oneOf, record, text } from './snapshot.ts';
+import { isPattern } from './snapshot.ts';
 
 /** What routers may send into a cell: the `expose` entries of all its manifests. */
 export interface RoutesDocument {

@@ -3,6 +3,9 @@ import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { type CellId, parseCellId } from '#tokens/cell-id.ts';
 import { parseScope, type Scope } from '#tokens/scope.ts';
 import type { CallRetries, CallRoute } from './call-traffic.ts';
+import { type ClaimCondition, type ClaimValue, parsePointer } from './claim-condition.ts';
+import { parseIdPattern } from './id-pattern.ts';
+import { flag, list, number, oneOf, record, text } from './json-values.ts';
 import type { ListenAddress, ServicePort } from './manifest.ts';
 import { type PathPattern, parsePathPattern } from './path-pattern.ts';
 
@@ -17,6 +20,10 @@ export interface PolicySnapshot {
   readonly service: ServiceFacts;
   readonly mode: 'audit' | 'enforce';
   readonly rules: readonly SnapshotRule[];
+  /** Another version of the rules, tried beside them. */
+  readonly candidate?: SnapshotCandidate;
+  /** What of a customer's scopes routers may bring; absent: all. */
+  readonly routerCarry?: readonly Scope[];
   /** Workloads that declare a call to this service, and what they may bring. */
   readonly callers: readonly SnapshotCaller[];
   /** Workloads that have a manifest which does not declare this call, though a rule here names them. */
@@ -48,11 +55,40 @@ export interface RouteMatch {
 export interface SnapshotRule extends RouteMatch {
   readonly name: string;
   readonly ids: readonly SpiffeId[];
+  /** Of whole SPIFFE IDs, segment by segment. */
+  readonly idPatterns: readonly PathPattern[];
   readonly isRouterAllowed: boolean;
   readonly isAnyAllowed: boolean;
+  /** Every one of them is needed. */
   readonly scopes: readonly Scope[];
+  /** One of them is needed. */
+  readonly anyScope?: readonly Scope[];
   readonly account: 'required' | 'none';
+  /** Who acts for the token's subject (RFC 8693 4.1): nobody, somebody, or one of these. */
+  readonly actor?: 'none' | 'required' | readonly string[];
+  readonly claims: readonly ClaimCondition[];
+  /** Milliseconds since the epoch from which on the rule allows nothing. */
+  readonly untilMs?: number;
+  readonly limits: readonly RuleLimit[];
   readonly sensitive: boolean;
+}
+
+/** How often a rule allows something: GCRA. */
+export interface RuleLimit {
+  /** What is counted by itself: each customer, each calling workload, or all together. */
+  readonly per: 'account' | 'peer' | 'rule';
+  readonly perSecond: number;
+  /** How many may come at once after a pause. */
+  readonly burst: number;
+}
+
+export interface SnapshotCandidate {
+  /** Digest of its rules and mode, whatever its share: what is counted is counted by it. */
+  readonly version: string;
+  readonly mode: 'audit' | 'enforce';
+  /** Of accounts, for which it is in force; 0 to 100. */
+  readonly percent: number;
+  readonly rules: readonly SnapshotRule[];
 }
 
 export interface SnapshotCaller {
@@ -76,8 +112,6 @@ export interface SnapshotCall extends SnapshotCaller {
   readonly sensitive: readonly RouteMatch[];
 }
 
-/** What a receiver must be able to do beyond reading this format; there is nothing yet. */
-export const snapshotFeatures: readonly string[] = [];
 const format = 1;
 
 export function serializePolicySnapshot(snapshot: PolicySnapshot): string {
@@ -101,6 +135,8 @@ export function parsePolicySnapshot(json: string): PolicySnapshot {
       service: service(document['service']),
       mode: oneOf(document['mode'], 'audit', 'enforce'),
       rules: list(document['rules']).map(rule),
+      ...optional('candidate', document, candidate),
+      ...optional('routerCarry', document, scopes),
       callers: list(document['callers']).map(caller),
       undeclared: list(document['undeclared']).map((id) => parseSpiffeId(text(id))),
       calls: list(document['calls']).map(call),
@@ -117,18 +153,61 @@ function service(value: unknown): ServiceFacts {
   return { id: parseSpiffeId(text(id)), name: text(name), hosts: list(hosts).map(text), ports: list(ports).map(port) };
 }
 
+function candidate(value: unknown): SnapshotCandidate {
+  const { version, mode, percent, rules } = record(value);
+  return {
+    version: text(version),
+    mode: oneOf(mode, 'audit', 'enforce'),
+    percent: number(percent),
+    rules: list(rules).map(rule),
+  };
+}
+
+/** What an older control plane does not say is what it could not: nothing. */
 function rule(value: unknown): SnapshotRule {
   const entry = record(value);
   return {
     ...routeMatch(entry),
     name: text(entry['name']),
     ids: list(entry['ids']).map((id) => parseSpiffeId(text(id))),
+    idPatterns: list(entry['idPatterns'] ?? []).map((pattern) => parseIdPattern(text(pattern))),
     isRouterAllowed: flag(entry['isRouterAllowed']),
     isAnyAllowed: flag(entry['isAnyAllowed']),
     scopes: scopes(entry['scopes']),
+    ...optional('anyScope', entry, scopes),
     account: oneOf(entry['account'], 'required', 'none'),
+    ...optional('actor', entry, actor),
+    claims: list(entry['claims'] ?? []).map(claim),
+    ...optional('untilMs', entry, number),
+    limits: list(entry['limits'] ?? []).map(limit),
     sensitive: flag(entry['sensitive']),
   };
+}
+
+function actor(value: unknown): NonNullable<SnapshotRule['actor']> {
+  return Array.isArray(value) ? value.map(text) : oneOf(value, 'none', 'required');
+}
+
+function claim(value: unknown): ClaimCondition {
+  const entry = record(value);
+  const pointer = text(entry['pointer']);
+  parsePointer(pointer);
+  const anyOf = (values: unknown) => list(values).map(claimValue);
+  return {
+    pointer,
+    as: oneOf(entry['as'], 'value', 'list', 'words'),
+    ...(entry['exists'] === undefined ? { anyOf: anyOf(entry['anyOf']) } : { exists: flag(entry['exists']) }),
+  };
+}
+
+function claimValue(value: unknown): ClaimValue {
+  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return value;
+  throw new Error('text, a number, true or false is expected');
+}
+
+function limit(value: unknown): RuleLimit {
+  const { per, perSecond, burst } = record(value);
+  return { per: oneOf(per, 'account', 'peer', 'rule'), perSecond: number(perSecond), burst: number(burst) };
 }
 
 function caller(value: unknown): SnapshotCaller {
@@ -185,37 +264,14 @@ function scopes(value: unknown): readonly Scope[] {
   return list(value).map((scope) => parseScope(text(scope)));
 }
 
+function optional<const K extends string, T>(
+  name: K,
+  entry: Record<string, unknown>,
+  read: (value: unknown) => T,
+): { readonly [key in K]?: T } {
+  return (entry[name] === undefined ? {} : { [name]: read(entry[name]) }) as { readonly [key in K]?: T };
+}
+
 export function isPattern(value: unknown): value is PathPattern {
   return typeof value === 'object' && value !== null && 'segments' in value && 'matchesRest' in value;
-}
-
-export function record(value: unknown): Record<string, unknown> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new Error('a map is expected');
-}
-
-export function list(value: unknown): readonly unknown[] {
-  if (Array.isArray(value)) return value;
-  throw new Error('a list is expected');
-}
-
-export function text(value: unknown): string {
-  if (typeof value === 'string') return value;
-  throw new Error('text is expected');
-}
-
-function number(value: unknown): number {
-  if (typeof value === 'number') return value;
-  throw new Error('a number is expected');
-}
-
-function flag(value: unknown): boolean {
-  if (typeof value === 'boolean') return value;
-  throw new Error('true or false is expected');
-}
-
-export function oneOf<const T extends string>(value: unknown, ...allowed: readonly T[]): T {
-  const found = allowed.find((candidate) => candidate === value);
-  if (found === undefined) throw new Error(`${allowed.join(' or ')} is expected`);
-  return found;
 }

@@ -37,7 +37,7 @@ export class DecisionLog {
   begin(direction: Direction): OpenRecord {
     const { instance } = this.#options;
     const { id, time } = this.#stamps.next();
-    return { schema: 1, id, time, direction, instance, outcome: 'deny', status: 0 };
+    return { schema: 2, id, time, direction, instance, outcome: 'deny', status: 0 };
   }
 
   /** A request whose head could not be read; returns the answer. */

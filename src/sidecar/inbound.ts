@@ -5,9 +5,10 @@ import type { TrustDomain } from '#certs/spiffe-id.ts';
 import type { VerifiedPeer } from '#net/verified-peer.ts';
 import { type CanonicalTarget, canonicalTarget, noTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
-import type { InboundPermit, InboundRequest } from '#policy/decide-inbound.ts';
+import type { Budgets, InboundPermit } from '#policy/decide-inbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
 import type { ServicePort } from '#policy/manifest.ts';
+import type { InboundRequest } from '#policy/rule.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
@@ -19,12 +20,10 @@ import type { Client, Protocol, ServerExchange, Upstream } from '#wire/exchange.
 import { fieldLines } from '#wire/field-lines.ts';
 import { forward } from '#wire/forward.ts';
 import { applicationUpstream, opaqueApplication } from '#wire/mesh-upstreams.ts';
-import type { RequestHead } from '#wire/message.ts';
 import type { OpenTunnels } from '#wire/open-tunnels.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
-import { splitAuthority } from './authority.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 import { answerFailure } from './failure.ts';
@@ -34,6 +33,7 @@ import { leftOf } from './hop.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { hearGrpcStatus, type RequestSpan } from './request-span.ts';
 import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
+import { portOf } from './service-port.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
 import { ToldToApplication } from './told-to-application.ts';
 
@@ -48,6 +48,8 @@ interface InboundOptions {
   readonly tokens: TokenVerifier;
   readonly handles: HandleTable;
   readonly decisions: DecisionLog;
+  /** Absent: limits of rules are not asked. */
+  readonly budgets?: Budgets | undefined;
   /** Connections to the application. */
   readonly client: Client;
   readonly applicationHost: string;
@@ -113,7 +115,7 @@ export class Inbound {
   async #serve(asked: Asked): Promise<Denial | undefined> {
     const { exchange, record, isRouter } = asked;
     const { request, context: peer } = exchange;
-    const { tokens, cellId } = this.#options;
+    const { tokens, cellId, clock, budgets } = this.#options;
     record.peer = peer.id;
     record.method = request.method;
     const trace = readTrace(request, this.#options);
@@ -129,7 +131,7 @@ export class Inbound {
     const text = tokenTextOf(request);
     const token = text === undefined ? undefined : (tokens.lookup(text) ?? (await tokens.verify(text)));
     if (token !== undefined) {
-      noteToken(record, token);
+      noteToken(record, token, policy);
       checkTokenEntry(token, peer, isRouter, cellId);
     }
 
@@ -141,9 +143,12 @@ export class Inbound {
       throw new Refused('protocol_mismatch', 'call', port.protocol, isOpaque ? 'a connection' : 'a request');
     }
 
+    record.port = port.port;
     const { method } = request;
-    const facts = { peer: peer.id, isRouter, port: port.port, method, path: target.path, token, left };
-    const decision = policy.inbound.decide(facts);
+    const nowMs = clock.now();
+    const facts = { peer: peer.id, isRouter, port: port.port, method, path: target.path, token, left, nowMs };
+    const decision = policy.inbound.decide(facts, budgets);
+    if (decision.candidate !== undefined) record.candidate = decision.candidate;
     if (decision.outcome === 'deny') return decision;
     notePermit(record, decision);
 
@@ -235,18 +240,19 @@ export class Inbound {
   #join(facts: InboundRequest, peer: Duplex, application: Duplex): void {
     const { tunnels, policy, clock } = this.#options;
     const endsInMs = facts.token && facts.token.expiresAt - clock.now() + streamMaxMs;
-    const isStillAllowed = () => policy.current?.inbound.decide(facts).outcome === 'permit';
+    const isStillAllowed = () => policy.current?.inbound.decide({ ...facts, nowMs: clock.now() }).outcome === 'permit';
     tunnels.join(peer, application, { isStillAllowed, ...(endsInMs !== undefined && { endsInMs }) });
   }
 
   #refuse({ exchange, record }: Asked, denial: Denial): void {
-    const { reason, failed } = denial;
+    const { reason, failed, retryAfterMs } = denial;
     record.outcome = 'deny';
     record.reason = reason;
     record.failed = failed;
     // Only a router looks for another cell; anybody else must not take the 421 for one of the application's own.
-    const fields = reason === 'wrong_cell' ? { 'cellmesh-cell-hint': `this=${this.#options.cellId}` } : undefined;
-    answerDenial(exchange, { reason, decisionId: record.id, ...(fields && { fields }) });
+    const hint = reason === 'wrong_cell' && { 'cellmesh-cell-hint': `this=${this.#options.cellId}` };
+    const wait = retryAfterMs !== undefined && { 'retry-after': String(Math.ceil(retryAfterMs / 1000)) };
+    answerDenial(exchange, { reason, decisionId: record.id, fields: { ...hint, ...wait } });
   }
 
   #denialFor({ isRouter }: Asked, error: unknown): Denial {
@@ -260,8 +266,8 @@ export class Inbound {
   }
 }
 
-function noteToken(record: OpenRecord, token: VerifiedToken): void {
-  record.claims = claimsOf(token);
+function noteToken(record: OpenRecord, token: VerifiedToken, { inbound }: ActivePolicy): void {
+  record.claims = claimsOf(token, inbound.claimPointers);
   if (token.account !== undefined) record.account = token.account;
 }
 
@@ -273,23 +279,4 @@ function notePermit(record: OpenRecord, { rule, granted, audited }: InboundPermi
   record.isAudited = true;
   record.reason = audited.reason;
   record.failed = audited.failed;
-}
-
-/**
- * The port of this service that the authority means: `host:port` picks the entry of `ports`, without a port it is the first.
- * @throws Refused `host_unknown`
- */
-function portOf({ snapshot }: ActivePolicy, { authority }: RequestHead): ServicePort {
-  const { hosts, ports } = snapshot.service;
-  const { host, port } = splitAuthority(authority);
-  const declared = port === undefined ? ports[0] : ports.find((entry) => entry.port === port);
-  if (declared === undefined || !hosts.includes(host)) {
-    throw new Refused(
-      'host_unknown',
-      'call',
-      `${hosts.join(' or ')}, ports ${ports.map((entry) => entry.port)}`,
-      authority,
-    );
-  }
-  return declared;
 }

@@ -6,7 +6,7 @@ import type { DecisionReporter } from '#feeds/decision-reporter.ts';
 import type { FeedClient } from '#feeds/feed-client.ts';
 import { LastGoodStore } from '#feeds/last-good.ts';
 import { OwnIdentity, type OwnIdentityOptions } from '#net/own-identity.ts';
-import { snapshotFeatures } from '#policy/snapshot.ts';
+import { policyFeatures } from '#policy/snapshot-features.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -121,7 +121,7 @@ export class Membership implements AsyncDisposable {
     const port = inbound.port === 0 ? await openInbound(identity) : inbound.port;
     const feed = session.feeds({
       instance,
-      features: snapshotFeatures,
+      features: policyFeatures,
       apply: state.receivers(identity),
       lastGood: new LastGoodStore(join(stateDir, 'feeds')),
       registration: { address: advertise ?? inbound.host, port, locality, weight },

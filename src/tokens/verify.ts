@@ -27,6 +27,10 @@ export interface VerifiedToken {
   readonly cellId?: CellId;
   readonly cellEpoch?: number;
   readonly generation?: number;
+  /** `act.sub` of the outermost actor: who presents the token on behalf of its subject (RFC 8693 4.1). */
+  readonly actor?: string;
+  /** Everything that the token says, as it was signed. */
+  readonly claims: Readonly<Record<string, unknown>>;
   readonly text: Secret<string>;
 }
 
@@ -126,6 +130,8 @@ function readClaims(
     scopes: scopeClaim(claims),
     ...(account === undefined ? {} : { account }),
     ...cell,
+    ...actorClaim(claims),
+    claims,
     text: new Secret(text),
   });
 }
@@ -179,6 +185,14 @@ function accountClaim({ account }: JWTPayload): AccountId | undefined {
   if (account === undefined) return undefined;
   if (typeof account === 'string' && isAccountId(account)) return account;
   throw new TokenRejected('token_claims', 'account is malformed');
+}
+
+/** Actors before the outermost are informational and never decided on (RFC 8693 4.1). */
+function actorClaim({ act }: JWTPayload): { actor?: string } {
+  if (act === undefined) return {};
+  if (typeof act !== 'object' || act === null || Array.isArray(act))
+    throw new TokenRejected('token_claims', 'act is no object');
+  return { actor: textClaim(act as JWTPayload, 'sub') };
 }
 
 function cellClaims(claims: JWTPayload): { cellId?: CellId; cellEpoch?: number; generation?: number } {

@@ -6,10 +6,11 @@ import fc from 'fast-check';
 import { parseSpiffeId, parseTrustDomain, type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import { parseCanonicalPath } from '#policy/canonical-path.ts';
 import { compileCell } from '#policy/compile.ts';
-import { InboundPolicy, type InboundRequest } from '#policy/decide-inbound.ts';
+import { InboundPolicy } from '#policy/decide-inbound.ts';
 import { type CallContext, OutboundPolicy } from '#policy/decide-outbound.ts';
 import { readDocuments } from '#policy/read-documents.ts';
 import { parseRoutes, serializeRoutes } from '#policy/routes.ts';
+import type { InboundRequest } from '#policy/rule.ts';
 import { parsePolicySnapshot, serializePolicySnapshot } from '#policy/snapshot.ts';
 import { Secret } from '#runtime/secret.ts';
 import { parseAccountId } from '#tokens/account-id.ts';
@@ -53,6 +54,7 @@ function tokenOf(scopes: string): VerifiedToken {
     expiresAt: 1,
     scopes: parseScopeList(scopes),
     account,
+    claims: {},
     text: new Secret('t'),
   };
 }
@@ -65,6 +67,7 @@ function request(changed: Partial<Omit<InboundRequest, 'path'>> & { path?: strin
     port: ports.delivery,
     method: 'POST',
     token: tokenOf('deliveries:create'),
+    nowMs: 0,
     left: parseScopeList('deliveries:create'),
     ...rest,
     path: parseCanonicalPath(path),

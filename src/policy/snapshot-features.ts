@@ -1,0 +1,30 @@
+import type { PolicySnapshot, SnapshotRule } from './snapshot.ts';
+
+type Uses = (rule: SnapshotRule) => boolean;
+
+/** What a rule may ask for beyond the first format: a receiver that overlooked it would allow more than was meant (PAINS.md P19). */
+const ruleFeatures = {
+  'policy.any-scope': ({ anyScope }) => anyScope !== undefined,
+  'policy.actor': ({ actor }) => actor !== undefined,
+  'policy.claims': ({ claims }) => claims.length > 0,
+  'policy.until': ({ untilMs }) => untilMs !== undefined,
+  'policy.limits': ({ limits }) => limits.length > 0,
+  'policy.id-patterns': ({ idPatterns }) => idPatterns.length > 0,
+} as const satisfies Record<string, Uses>;
+
+/** All that this version can do. */
+export const policyFeatures: readonly string[] = [
+  ...Object.keys(ruleFeatures),
+  'policy.candidate',
+  'policy.router-ceiling',
+];
+
+/** What a receiver of `snapshot` must be able to do: nothing that the snapshot does not use, so that older sidecars take what they can. */
+export function requiredFeatures({ rules, candidate, routerCarry }: PolicySnapshot): readonly string[] {
+  const all = [...rules, ...(candidate?.rules ?? [])];
+  return [
+    ...Object.entries<Uses>(ruleFeatures).flatMap(([feature, isUsed]) => (all.some(isUsed) ? [feature] : [])),
+    ...(candidate === undefined ? [] : ['policy.candidate']),
+    ...(routerCarry === undefined ? [] : ['policy.router-ceiling']),
+  ];
+}
