@@ -128,7 +128,7 @@ export class InboundPolicy implements Declarations {
     for (let rule = index.firstThatHolds(request, granted, this, -1); rule !== undefined; ) {
       const { name, untilMs, limits } = rule.source;
       const wait = limits.length === 0 || budgets === undefined ? 0 : budgets.take(rule.source, request);
-      if (wait === 0) return permit({ rule: name, untilMs, granted, token, audited: undefined });
+      if (wait === 0) return permit({ outcome: 'permit', rule: name, untilMs, granted, token, audited: undefined });
       limited ??= rule;
       waitMs = Math.min(waitMs, wait);
       rule = index.firstThatHolds(request, granted, this, rule.index);
@@ -138,7 +138,7 @@ export class InboundPolicy implements Declarations {
         ? this.#nearest(index, request, granted)
         : { ...denialOf(limited, 'limit', request, granted), retryAfterMs: waitMs };
     return mode === 'audit' && !denial.reason.startsWith('token_')
-      ? permit({ rule: undefined, untilMs: undefined, granted, token, audited: denial })
+      ? permit({ outcome: 'permit', rule: undefined, untilMs: undefined, granted, token, audited: denial })
       : denial;
   }
 

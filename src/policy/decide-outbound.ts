@@ -123,8 +123,12 @@ export class OutboundPolicy {
         actual: 'none',
       });
     }
-    if (call.source.token === 'none') return permit({ call, attach: undefined });
-    return permit({ call, attach: { token, left: call.carry === undefined ? left : left.intersect(call.carry) } });
+    if (call.source.token === 'none') return permit({ outcome: 'permit', call, attach: undefined });
+    return permit({
+      outcome: 'permit',
+      call,
+      attach: { token, left: call.carry === undefined ? left : left.intersect(call.carry) },
+    });
   }
 
   #withoutCustomer({ call, isSelf, expectedAccount }: OutboundRequest): OutboundPermit | Denial {
@@ -132,7 +136,7 @@ export class OutboundPolicy {
       return deny('account_mismatch', { condition: 'context', expected: expectedAccount, actual: 'no customer' });
     }
     const carriesNothing = call.source.token === 'none' || call.carry?.size === 0;
-    if (isSelf || carriesNothing) return permit({ call, attach: undefined });
+    if (isSelf || carriesNothing) return permit({ outcome: 'permit', call, attach: undefined });
     return deny('context_missing', {
       condition: 'context',
       expected: 'cellmesh-context or tracestate of the incoming request, or cellmesh-as: self',

@@ -44,6 +44,6 @@ export function deny(reason: Reason, failed: FailedCondition): Denial {
 }
 
 /** For the deciding functions only. */
-export function permit<Grant extends object>(grant: Grant): Permit<Grant> {
-  return { ...grant, outcome: 'permit' } as Permit<Grant>;
+export function permit<Grant extends { readonly outcome: 'permit' }>(grant: Grant): Permit<Omit<Grant, 'outcome'>> {
+  return grant as unknown as Permit<Omit<Grant, 'outcome'>>;
 }

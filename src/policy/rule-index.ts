@@ -4,28 +4,71 @@ import { type Condition, conditions } from './decide.ts';
 import { PathTree } from './path-tree.ts';
 import type { Declarations, InboundRequest, Rule } from './rule.ts';
 
-/** The rules of one path pattern and port, by who may come. Each list is in the order of the manifest. */
+/** Fewer are tried one by one. */
+const rulesByPeerMin = 9;
+
+/** The rules of one path pattern and port, in the order of the manifest. */
 class Group {
-  readonly byId = new Map<SpiffeId, Rule[]>();
-  readonly ofRouters: Rule[] = [];
+  readonly #rules: Rule[] = [];
+  #byPeer: RulesByPeer | undefined;
+
+  get first(): Rule | undefined {
+    return this.#rules[0];
+  }
+
+  add(rule: Rule): void {
+    this.#rules.push(rule);
+    if (this.#byPeer !== undefined) this.#byPeer.add(rule);
+    else if (this.#rules.length >= rulesByPeerMin) this.#byPeer = new RulesByPeer(this.#rules);
+  }
+
+  /** Those that name the peer to the letter, and maybe others. */
+  named(request: InboundRequest): readonly Rule[] {
+    return this.#byPeer === undefined ? this.#rules : this.#byPeer.named(request);
+  }
+
+  /** Those that mean the peer without naming it, where `named` has not told them. */
+  others({ isRouter }: InboundRequest): readonly Rule[] {
+    return this.#byPeer === undefined || isRouter ? noRules : this.#byPeer.ofMany;
+  }
+
+  firstOfMethod(method: string): Rule | undefined {
+    return this.#byPeer === undefined
+      ? this.#rules.find((rule) => rule.takesMethod(method))
+      : this.#byPeer.firstOfMethod(method);
+  }
+}
+
+const noRules: readonly Rule[] = [];
+
+/** Many rules of one group, by who may come. Each list is in the order of the manifest. */
+class RulesByPeer {
+  readonly #byId = new Map<SpiffeId, Rule[]>();
+  readonly #ofRouters: Rule[] = [];
   /** Those with `any`, and those with patterns of IDs. */
   readonly ofMany: Rule[] = [];
   readonly #firstByMethod = new Map<string, Rule>();
   #firstOfAllMethods: Rule | undefined;
-  first: Rule | undefined;
+
+  constructor(rules: readonly Rule[]) {
+    for (const rule of rules) this.add(rule);
+  }
 
   add(rule: Rule): void {
     const { ids, isRouterAllowed, isAnyAllowed, idPatterns, methods } = rule.source;
     for (const id of ids) {
-      const rules = this.byId.get(id);
-      if (rules === undefined) this.byId.set(id, [rule]);
+      const rules = this.#byId.get(id);
+      if (rules === undefined) this.#byId.set(id, [rule]);
       else rules.push(rule);
     }
-    if (isRouterAllowed) this.ofRouters.push(rule);
+    if (isRouterAllowed) this.#ofRouters.push(rule);
     if (isAnyAllowed || idPatterns.length > 0) this.ofMany.push(rule);
-    this.first ??= rule;
     if (methods === undefined) this.#firstOfAllMethods ??= rule;
     for (const method of methods ?? []) if (!this.#firstByMethod.has(method)) this.#firstByMethod.set(method, rule);
+  }
+
+  named({ isRouter, peer }: InboundRequest): readonly Rule[] {
+    return isRouter ? this.#ofRouters : (this.#byId.get(peer) ?? noRules);
   }
 
   firstOfMethod(method: string): Rule | undefined {
@@ -81,12 +124,8 @@ export class RuleIndex {
     let first: Rule | undefined;
     for (let at = 0; at < this.#count; at++) {
       const group = this.#found[at]!;
-      if (request.isRouter) first = firstOf(group.ofRouters, request, granted, edges, after, first);
-      else {
-        const named = group.byId.get(request.peer);
-        if (named !== undefined) first = firstOf(named, request, granted, edges, after, first);
-        if (group.ofMany.length > 0) first = firstOf(group.ofMany, request, granted, edges, after, first);
-      }
+      first = firstOf(group.named(request), request, granted, edges, after, first);
+      first = firstOf(group.others(request), request, granted, edges, after, first);
     }
     return first;
   }
@@ -95,8 +134,7 @@ export class RuleIndex {
   nearestForPeer(request: InboundRequest, granted: ScopeSet, edges: Declarations): Miss | undefined {
     let nearest: Miss | undefined;
     for (const group of this.#found.slice(0, this.#count)) {
-      const named = request.isRouter ? group.ofRouters : group.byId.get(request.peer);
-      for (const rule of [...(named ?? []), ...(request.isRouter ? [] : group.ofMany)]) {
+      for (const rule of [...group.named(request), ...group.others(request)]) {
         if (!rule.takesMethod(request.method) || !rule.isFor(request)) continue;
         const condition = rule.failedOfPeer(request, granted, edges);
         if (condition !== undefined) nearest = nearer(nearest, { rule, condition });

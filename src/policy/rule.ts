@@ -35,22 +35,22 @@ interface Claim {
   readonly pointer: Pointer;
 }
 
+/** A list of more is looked up by a set. */
+const idsMax = 8;
+
 /** One rule of a manifest, ready to be tried. */
 export class Rule {
   readonly source: SnapshotRule;
   /** Where it stands in the manifest: of several that allow, the first is named. */
   readonly index: number;
-  readonly #ids: ReadonlySet<SpiffeId>;
-  readonly #methods: ReadonlySet<string> | undefined;
-  readonly #actors: ReadonlySet<string> | undefined;
+  /** Where the rule names many. */
+  readonly #ids: ReadonlySet<SpiffeId> | undefined;
   readonly #claims: readonly Claim[];
 
   constructor(source: SnapshotRule, index: number) {
     this.source = source;
     this.index = index;
-    this.#ids = new Set(source.ids);
-    this.#methods = source.methods === undefined ? undefined : new Set(source.methods);
-    this.#actors = Array.isArray(source.actor) ? new Set(source.actor) : undefined;
+    this.#ids = source.ids.length > idsMax ? new Set(source.ids) : undefined;
     this.#claims = source.claims.map((condition) => ({ condition, pointer: parsePointer(condition.pointer) }));
   }
 
@@ -65,7 +65,8 @@ export class Rule {
   }
 
   takesMethod(method: string): boolean {
-    return this.#methods === undefined || this.#methods.has(method);
+    const { methods } = this.source;
+    return methods === undefined || methods.includes(method);
   }
 
   /** The first of the conditions after `peer` that does not hold. */
@@ -92,19 +93,23 @@ export class Rule {
   isFor({ peer, isRouter }: InboundRequest): boolean {
     const { isRouterAllowed, isAnyAllowed, idPatterns } = this.source;
     if (isRouter) return isRouterAllowed;
-    return this.#ids.has(peer) || isAnyAllowed || idPatterns.some((pattern) => matchesSegments(pattern, peer, 0));
+    return this.#names(peer) || isAnyAllowed || idPatterns.some((pattern) => matchesSegments(pattern, peer, 0));
   }
 
   /** Whoever is named to the letter may have no manifest; whoever is meant by `any` or a pattern must have one that declares the call. */
   #isDeclared({ peer, isRouter }: InboundRequest, declarations: Declarations): boolean {
     if (isRouter) return true;
-    return this.#ids.has(peer) ? !declarations.isUndeclared(peer) : declarations.isDeclared(peer);
+    return this.#names(peer) ? !declarations.isUndeclared(peer) : declarations.isDeclared(peer);
   }
 
   #isActor(token: VerifiedToken | undefined): boolean {
     const { actor } = this.source;
     if (actor === undefined) return true;
     if (actor === 'none') return token?.actor === undefined;
-    return token?.actor !== undefined && (this.#actors === undefined || this.#actors.has(token.actor));
+    return token?.actor !== undefined && (actor === 'required' || actor.includes(token.actor));
+  }
+
+  #names(peer: SpiffeId): boolean {
+    return this.#ids === undefined ? this.source.ids.includes(peer) : this.#ids.has(peer);
   }
 }
