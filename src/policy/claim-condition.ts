@@ -23,6 +23,8 @@ export interface Pointer {
 
 /** Of a claim that nobody wrote down, when a decision is made again: any condition on it holds. */
 export const assumedToHold: unique symbol = Symbol('assumed to hold');
+/** The same, and none does. */
+export const assumedToFail: unique symbol = Symbol('assumed to fail');
 
 const pointerPattern = /^(?:\/(?:[^~/]|~0|~1)*){1,8}$/;
 
@@ -53,7 +55,7 @@ export function valueAt(claims: unknown, steps: readonly string[]): unknown {
 }
 
 export function matchesClaim({ as, anyOf, exists }: ClaimCondition, value: unknown): boolean {
-  if (value === assumedToHold) return true;
+  if (value === assumedToHold || value === assumedToFail) return value === assumedToHold;
   if (exists !== undefined) return (value !== undefined) === exists;
   const isWanted = (item: unknown) => anyOf!.includes(item as ClaimValue);
   switch (as) {

@@ -1,8 +1,8 @@
 import type { ScopeSet } from '#tokens/scope.ts';
-import { type ClaimCondition, describeClaim, parsePointer, valueAt } from './claim-condition.ts';
+import { type ClaimCondition, describeClaim, parsePointer } from './claim-condition.ts';
 import { type Condition, type Denial, deny } from './decide.ts';
 import type { Reason } from './reasons.ts';
-import type { InboundRequest, Rule } from './rule.ts';
+import { claimAt, type InboundRequest, type Rule } from './rule.ts';
 import type { SnapshotRule } from './snapshot.ts';
 
 /** What a condition of a rule asks for, and what the request brought. */
@@ -62,7 +62,7 @@ export function differenceOf(rule: Rule, condition: Condition, request: InboundR
     case 'actor':
       return { reason: 'actor_not_allowed', expected: actorsOf(source), actual: token?.actor ?? 'nobody acts for it' };
     case 'claims':
-      return claimDifference(source.claims, rule.failedClaim(token), request);
+      return claimDifference(source.claims, rule.failedClaim(request), request);
     case 'scopes':
       return scopeDifference(source, request, granted);
     case 'limit':
@@ -73,14 +73,16 @@ export function differenceOf(rule: Rule, condition: Condition, request: InboundR
 function claimDifference(
   claims: readonly ClaimCondition[],
   failed: ClaimCondition | undefined,
-  { token }: InboundRequest,
+  request: InboundRequest,
 ): Difference {
   const told = failed === undefined ? claims : [failed];
   const expected = told.map(describeClaim).join(' and ') || 'any claims';
-  const values = told.map(
-    ({ pointer }) => `${pointer}: ${valueText(valueAt(token?.claims, parsePointer(pointer).steps))}`,
-  );
-  return { reason: 'claim_not_allowed', expected, actual: token === undefined ? 'no token' : values.join(', ') };
+  const values = told.map(({ pointer }) => `${pointer}: ${valueText(claimAt(request, parsePointer(pointer)))}`);
+  return {
+    reason: 'claim_not_allowed',
+    expected,
+    actual: request.token === undefined ? 'no token' : values.join(', '),
+  };
 }
 
 function valueText(value: unknown): string {

@@ -1,5 +1,5 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
-import type { ScopeSet } from '#tokens/scope.ts';
+import type { Scope, ScopeSet } from '#tokens/scope.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 import type { CanonicalPath } from './canonical-path.ts';
 import { type ClaimCondition, matchesClaim, type Pointer, parsePointer, valueAt } from './claim-condition.ts';
@@ -20,6 +20,8 @@ export interface InboundRequest {
   readonly left: ScopeSet | undefined;
   /** For rules that end. Milliseconds since the epoch. */
   readonly nowMs: number;
+  /** Of a decision that is made again: what was recorded of a claim. */
+  readonly claimAt?: (pointer: Pointer) => unknown;
 }
 
 /** Which peers declare the call to this service, of those that could. */
@@ -29,6 +31,16 @@ export interface Declarations {
   /** Whether the peer has a manifest, and it does not declare this call. */
   isUndeclared(peer: SpiffeId): boolean;
 }
+
+const conditionsOfRoute = ['port', 'path', 'method', 'peer'] as const satisfies readonly Condition[];
+const conditionsOfPeer = [
+  'declared',
+  'until',
+  'account',
+  'actor',
+  'claims',
+  'scopes',
+] as const satisfies readonly Condition[];
 
 interface Claim {
   readonly condition: ClaimCondition;
@@ -56,11 +68,8 @@ export class Rule {
 
   /** The first condition that does not hold; a limit is asked for elsewhere. */
   firstFailed(request: InboundRequest, granted: ScopeSet, declarations: Declarations): Condition | undefined {
-    const { port, paths } = this.source;
-    if (port !== undefined && port !== request.port) return 'port';
-    if (paths !== undefined && !paths.some((pattern) => matchesPath(pattern, request.path))) return 'path';
-    if (!this.takesMethod(request.method)) return 'method';
-    if (!this.isFor(request)) return 'peer';
+    for (const condition of conditionsOfRoute)
+      if (!this.holds(condition, request, granted, declarations)) return condition;
     return this.failedOfPeer(request, granted, declarations);
   }
 
@@ -71,22 +80,44 @@ export class Rule {
 
   /** The first of the conditions after `peer` that does not hold. */
   failedOfPeer(request: InboundRequest, granted: ScopeSet, declarations: Declarations): Condition | undefined {
-    const { untilMs, account, scopes, anyScope } = this.source;
-    const { token } = request;
-    if (!this.#isDeclared(request, declarations)) return 'declared';
-    if (untilMs !== undefined && request.nowMs >= untilMs) return 'until';
-    if (account === 'required' && token?.account === undefined) return 'account';
-    if (!this.#isActor(token)) return 'actor';
-    if (this.failedClaim(token) !== undefined) return 'claims';
-    for (const scope of scopes) if (!granted.has(scope)) return 'scopes';
-    if (anyScope !== undefined && !anyScope.some((scope) => granted.has(scope))) return 'scopes';
+    for (const condition of conditionsOfPeer)
+      if (!this.holds(condition, request, granted, declarations)) return condition;
     return undefined;
   }
 
+  /** Whether one condition holds, whatever the others do. A limit always does: it is counted elsewhere. */
+  holds(condition: Condition, request: InboundRequest, granted: ScopeSet, declarations: Declarations): boolean {
+    const { port, paths, untilMs, account, scopes, anyScope } = this.source;
+    switch (condition) {
+      case 'port':
+        return port === undefined || port === request.port;
+      case 'path':
+        return paths === undefined || paths.some((pattern) => matchesPath(pattern, request.path));
+      case 'method':
+        return this.takesMethod(request.method);
+      case 'peer':
+        return this.isFor(request);
+      case 'declared':
+        return this.#isDeclared(request, declarations);
+      case 'until':
+        return untilMs === undefined || request.nowMs < untilMs;
+      case 'account':
+        return account === 'none' || request.token?.account !== undefined;
+      case 'actor':
+        return this.#isActor(request.token);
+      case 'claims':
+        return this.#claims.length === 0 || this.failedClaim(request) === undefined;
+      case 'scopes':
+        return holdsAll(scopes, granted) && (anyScope === undefined || holdsOne(anyScope, granted));
+      case 'limit':
+        return true;
+    }
+  }
+
   /** The first condition on claims that does not hold. */
-  failedClaim(token: VerifiedToken | undefined): ClaimCondition | undefined {
+  failedClaim(request: InboundRequest): ClaimCondition | undefined {
     for (const { condition, pointer } of this.#claims)
-      if (token === undefined || !matchesClaim(condition, valueAt(token.claims, pointer.steps))) return condition;
+      if (request.token === undefined || !matchesClaim(condition, claimAt(request, pointer))) return condition;
     return undefined;
   }
 
@@ -112,4 +143,19 @@ export class Rule {
   #names(peer: SpiffeId): boolean {
     return this.#ids === undefined ? this.source.ids.includes(peer) : this.#ids.has(peer);
   }
+}
+
+/** The value that a rule's condition on claims is held against. */
+export function claimAt({ token, claimAt: recorded }: InboundRequest, pointer: Pointer): unknown {
+  return recorded === undefined ? valueAt(token?.claims, pointer.steps) : recorded(pointer);
+}
+
+function holdsAll(scopes: readonly Scope[], granted: ScopeSet): boolean {
+  for (const scope of scopes) if (!granted.has(scope)) return false;
+  return true;
+}
+
+function holdsOne(scopes: readonly Scope[], granted: ScopeSet): boolean {
+  for (const scope of scopes) if (granted.has(scope)) return true;
+  return false;
 }
