@@ -1,14 +1,12 @@
 import { type FSWatcher, watch } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { CellDocument } from '#policy/cell-document.ts';
 import { type CompiledCell, compileCell } from '#policy/compile.ts';
-import type { ServicePolicy } from '#policy/manifest.ts';
-import { readDocuments } from '#policy/read-documents.ts';
+import { readManifests } from '#policy/read-manifests.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import { CellmeshError, isCellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
+import { readYamlFiles } from '#runtime/yaml-files.ts';
 
 export interface LoadedCell {
   readonly document: CellDocument;
@@ -25,7 +23,6 @@ interface PolicySourceOptions {
 const settleMs = 100;
 /** Network file systems and some containers tell nothing: looked at anyway. */
 const pollMs = 5_000;
-const filesMax = 10_000;
 
 /**
  * The manifests of a directory, as one compiled cell. They are taken up together or not at all: with one bad file the whole old state
@@ -44,7 +41,7 @@ export class PolicySource implements AsyncDisposable {
 
   /** @throws CellmeshError `document_invalid`, `file_unreadable`: there is nothing older to go on with */
   static async open(options: PolicySourceOptions): Promise<PolicySource> {
-    const texts = await readTexts(options.directory);
+    const texts = await readYamlFiles(options.directory);
     return new PolicySource(options, load(texts), fingerprintOf(texts));
   }
 
@@ -98,7 +95,7 @@ export class PolicySource implements AsyncDisposable {
     if (this.#isClosed) return;
     const { directory, logger } = this.#options;
     try {
-      const texts = await readTexts(directory);
+      const texts = await readYamlFiles(directory);
       const fingerprint = fingerprintOf(texts);
       if (fingerprint === this.#fingerprint) return;
       this.#fingerprint = fingerprint;
@@ -127,38 +124,8 @@ export class PolicySource implements AsyncDisposable {
 }
 
 function load(texts: ReadonlyMap<string, string>): LoadedCell {
-  const cells: CellDocument[] = [];
-  const policies: ServicePolicy[] = [];
-  const problems: string[] = [];
-  for (const [file, text] of texts) {
-    try {
-      const documents = readDocuments(text, file);
-      cells.push(...documents.cells);
-      policies.push(...documents.policies);
-    } catch (error) {
-      if (!isCellmeshError(error, 'document_invalid')) throw error;
-      problems.push(...error.problems);
-    }
-  }
-  const [document, second] = cells;
-  if (problems.length === 0 && document === undefined) problems.push('no file holds a Cell document');
-  if (second !== undefined) problems.push(`${second.file}: a second Cell document; the first is in ${document!.file}`);
-  if (problems.length > 0) throw new CellmeshError('document_invalid', problems.join('; '), { problems });
-  return { document: document!, compiled: compileCell(document!, policies) };
-}
-
-async function readTexts(directory: string): Promise<ReadonlyMap<string, string>> {
-  try {
-    const names = (await readdir(directory)).filter((name) => /\.ya?ml$/.test(name)).sort();
-    if (names.length > filesMax) throw new Error(`it holds more than ${filesMax} files`);
-    const entries: [string, string][] = [];
-    for (const name of names) entries.push([name, await readFile(join(directory, name), 'utf8')]);
-    return new Map(entries);
-  } catch (cause) {
-    throw new CellmeshError('file_unreadable', `the manifests in ${directory} cannot be read: ${messageOf(cause)}`, {
-      cause,
-    });
-  }
+  const { cell, policies } = readManifests(texts);
+  return { document: cell, compiled: compileCell(cell, policies) };
 }
 
 function fingerprintOf(texts: ReadonlyMap<string, string>): string {

@@ -31,31 +31,47 @@ export interface CallRoute extends RouteMatch {
 }
 
 const timeMaxMs = 3_600_000;
-const time = parsed((text) => {
-  const ms = parseDuration(text);
-  if (ms !== undefined && ms >= 1 && ms <= timeMaxMs) return ms;
-  const written = JSON.stringify(text.slice(0, 32));
-  throw new CellmeshError('document_invalid', `${written} is no duration from 1ms to 1h; write 500ms, 30s or 5m`);
-}, 'a duration');
-const times = { head: optional(time), idle: optional(time), total: optional(time) };
+const time = parsed(parseTime, 'a duration', { pattern: '^\\d{1,9}(ms|s|m|h)$' });
+const times = {
+  head: optional(time, 'From the end of the request to the head of the response, e.g. 500ms.'),
+  idle: optional(time, "Between two pieces of the response's body, e.g. 30s."),
+  total: optional(time, 'Of all attempts together, to the end of the response; unlimited without it.'),
+};
 const retries = object({
-  attempts: required(integer(2, 5)),
-  on: required(list(oneOf<'reset' | 502 | 503 | 504>('reset', 502, 503, 504), { min: 1, max: 4 })),
+  attempts: required(integer(2, 5), 'In all, the first included.'),
+  on: required(
+    list(oneOf<'reset' | 502 | 503 | 504>('reset', 502, 503, 504), { min: 1, max: 4 }),
+    'What is worth another attempt: `reset` (it broke before a response), and statuses.',
+  ),
 });
+const retriesText = 'When a call of an idempotent method goes out again that the callee may have seen.';
 
 /** Fields of an entry of `calls`. `http` and `port` are read by the shapes of rules. */
 export function trafficFields<P, H>(shapes: { readonly port: Shape<P>; readonly http: Shape<H> }) {
   const route = object({
-    port: optional(shapes.port),
-    http: optional(shapes.http),
-    timeouts: optional(object(times)),
-    retries: optional(retries),
+    port: optional(shapes.port, 'Port of the callee; without it all of them.'),
+    http: optional(shapes.http, 'Which requests; without it all of them.'),
+    timeouts: optional(object(times), 'How long these calls may take.'),
+    retries: optional(retries, retriesText),
   });
   return {
-    timeouts: optional(object({ connect: optional(time), ...times })),
-    retries: optional(retries),
-    routes: optional(list(route, { max: 100 })),
+    timeouts: optional(
+      object({ connect: optional(time, 'For a connection to one of its instances.'), ...times }),
+      "How long a call may take; what is absent is the sidecar's own setting.",
+    ),
+    retries: optional(retries, retriesText),
+    routes: optional(
+      list(route, { max: 100 }),
+      'Other time-outs and retries for some of the calls; the first that matches counts.',
+    ),
   };
+}
+
+function parseTime(text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== undefined && ms >= 1 && ms <= timeMaxMs) return ms;
+  const written = JSON.stringify(text.slice(0, 32));
+  throw new CellmeshError('document_invalid', `${written} is no duration from 1ms to 1h; write 500ms, 30s or 5m`);
 }
 
 interface WrittenTimes {

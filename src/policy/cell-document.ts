@@ -1,14 +1,14 @@
-import { parseTrustDomain, type TrustDomain } from '#certs/spiffe-id.ts';
-import { isCellmeshError } from '#runtime/errors.ts';
-import type { Node, Problems } from '#runtime/yaml-document.ts';
-import { type CellId, parseCellId } from '#tokens/cell-id.ts';
-import { parseScope, type Scope } from '#tokens/scope.ts';
-import { apiVersion } from './manifest.ts';
+import { parseTrustDomain, type TrustDomain, trustDomainBytesMax } from '#certs/spiffe-id.ts';
+import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
+import { type CellId, cellIdPattern, parseCellId } from '#tokens/cell-id.ts';
+import type { Scope } from '#tokens/scope.ts';
+import { apiVersion, scope } from './manifest-shapes.ts';
 import { dictionary, object, oneOf, parsed, required, text } from './shapes.ts';
 
 /** A cell's own document: who it is, and every scope that may be spoken of in it. */
 export interface CellDocument {
   readonly file: string;
+  readonly at: Position;
   readonly id: CellId;
   readonly trustDomain: TrustDomain;
   /** The global trust domain, to which routers and `identity` belong. */
@@ -22,17 +22,30 @@ export interface CellDocument {
 const scopesMax = 2_000;
 const sentence = text({ max: 512, what: 'a sentence' });
 
-const cell = object({
-  apiVersion: required(oneOf(apiVersion)),
-  kind: required(oneOf('Cell')),
-  metadata: required(object({ name: required(parsed(parseCellId, 'a cell id')) })),
+const trustDomain = parsed(parseTrustDomain, 'a trust domain', {
+  pattern: '^[a-z0-9._-]+$',
+  maxLength: trustDomainBytesMax,
+});
+const cellId = parsed(parseCellId, 'a cell id', { pattern: cellIdPattern.source });
+
+export const cell = object({
+  apiVersion: required(oneOf(apiVersion), 'Version of this format.'),
+  kind: required(oneOf('Cell'), 'Who a cell is, and every scope that may be spoken of in it; one for each cell.'),
+  metadata: required(
+    object({ name: required(cellId, 'Id of the cell, `cell_id` in tokens.') }),
+    'What the cell is called.',
+  ),
   spec: required(
     object({
-      trustDomain: required(parsed(parseTrustDomain, 'a trust domain')),
-      domain: required(parsed(parseTrustDomain, 'a trust domain')),
-      tokenIssuer: required(parsed((text) => text, 'an issuer')),
-      scopes: required(dictionary(sentence, scopesMax)),
+      trustDomain: required(trustDomain, "Trust domain of the cell's workloads."),
+      domain: required(trustDomain, 'Trust domain of routers and identity.'),
+      tokenIssuer: required(text({ max: 2048, what: 'an issuer' }), 'The `iss` of cell tokens.'),
+      scopes: required(
+        dictionary(scope, sentence, scopesMax),
+        'The catalogue of scopes (`resource:action`), each with a sentence that says what it allows.',
+      ),
     }),
+    'The cell itself.',
   ),
 });
 
@@ -41,21 +54,13 @@ export function readCellDocument(node: Node, file: string, problems: Problems): 
   const document = cell(node, problems);
   if (document === undefined) return undefined;
   const { metadata, spec } = document;
-  const scopes = new Map<Scope, string>();
-  for (const [name, { value, at }] of spec.scopes) {
-    try {
-      scopes.set(parseScope(name), value);
-    } catch (error) {
-      if (!isCellmeshError(error)) throw error;
-      problems.add(at, error.message);
-    }
-  }
   return {
     file,
+    at: node.at,
     id: metadata.name,
     trustDomain: spec.trustDomain,
     domain: spec.domain,
     tokenIssuer: spec.tokenIssuer,
-    scopes,
+    scopes: new Map([...spec.scopes].map(([name, { value }]) => [name, value])),
   };
 }

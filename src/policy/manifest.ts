@@ -1,24 +1,10 @@
-import { parseSpiffeId, type SpiffeId } from '#certs/spiffe-id.ts';
-import { CellmeshError } from '#runtime/errors.ts';
+import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
-import { parseScope, type Scope } from '#tokens/scope.ts';
-import { type CallRoute, callRoutesOf, checkRetries, trafficFields } from './call-traffic.ts';
-import { type PathPattern, parsePathPattern } from './path-pattern.ts';
-import {
-  flag,
-  integer,
-  type Located,
-  list,
-  located,
-  matching,
-  notYet,
-  object,
-  oneOf,
-  optional,
-  parsed,
-  required,
-  type Shape,
-} from './shapes.ts';
+import type { Scope } from '#tokens/scope.ts';
+import { type CallRoute, callRoutesOf, checkRetries } from './call-traffic.ts';
+import { servicePolicy, type WrittenCall, type WrittenRule } from './manifest-shapes.ts';
+import type { PathPattern } from './path-pattern.ts';
+import type { Located } from './shapes.ts';
 
 /** `namespace/service-account`: what manifests call a workload of their own cell. */
 export interface WorkloadName {
@@ -94,76 +80,6 @@ export interface ServicePolicy {
   readonly calls: readonly Located<DeclaredCall>[];
 }
 
-export const apiVersion = 'cellmesh.io/v1alpha1';
-const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-const hostPattern = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
-const methodPattern = /^[A-Z][A-Z-]{0,31}$/;
-const loopbackPattern = /^(127\.0\.0\.1|\[::1\]):(\d{1,5})$/;
-const rulesMax = 10_000;
-const itemsMax = 1_000;
-
-const name = matching(label, 'name (a DNS label in lower case)');
-const host = matching(hostPattern, 'host name (lower case, without port)');
-const scopes = list(parsed(parseScope, 'a scope'), { max: itemsMax });
-const paths = list(parsed(parsePathPattern, 'a path pattern'), { min: 1, max: itemsMax });
-const portNumber = integer(1, 65_535);
-
-const expose = object({
-  hosts: required(list(host, { min: 1, max: itemsMax })),
-  paths: required(paths),
-  auth: required(oneOf('required', 'none')),
-});
-
-const http = object({
-  methods: optional(list(matching(methodPattern, 'method'), { min: 1, max: 32 })),
-  paths: optional(paths),
-});
-
-const rule = object({
-  name: required(name),
-  from: required(list(parsed(parsePeer, 'a peer'), { min: 1, max: itemsMax })),
-  port: optional(portNumber),
-  http: optional(http),
-  scopes: optional(scopes),
-  account: optional(oneOf('required', 'none')),
-  sensitive: optional(flag),
-});
-
-const call = object({
-  to: required(parsed(parseCallee, 'a callee')),
-  listen: optional(parsed(parseListen, 'a loopback address')),
-  carry: optional(scopes),
-  own: optional(scopes),
-  token: optional(notYet(oneOf('propagate', 'exchange', 'none'), (value) => value !== 'exchange', '`token: exchange`')),
-  ...trafficFields({ port: portNumber, http }),
-});
-
-const servicePolicy = object({
-  apiVersion: required(oneOf(apiVersion)),
-  kind: required(oneOf('ServicePolicy')),
-  metadata: required(object({ name: required(name), namespace: required(name) })),
-  spec: required(
-    object({
-      serviceAccount: required(name),
-      mode: required(oneOf('audit', 'enforce')),
-      hosts: optional(list(located(host), { min: 1, max: itemsMax })),
-      ports: required(
-        list(
-          object({
-            port: required(portNumber),
-            protocol: required(oneOf('http', 'grpc', 'tcp')),
-          }),
-          { min: 1, max: 64 },
-        ),
-      ),
-      receive: optional(notYet(oneOf('claims', 'token'), (value) => value === 'claims', '`receive: token`')),
-      expose: optional(list(expose, { max: itemsMax })),
-      allow: optional(list(located(rule), { max: rulesMax })),
-      calls: optional(list(located(call), { max: itemsMax })),
-    }),
-  ),
-});
-
 /** Reads one `ServicePolicy` document; findings go to `problems`. */
 export function readServicePolicy(node: Node, file: string, problems: Problems): ServicePolicy | undefined {
   const document = servicePolicy(node, problems);
@@ -196,9 +112,7 @@ function defaultHosts({ name, namespace }: { name: string; namespace: string }):
   return [name, qualified, `${qualified}.svc`, `${qualified}.svc.cluster.local`];
 }
 
-type ShapeValue<S> = S extends Shape<infer T> ? T : never;
-
-function toRule({ name, from, port, http, scopes, account, sensitive }: ShapeValue<typeof rule>): AllowRule {
+function toRule({ name, from, port, http, scopes, account, sensitive }: WrittenRule): AllowRule {
   return {
     name,
     from,
@@ -211,7 +125,7 @@ function toRule({ name, from, port, http, scopes, account, sensitive }: ShapeVal
   };
 }
 
-function toCall({ to, listen, carry, own, token, timeouts, retries, routes }: ShapeValue<typeof call>): DeclaredCall {
+function toCall({ to, listen, carry, own, token, timeouts, retries, routes }: WrittenCall): DeclaredCall {
   const traffic = { ...(timeouts && { timeouts }), ...(retries && { retries }), ...(routes && { routes }) };
   return {
     to,
@@ -260,40 +174,4 @@ function checkOpaque({ ports, allow, expose, at }: ServicePolicy, problems: Prob
   if (expose.length > 0 && ports[0]?.protocol === 'tcp') {
     problems.add(at, '`expose` sends to the first of `ports`, which is tcp: routers speak HTTP');
   }
-}
-
-function parsePeer(written: string): PeerPattern {
-  if (written === 'router' || written === 'any') return { kind: written };
-  if (written.startsWith('spiffe://')) return { kind: 'id', id: parseSpiffeId(written) };
-  return {
-    kind: 'workload',
-    workload: parseWorkloadName(written, 'namespace/service-account, a SPIFFE ID, `router` or `any`'),
-  };
-}
-
-function parseCallee(written: string): WorkloadName {
-  if (written.startsWith('https://')) throw shapeError('external callees (`https://`) are not yet supported');
-  return parseWorkloadName(written, 'namespace/service-account');
-}
-
-function parseWorkloadName(written: string, expected: string): WorkloadName {
-  const [namespace, serviceAccount, ...rest] = written.split('/');
-  if (rest.length > 0 || !label.test(namespace ?? '') || !label.test(serviceAccount ?? '')) {
-    throw shapeError(`${JSON.stringify(written.slice(0, 128))} is not ${expected}`);
-  }
-  return { namespace: namespace!, serviceAccount: serviceAccount! };
-}
-
-function parseListen(written: string): ListenAddress {
-  const match = loopbackPattern.exec(written);
-  const port = Number(match?.[2]);
-  if (match === null || port > 65_535)
-    throw shapeError(
-      `${JSON.stringify(written.slice(0, 64))} is no loopback address; write 127.0.0.1:PORT or [::1]:PORT`,
-    );
-  return { host: match[1]!.replace(/[[\]]/g, ''), port };
-}
-
-function shapeError(message: string): CellmeshError {
-  return new CellmeshError('document_invalid', message);
 }

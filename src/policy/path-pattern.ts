@@ -10,12 +10,17 @@ export interface PathPattern {
 
 const segmentsMax = 32;
 
+/** What the text of a path pattern looks like; `parsePathPattern` also knows which percent-encoding is needless. */
+export const pathPatternPattern =
+  /^(?!.*\/\.\.?(\/|$))(\/(\*|([A-Za-z0-9\-._~!$&'()+,=:@]|%[0-9A-F]{2})+))*(\/|\/\*\*)?$/;
+
 /** @throws CellmeshError `path_pattern_invalid` */
 export function parsePathPattern(text: string): PathPattern {
   const segments = text.split('/').slice(1);
   const matchesRest = segments.at(-1) === '**';
   if (matchesRest) segments.pop();
-  const literal = `/${segments.map((segment) => (segment === '*' ? 'x' : segment)).join('/')}`;
+  const written = matchesRest ? [...segments, '*'] : segments;
+  const literal = `/${written.map((segment) => (segment === '*' ? 'x' : segment)).join('/')}`;
   if (segments.length > segmentsMax) throw invalid(text, `it has more than ${segmentsMax} segments`);
   if (segments.some((segment) => segment !== '*' && segment.includes('*')))
     throw invalid(text, '`*` stands for a whole segment, `**` for the rest at the end');

@@ -1,8 +1,8 @@
-import { type Node, Problems, readYaml } from '#runtime/yaml-document.ts';
+import { type Node, Problems, readYamlNodes } from '#runtime/yaml-document.ts';
 import { type CellDocument, readCellDocument } from './cell-document.ts';
 import { readServicePolicy, type ServicePolicy } from './manifest.ts';
 
-interface Documents {
+export interface Documents {
   readonly cells: readonly CellDocument[];
   readonly policies: readonly ServicePolicy[];
 }
@@ -13,15 +13,21 @@ interface Documents {
  */
 export function readDocuments(text: string, file: string): Documents {
   const problems = new Problems(file);
+  const documents = collectDocuments(text, file, problems);
+  problems.throwIfAny();
+  return documents;
+}
+
+/** The documents of one file that can be read; findings go to `problems`. */
+export function collectDocuments(text: string, file: string, problems: Problems): Documents {
   const cells: CellDocument[] = [];
   const policies: ServicePolicy[] = [];
-  for (const node of readYaml(text, file)) {
+  for (const node of readYamlNodes(text, problems) ?? []) {
     const kind = kindOf(node);
     if (kind === 'Cell') push(cells, readCellDocument(node, file, problems));
     else if (kind === 'ServicePolicy') push(policies, readServicePolicy(node, file, problems));
     else problems.add(node.at, `\`kind\` must be Cell or ServicePolicy, not ${JSON.stringify(kind ?? null)}`);
   }
-  problems.throwIfAny();
   return { cells, policies };
 }
 

@@ -18,27 +18,38 @@ interface MapEntry {
   readonly value: Node;
 }
 
+/** One thing that is wrong with a file, and where. */
+export interface Problem extends Position {
+  readonly file: string;
+  readonly message: string;
+}
+
+/** `file:line:column: message`, as compilers say it. */
+export function problemText({ file, line, column, message }: Problem): string {
+  return `${file}:${line}:${column}: ${message}`;
+}
+
 /** Collects what is wrong with a file, so that its author sees everything at once. */
 export class Problems {
   readonly #file: string;
-  readonly #lines: string[] = [];
+  readonly #all: Problem[] = [];
 
   constructor(file: string) {
     this.#file = file;
   }
 
-  add(at: Position, message: string): undefined {
-    if (this.#lines.length < problemsMax) this.#lines.push(`${this.#file}:${at.line}:${at.column}: ${message}`);
+  add({ line, column }: Position, message: string): undefined {
+    if (this.#all.length < problemsMax) this.#all.push({ file: this.#file, line, column, message });
     return undefined;
   }
 
-  get lines(): readonly string[] {
-    return this.#lines;
+  get all(): readonly Problem[] {
+    return this.#all;
   }
 
   /** @throws CellmeshError `document_invalid` when anything was added */
   throwIfAny(): void {
-    if (this.#lines.length > 0) throw documentInvalid(this.#lines);
+    if (this.#all.length > 0) throw documentInvalid(this.#all.map(problemText));
   }
 }
 
@@ -63,15 +74,24 @@ export function documentInvalid(problems: readonly string[]): CellmeshError {
  */
 export function readYaml(text: string, file: string): Node[] {
   const problems = new Problems(file);
-  if (Buffer.byteLength(text) > documentBytesMax) {
-    throw documentInvalid([`${file}:1:1: the file is longer than ${documentBytesMax} bytes`]);
-  }
+  const nodes = readYamlNodes(text, problems);
+  problems.throwIfAny();
+  return nodes ?? [];
+}
+
+/** `readYaml` whose findings go to `problems`; undefined when there were any. */
+export function readYamlNodes(text: string, problems: Problems): Node[] | undefined {
+  const before = problems.all.length;
+  const start = { line: 1, column: 1 };
+  if (Buffer.byteLength(text) > documentBytesMax)
+    return problems.add(start, `the file is longer than ${documentBytesMax} bytes`);
   const lines = new LineCounter();
   const position = (offset: number): Position => {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
-  const documents = parseDocuments(text, file, lines);
+  const documents = parseDocuments(text, lines);
+  if (documents === undefined) return problems.add(start, `the file is nested deeper than ${documentDepthMax} levels`);
   const nodes: Node[] = [];
   for (const document of 'empty' in documents ? [] : documents) {
     for (const finding of [...document.errors, ...document.warnings])
@@ -80,11 +100,10 @@ export function readYaml(text: string, file: string): Node[] {
     const node = convert(document.contents as YamlNode, position, problems, 0);
     if (node !== undefined && !(node.kind === 'scalar' && node.value === null)) nodes.push(node);
   }
-  problems.throwIfAny();
-  return nodes;
+  return problems.all.length === before ? nodes : undefined;
 }
 
-function parseDocuments(text: string, file: string, lineCounter: LineCounter): ReturnType<typeof parseAllDocuments> {
+function parseDocuments(text: string, lineCounter: LineCounter): ReturnType<typeof parseAllDocuments> | undefined {
   try {
     // The library compares each key with all before it; `convert` looks it up.
     return parseAllDocuments(text, {
@@ -97,7 +116,7 @@ function parseDocuments(text: string, file: string, lineCounter: LineCounter): R
   } catch (error) {
     // The library descends by recursion: a file of brackets exhausts the stack.
     if (!(error instanceof RangeError)) throw error;
-    throw documentInvalid([`${file}:1:1: the file is nested deeper than ${documentDepthMax} levels`]);
+    return undefined;
   }
 }
 

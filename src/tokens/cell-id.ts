@@ -3,7 +3,7 @@ import { CellmeshError } from '#runtime/errors.ts';
 /** The short name of a cell, a DNS label: `cell-1`. Made by `parseCellId` only. */
 export type CellId = string & { readonly __brand: 'CellId' };
 
-const cellIdPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+export const cellIdPattern = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** @throws CellmeshError `cell_id_invalid` */
 export function parseCellId(text: string): CellId {

@@ -4,11 +4,11 @@ import { CellmeshError } from '#runtime/errors.ts';
 export type Scope = string & { readonly __brand: 'Scope' };
 
 /** A catalogue lists scopes by hand; a longer name is a mistake. */
-const scopeBytesMax = 64;
+export const scopeBytesMax = 64;
 /** A token of 4 KiB cannot hold more; PAINS: tokens stay small. */
 const scopesMax = 64;
 
-const scopePattern = /^[a-z][a-z0-9_-]*:[a-z][a-z0-9_-]*$/;
+export const scopePattern = /^[a-z][a-z0-9_-]*:[a-z][a-z0-9_-]*$/;
 
 /** @throws CellmeshError `scope_invalid` */
 export function parseScope(text: string): Scope {

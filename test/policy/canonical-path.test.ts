@@ -87,6 +87,6 @@ test('patterns match whole segments', () => {
   ]) {
     assert.ok(!matches(pattern!, path!), `${pattern} ${path}`);
   }
-  for (const pattern of ['v1', '/a*', '/**/a', '/a//b', '/a/../b', '/%41', '/a?b', ''])
+  for (const pattern of ['v1', '/a*', '/**/a', '/a//b', '//**', '/a//**', '/a/../b', '/%41', '/a?b', ''])
     assert.throws(() => parsePathPattern(pattern), /no path pattern/);
 });

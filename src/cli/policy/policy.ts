@@ -1,0 +1,12 @@
+import type { Command } from 'commander';
+import { manifestSchema } from '#policy/manifest-schema.ts';
+import { print } from '../output.ts';
+
+/** Tools for manifests. */
+export function addPolicy(program: Command): void {
+  const policy = program.command('policy').summary('tools for manifests').description('Tools for manifests.');
+  policy
+    .command('schema')
+    .description('Prints the JSON Schema of manifests (draft 2020-12), for editors.')
+    .action(() => print(manifestSchema(), () => '', { json: true }));
+}
