@@ -2,8 +2,10 @@ import { parseTrustDomain, type TrustDomain, trustDomainBytesMax } from '#certs/
 import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
 import { type CellId, cellIdPattern, parseCellId } from '#tokens/cell-id.ts';
 import type { Scope } from '#tokens/scope.ts';
-import { apiVersion, scope } from './manifest-shapes.ts';
-import { dictionary, object, oneOf, parsed, required, text } from './shapes.ts';
+import type { WorkloadName } from './manifest.ts';
+import { apiVersion } from './manifest-shapes.ts';
+import { scope, scopes, workloads } from './rule-shapes.ts';
+import { dictionary, type Located, list, located, object, oneOf, optional, parsed, required, text } from './shapes.ts';
 
 /** A cell's own document: who it is, and every scope that may be spoken of in it. */
 export interface CellDocument {
@@ -17,6 +19,15 @@ export interface CellDocument {
   readonly tokenIssuer: string;
   /** Each scope with a sentence that says what it allows. */
   readonly scopes: ReadonlyMap<Scope, string>;
+  readonly ceiling: readonly Located<CeilingEntry>[];
+}
+
+/** The most that calls of one set of services to another may bring, whatever manifests say. */
+export interface CeilingEntry {
+  /** `serviceAccount: '*'`: every service of the namespace. */
+  readonly from: WorkloadName | 'router' | 'any';
+  readonly to: WorkloadName | 'any';
+  readonly scopes: readonly Scope[];
 }
 
 const scopesMax = 2_000;
@@ -27,6 +38,12 @@ const trustDomain = parsed(parseTrustDomain, 'a trust domain', {
   maxLength: trustDomainBytesMax,
 });
 const cellId = parsed(parseCellId, 'a cell id', { pattern: cellIdPattern.source });
+
+const ceiling = object({
+  from: required(workloads('router', 'any'), 'Who calls: namespace/service-account, namespace/*, `router` or `any`.'),
+  to: required(workloads('any'), 'Who is called: namespace/service-account, namespace/* or `any`.'),
+  scopes: required(scopes, 'The scopes that may come along at most.'),
+});
 
 export const cell = object({
   apiVersion: required(oneOf(apiVersion), 'Version of this format.'),
@@ -43,6 +60,10 @@ export const cell = object({
       scopes: required(
         dictionary(scope, sentence, scopesMax),
         'The catalogue of scopes (`resource:action`), each with a sentence that says what it allows.',
+      ),
+      ceiling: optional(
+        list(located(ceiling), { max: 1_000 }),
+        'The most that calls may bring, whatever manifests say; every entry for a call cuts what it carries and what it has as its own.',
       ),
     }),
     'The cell itself.',
@@ -62,5 +83,6 @@ export function readCellDocument(node: Node, file: string, problems: Problems): 
     domain: spec.domain,
     tokenIssuer: spec.tokenIssuer,
     scopes: new Map([...spec.scopes].map(([name, { value }]) => [name, value])),
+    ceiling: spec.ceiling ?? [],
   };
 }

@@ -26,7 +26,7 @@ export const assumedToHold: unique symbol = Symbol('assumed to hold');
 /** The same, and none does. */
 export const assumedToFail: unique symbol = Symbol('assumed to fail');
 
-const pointerPattern = /^(?:\/(?:[^~/]|~0|~1)*){1,8}$/;
+export const pointerPattern = /^(?:\/(?:[^~/]|~0|~1)*){1,8}$/;
 
 /** @throws CellmeshError `document_invalid`: it is none, it means the whole token, or it is deeper than 8 */
 export function parsePointer(text: string): Pointer {

@@ -1,18 +1,27 @@
 import { createHash } from 'node:crypto';
-import { type SpiffeId, trustDomainOf, workloadId } from '#certs/spiffe-id.ts';
-import { documentInvalid, type Position } from '#runtime/yaml-document.ts';
+import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
+import { documentInvalid, problemText } from '#runtime/yaml-document.ts';
 import type { Scope } from '#tokens/scope.ts';
+import { below, ceilingsOf } from './ceiling.ts';
 import type { CellDocument } from './cell-document.ts';
+import { contradictions } from './contradictions.ts';
 import {
   type AllowRule,
   type DeclaredCall,
-  type PeerPattern,
+  type Rollout,
   type ServicePolicy,
   type WorkloadName,
   workloadText,
 } from './manifest.ts';
 import type { RoutesDocument } from './routes.ts';
-import type { PolicySnapshot, RouteMatch, SnapshotCall, SnapshotCaller, SnapshotRule } from './snapshot.ts';
+import type {
+  PolicySnapshot,
+  RouteMatch,
+  SnapshotCall,
+  SnapshotCaller,
+  SnapshotCandidate,
+  SnapshotRule,
+} from './snapshot.ts';
 
 /** Everything a control plane hands out, from one set of manifests. */
 export interface CompiledCell {
@@ -20,6 +29,18 @@ export interface CompiledCell {
   /** By the SPIFFE ID of the service. */
   readonly snapshots: ReadonlyMap<SpiffeId, PolicySnapshot>;
   readonly routes: RoutesDocument;
+  readonly candidates: readonly CompiledCandidate[];
+}
+
+/** A version that is tried beside the one in force. */
+export interface CompiledCandidate extends Rollout {
+  readonly version: string;
+  /** Of the service. */
+  readonly id: SpiffeId;
+  /** `namespace/service-account`. */
+  readonly service: string;
+  /** Whether the version beside it refuses what no rule allows: only then is there something to return to. */
+  readonly isBesideEnforced: boolean;
 }
 
 /**
@@ -29,99 +50,130 @@ export interface CompiledCell {
  */
 export function compileCell(cell: CellDocument, policies: readonly ServicePolicy[]): CompiledCell {
   const problems = contradictions(cell, policies);
-  if (problems.length > 0) throw documentInvalid(problems);
-  const version = versionOf(cell, policies);
-  const byService = new Map(policies.map((policy) => [workloadText(policy), policy]));
-  const snapshots = new Map<SpiffeId, PolicySnapshot>();
-  for (const policy of policies) {
-    const snapshot = compileService(cell, policy, policies, byService, version);
-    snapshots.set(snapshot.service.id, snapshot);
+  if (problems.length > 0) throw documentInvalid(problems.map(problemText));
+  return new Compilation(cell, policies).run();
+}
+
+class Compilation {
+  readonly #cell: CellDocument;
+  readonly #version: string;
+  readonly #inForce: readonly ServicePolicy[];
+  readonly #byService: ReadonlyMap<string, ServicePolicy>;
+  readonly #candidates: ReadonlyMap<string, ServicePolicy>;
+  readonly #callers: ReadonlyMap<string, readonly { readonly caller: ServicePolicy; readonly call: DeclaredCall }[]>;
+
+  constructor(cell: CellDocument, policies: readonly ServicePolicy[]) {
+    this.#cell = cell;
+    this.#version = versionOf(cell, policies);
+    this.#inForce = policies.filter(({ rollout }) => rollout === undefined);
+    const byText = (some: readonly ServicePolicy[]) => new Map(some.map((policy) => [workloadText(policy), policy]));
+    this.#byService = byText(this.#inForce);
+    this.#candidates = byText(policies.filter(({ rollout }) => rollout !== undefined));
+    const edges = this.#inForce.flatMap((caller) => caller.calls.map(({ value }) => ({ caller, call: value })));
+    this.#callers = Map.groupBy(edges, ({ call }) => workloadText(call.to));
   }
-  return { version, snapshots, routes: compileRoutes(cell, policies, version) };
-}
 
-function compileService(
-  cell: CellDocument,
-  policy: ServicePolicy,
-  policies: readonly ServicePolicy[],
-  byService: ReadonlyMap<string, ServicePolicy>,
-  version: string,
-): PolicySnapshot {
-  const idOf = ({ namespace, serviceAccount }: WorkloadName) => workloadId(cell.trustDomain, namespace, serviceAccount);
-  const self = workloadText(policy);
-  const callers = policies.flatMap((caller): SnapshotCaller[] => {
-    const call = caller.calls.find(({ value }) => workloadText(value.to) === self)?.value;
-    return call === undefined ? [] : [{ id: idOf(caller), ...carryAndOwn(call) }];
-  });
-  const rules = policy.allow.map(({ value }) => compileRule(value, idOf));
-  const declaring = new Set(callers.map(({ id }) => id));
-  const withManifest = new Set(policies.map(idOf));
-  const named = new Set(rules.flatMap(({ ids }) => ids));
-  return {
-    version,
-    cell: { id: cell.id, trustDomain: cell.trustDomain, domain: cell.domain, tokenIssuer: cell.tokenIssuer },
-    service: { id: idOf(policy), name: self, hosts: policy.hosts.map(({ value }) => value), ports: policy.ports },
-    mode: policy.mode,
-    rules,
-    callers,
-    undeclared: [...named].filter((id) => withManifest.has(id) && !declaring.has(id)),
-    calls: policy.calls.map(({ value }) => compileCall(value, byService.get(workloadText(value.to))!, idOf)),
-  };
-}
+  run(): CompiledCell {
+    const snapshots = new Map(this.#inForce.map((policy) => [this.#idOf(policy), this.#service(policy)]));
+    const candidates = [...this.#candidates.values()].map((policy): CompiledCandidate => {
+      const id = this.#idOf(policy);
+      const { mode, candidate } = snapshots.get(id)!;
+      const service = workloadText(policy);
+      return { ...policy.rollout!, version: candidate!.version, id, service, isBesideEnforced: mode === 'enforce' };
+    });
+    return { version: this.#version, snapshots, routes: this.#routes(), candidates };
+  }
 
-function compileRule(rule: AllowRule, idOf: (workload: WorkloadName) => SpiffeId): SnapshotRule {
-  const ids = rule.from.flatMap((peer: PeerPattern) => {
-    if (peer.kind === 'workload') return [idOf(peer.workload)];
-    return peer.kind === 'id' ? [peer.id] : [];
-  });
-  return {
-    ...matchOf(rule),
-    name: rule.name,
-    ids,
-    isRouterAllowed: rule.from.some(({ kind }) => kind === 'router'),
-    isAnyAllowed: rule.from.some(({ kind }) => kind === 'any'),
-    idPatterns: [],
-    scopes: rule.scopes,
-    account: rule.account,
-    claims: [],
-    limits: [],
-    sensitive: rule.sensitive,
-  };
-}
+  #service(policy: ServicePolicy): PolicySnapshot {
+    const { id, trustDomain, domain, tokenIssuer } = this.#cell;
+    const self = workloadText(policy);
+    const callers = (this.#callers.get(self) ?? []).map(({ caller, call }): SnapshotCaller => {
+      return { id: this.#idOf(caller), ...this.#carryAndOwn(caller, call) };
+    });
+    const rules = policy.allow.map(({ value }) => this.#rule(value));
+    const candidate = this.#candidateOf(self);
+    const declaring = new Set(callers.map((caller) => caller.id));
+    const withManifest = new Set(this.#inForce.map((one) => this.#idOf(one)));
+    const named = new Set([...rules, ...(candidate?.rules ?? [])].flatMap(({ ids }) => ids));
+    const routerCarry = below(undefined, ceilingsOf(this.#cell, 'router', policy));
+    return {
+      version: this.#version,
+      cell: { id, trustDomain, domain, tokenIssuer },
+      service: {
+        id: this.#idOf(policy),
+        name: self,
+        hosts: policy.hosts.map(({ value }) => value),
+        ports: policy.ports,
+      },
+      mode: policy.mode,
+      rules,
+      ...(candidate && { candidate }),
+      ...(routerCarry && { routerCarry }),
+      callers,
+      undeclared: [...named].filter((peer) => withManifest.has(peer) && !declaring.has(peer)),
+      calls: policy.calls.map(({ value }) => this.#call(policy, value)),
+    };
+  }
 
-function compileCall(
-  call: DeclaredCall,
-  callee: ServicePolicy,
-  idOf: (workload: WorkloadName) => SpiffeId,
-): SnapshotCall {
-  return {
-    id: idOf(callee),
-    ...carryAndOwn(call),
-    name: workloadText(callee),
-    hosts: callee.hosts.map(({ value }) => value),
-    ports: callee.ports,
-    ...(call.listen === undefined ? {} : { listen: call.listen }),
-    token: call.token,
-    ...(call.connectMs === undefined ? {} : { connectMs: call.connectMs }),
-    routes: call.routes,
-    sensitive: callee.allow.filter(({ value }) => value.sensitive).map(({ value }) => matchOf(value)),
-  };
-}
+  #candidateOf(service: string): SnapshotCandidate | undefined {
+    const policy = this.#candidates.get(service);
+    if (policy === undefined) return undefined;
+    const { mode, rollout } = policy;
+    const rules = policy.allow.map(({ value }) => this.#rule(value));
+    return { version: digestOf([mode, policy.allow]), mode, percent: rollout!.percent, rules };
+  }
 
-function compileRoutes(cell: CellDocument, policies: readonly ServicePolicy[], version: string): RoutesDocument {
-  const routes = policies.flatMap((policy) =>
-    policy.expose.map((exposure) => ({
-      ...exposure,
-      service: workloadText(policy),
-      id: workloadId(cell.trustDomain, policy.namespace, policy.serviceAccount),
-      authority: `${policy.hosts[0]!.value}:${policy.ports[0]!.port}`,
-    })),
-  );
-  return { version, cellId: cell.id, routes };
-}
+  #rule({ from, isGrpc: _isGrpc, ...rule }: AllowRule): SnapshotRule {
+    return {
+      ...rule,
+      ids: from.flatMap((peer) => {
+        if (peer.kind === 'workload') return [this.#idOf(peer.workload)];
+        return peer.kind === 'id' ? [peer.id] : [];
+      }),
+      idPatterns: from.flatMap((peer) => (peer.kind === 'pattern' ? [peer.pattern] : [])),
+      isRouterAllowed: from.some(({ kind }) => kind === 'router'),
+      isAnyAllowed: from.some(({ kind }) => kind === 'any'),
+    };
+  }
 
-function carryAndOwn({ carry, own }: DeclaredCall): { carry?: readonly Scope[]; own: readonly Scope[] } {
-  return { ...(carry === undefined ? {} : { carry }), own };
+  #call(caller: ServicePolicy, call: DeclaredCall): SnapshotCall {
+    const callee = this.#byService.get(workloadText(call.to))!;
+    return {
+      id: this.#idOf(callee),
+      ...this.#carryAndOwn(caller, call),
+      name: workloadText(callee),
+      hosts: callee.hosts.map(({ value }) => value),
+      ports: callee.ports,
+      ...(call.listen === undefined ? {} : { listen: call.listen }),
+      token: call.token,
+      ...(call.connectMs === undefined ? {} : { connectMs: call.connectMs }),
+      routes: call.routes,
+      sensitive: callee.allow.filter(({ value }) => value.sensitive).map(({ value }) => matchOf(value)),
+    };
+  }
+
+  #routes(): RoutesDocument {
+    const routes = this.#inForce.flatMap((policy) =>
+      policy.expose.map((exposure) => ({
+        ...exposure,
+        service: workloadText(policy),
+        id: this.#idOf(policy),
+        authority: `${policy.hosts[0]!.value}:${policy.ports[0]!.port}`,
+      })),
+    );
+    return { version: this.#version, cellId: this.#cell.id, routes };
+  }
+
+  /** What a caller may bring to a callee, below what the platform allows at most. */
+  #carryAndOwn(caller: WorkloadName, { to, carry, own }: DeclaredCall): Pick<SnapshotCaller, 'carry' | 'own'> {
+    const ceilings = ceilingsOf(this.#cell, caller, to);
+    const carried: readonly Scope[] | undefined = below(carry, ceilings);
+    return { ...(carried === undefined ? {} : { carry: carried }), own: below(own, ceilings) };
+  }
+
+  #idOf({ namespace, serviceAccount }: WorkloadName): SpiffeId {
+    return workloadId(this.#cell.trustDomain, namespace, serviceAccount);
+  }
 }
 
 function matchOf({ port, methods, paths }: RouteMatch): RouteMatch {
@@ -132,64 +184,20 @@ function matchOf({ port, methods, paths }: RouteMatch): RouteMatch {
   };
 }
 
-/** What no manifest can see alone. */
-function contradictions(cell: CellDocument, policies: readonly ServicePolicy[]): string[] {
-  const problems: string[] = [];
-  const add = ({ file }: ServicePolicy, at: Position, message: string) =>
-    problems.push(`${file}:${at.line}:${at.column}: ${message}`);
-  const services = new Map<string, ServicePolicy>();
-  const hosts = new Map<string, ServicePolicy>();
-  for (const policy of policies) {
-    const first = services.get(workloadText(policy));
-    if (first !== undefined)
-      add(
-        policy,
-        policy.at,
-        `a second manifest for ${workloadText(policy)}; the first is in ${first.file}:${first.at.line}`,
-      );
-    services.set(workloadText(policy), policy);
-    for (const { value, at } of policy.hosts) {
-      const owner = hosts.get(value);
-      if (owner !== undefined && owner !== policy)
-        add(policy, at, `host ${value} belongs to ${workloadText(owner)} already (${owner.file})`);
-      hosts.set(value, policy);
-    }
-  }
-  for (const policy of policies) {
-    for (const { value, at } of policy.allow) {
-      for (const scope of value.scopes) if (!cell.scopes.has(scope)) add(policy, at, unknownScope(scope, cell));
-      for (const peer of value.from) {
-        if (peer.kind === 'id' && trustDomainOf(peer.id) !== cell.trustDomain) {
-          add(
-            policy,
-            at,
-            `${peer.id} is not of this cell (${cell.trustDomain}); a cell trusts no other cell, and routers are \`router\``,
-          );
-        }
-      }
-    }
-    for (const { value, at } of policy.calls) {
-      if (!services.has(workloadText(value.to))) add(policy, at, `no manifest declares ${workloadText(value.to)}`);
-      for (const scope of [...(value.carry ?? []), ...value.own])
-        if (!cell.scopes.has(scope)) add(policy, at, unknownScope(scope, cell));
-    }
-  }
-  return problems;
-}
-
-function unknownScope(scope: Scope, cell: CellDocument): string {
-  return `scope ${scope} is not in the catalogue of ${cell.file} (Cell.spec.scopes)`;
-}
-
 /** The same sources give the same version on every replica, whatever order their files were read in. */
 function versionOf(cell: CellDocument, policies: readonly ServicePolicy[]): string {
   const plain = [...policies]
-    .sort((a, b) => (workloadText(a) < workloadText(b) ? -1 : 1))
-    .map(({ file: _file, at: _at, ...policy }) => policy);
-  const document = { ...cell, file: undefined, scopes: [...cell.scopes] };
-  const withoutPositions = (key: string, value: unknown) => (key === 'at' ? undefined : value);
-  return createHash('sha256')
-    .update(JSON.stringify([document, plain], withoutPositions))
-    .digest('hex')
-    .slice(0, 12);
+    .sort((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))
+    .map(({ file: _file, at: _at, written: _written, ...policy }) => policy);
+  return digestOf([{ ...cell, file: undefined, scopes: [...cell.scopes] }, plain]);
+}
+
+function placeOf(policy: ServicePolicy): string {
+  return `${workloadText(policy)} ${policy.rollout === undefined ? '' : 'candidate'}`;
+}
+
+/** Of what stands in documents, wherever it stands there. */
+function digestOf(value: unknown): string {
+  const withoutPositions = (key: string, part: unknown) => (key === 'at' ? undefined : part);
+  return createHash('sha256').update(JSON.stringify(value, withoutPositions)).digest('hex').slice(0, 12);
 }

@@ -31,7 +31,7 @@ interface InboundGrant {
 
 export type InboundPermit = Permit<InboundGrant>;
 
-export interface InboundDenial extends Denial {
+interface InboundDenial extends Denial {
   readonly candidate?: CandidateVerdict;
 }
 

@@ -1,16 +1,24 @@
-import { parseSpiffeId } from '#certs/spiffe-id.ts';
-import { CellmeshError } from '#runtime/errors.ts';
-import { parseScope, scopeBytesMax, scopePattern } from '#tokens/scope.ts';
 import { trafficFields } from './call-traffic.ts';
-import type { ListenAddress, PeerPattern, WorkloadName } from './manifest.ts';
-import { parsePathPattern, pathPatternPattern } from './path-pattern.ts';
+import type { ListenAddress, WorkloadName } from './manifest.ts';
 import {
-  flag,
+  host,
+  http,
+  itemsMax,
+  name,
+  parseWorkloadName,
+  paths,
+  portNumber,
+  rule,
+  scopes,
+  shapeError,
+  workloadPattern,
+} from './rule-shapes.ts';
+import {
   integer,
   list,
   located,
-  matching,
   notYet,
+  number,
   object,
   oneOf,
   optional,
@@ -20,59 +28,13 @@ import {
 } from './shapes.ts';
 
 export const apiVersion = 'cellmesh.io/v1alpha1';
-const labelText = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
-const label = new RegExp(`^${labelText}$`);
-const hostPattern = new RegExp(`^(?=.{1,253}$)${labelText}(\\.${labelText})*$`);
-const workloadPattern = `^${labelText}/${labelText}$`;
-const spiffeIdPattern = '^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)*$';
-const methodPattern = /^[A-Z][A-Z-]{0,31}$/;
 const loopbackPattern = /^(127\.0\.0\.1|\[::1\]):(\d{1,5})$/;
 const rulesMax = 10_000;
-const itemsMax = 1_000;
-
-/** `resource:action`. */
-export const scope = parsed(parseScope, 'a scope', { pattern: scopePattern.source, maxLength: scopeBytesMax });
-const name = matching(label, 'name (a DNS label in lower case)');
-const host = matching(hostPattern, 'host name (lower case, without port)');
-const scopes = list(scope, { max: itemsMax });
-const pathPattern = parsed(parsePathPattern, 'a path pattern', { pattern: pathPatternPattern.source });
-const paths = list(pathPattern, { min: 1, max: itemsMax });
-const portNumber = integer(1, 65_535);
-const peer = parsed(parsePeer, 'a peer', {
-  anyOf: [{ enum: ['router', 'any'] }, { pattern: workloadPattern }, { pattern: spiffeIdPattern }],
-});
 
 const expose = object({
   hosts: required(list(host, { min: 1, max: itemsMax }), "Hosts of customers' requests."),
   paths: required(paths, 'Paths that are sent here: `*` is one segment, `**` at the end the rest.'),
   auth: required(oneOf('required', 'none'), 'Whether the router demands credentials.'),
-});
-
-const http = object({
-  methods: optional(
-    list(matching(methodPattern, 'method'), { min: 1, max: 32 }),
-    'Methods in capitals; without it every method.',
-  ),
-  paths: optional(
-    paths,
-    'Paths, one of which has to match (`*` is one segment, `**` at the end the rest); without it every path.',
-  ),
-});
-
-const rule = object({
-  name: required(name, 'Shown in decisions; no second rule of the manifest has it.'),
-  from: required(
-    list(peer, { min: 1, max: itemsMax }),
-    'Who may call: namespace/service-account, a SPIFFE ID of the cell, `router`, or `any` that declares the call.',
-  ),
-  port: optional(portNumber, 'One of `ports`; without it all of them.'),
-  http: optional(http, 'Which requests; without it all of them.'),
-  scopes: optional(scopes, 'Scopes, every one of which is needed.'),
-  account: optional(
-    oneOf('required', 'none'),
-    'Whether a customer is needed (`required` without it); a token that is there must be valid all the same.',
-  ),
-  sensitive: optional(flag, 'Callers must say whose data they mean, with `cellmesh-expect-account`.'),
 });
 
 const call = object({
@@ -101,6 +63,19 @@ const port = object({
   ),
 });
 
+const percentPattern = /^(100|\d{1,2}(\.\d{1,2})?)%$/;
+const rollout = object({
+  percent: required(
+    number(0, 100),
+    'The share of accounts for which it is in force; for all it is recorded what it would say.',
+  ),
+  newlyDeniedMax: required(
+    parsed(parsePercent, 'a percentage', { pattern: percentPattern.source }),
+    'The share of requests allowed by the version in force that it may deny, such as 0.5%; past it, it is withdrawn.',
+  ),
+  requestsMin: optional(integer(1, 1_000_000), 'Requests before it is judged; 100 without it.'),
+});
+
 const metadata = object({
   name: required(name, 'Name of the service.'),
   namespace: required(name, 'Namespace of the service.'),
@@ -126,6 +101,10 @@ const spec = object({
     'What routers may send here; what is allowed there is for `allow`.',
   ),
   allow: optional(list(located(rule), { max: rulesMax }), 'Who may call it for what; what no rule allows is refused.'),
+  rollout: optional(
+    rollout,
+    'Makes it a candidate: its rules are tried beside those in force, in the other manifest of the service account.',
+  ),
   calls: optional(list(located(call), { max: itemsMax }), 'What it may call; anything else its own sidecar refuses.'),
 });
 
@@ -136,29 +115,16 @@ export const servicePolicy = object({
   spec: required(spec, 'The policy itself.'),
 });
 
-export type WrittenRule = ShapeValue<typeof rule>;
 export type WrittenCall = ShapeValue<typeof call>;
 
-function parsePeer(written: string): PeerPattern {
-  if (written === 'router' || written === 'any') return { kind: written };
-  if (written.startsWith('spiffe://')) return { kind: 'id', id: parseSpiffeId(written) };
-  return {
-    kind: 'workload',
-    workload: parseWorkloadName(written, 'namespace/service-account, a SPIFFE ID, `router` or `any`'),
-  };
+function parsePercent(written: string): number {
+  if (percentPattern.test(written)) return Number(written.slice(0, -1));
+  throw shapeError(`${JSON.stringify(written.slice(0, 32))} is no percentage; write 1% or 0.5%`);
 }
 
 function parseCallee(written: string): WorkloadName {
   if (written.startsWith('https://')) throw shapeError('external callees (`https://`) are not yet supported');
   return parseWorkloadName(written, 'namespace/service-account');
-}
-
-function parseWorkloadName(written: string, expected: string): WorkloadName {
-  const [namespace, serviceAccount, ...rest] = written.split('/');
-  if (rest.length > 0 || !label.test(namespace ?? '') || !label.test(serviceAccount ?? '')) {
-    throw shapeError(`${JSON.stringify(written.slice(0, 128))} is not ${expected}`);
-  }
-  return { namespace: namespace!, serviceAccount: serviceAccount! };
 }
 
 function parseListen(written: string): ListenAddress {
@@ -169,8 +135,4 @@ function parseListen(written: string): ListenAddress {
       `${JSON.stringify(written.slice(0, 64))} is no loopback address; write 127.0.0.1:PORT or [::1]:PORT`,
     );
   return { host: match[1]!.replace(/[[\]]/g, ''), port };
-}
-
-function shapeError(message: string): CellmeshError {
-  return new CellmeshError('document_invalid', message);
 }

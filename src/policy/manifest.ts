@@ -2,9 +2,12 @@ import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
 import type { Scope } from '#tokens/scope.ts';
 import { type CallRoute, callRoutesOf, checkRetries } from './call-traffic.ts';
-import { servicePolicy, type WrittenCall, type WrittenRule } from './manifest-shapes.ts';
+import type { ClaimCondition } from './claim-condition.ts';
+import { servicePolicy, type WrittenCall } from './manifest-shapes.ts';
 import type { PathPattern } from './path-pattern.ts';
+import type { WrittenRule } from './rule-shapes.ts';
 import type { Located } from './shapes.ts';
+import type { RuleConditions } from './snapshot.ts';
 
 /** `namespace/service-account`: what manifests call a workload of their own cell. */
 export interface WorkloadName {
@@ -15,6 +18,7 @@ export interface WorkloadName {
 export type PeerPattern =
   | { readonly kind: 'workload'; readonly workload: WorkloadName }
   | { readonly kind: 'id'; readonly id: SpiffeId }
+  | { readonly kind: 'pattern'; readonly pattern: PathPattern }
   | { readonly kind: 'router' }
   | { readonly kind: 'any' };
 
@@ -31,19 +35,22 @@ interface Exposure {
   readonly auth: 'required' | 'none';
 }
 
-export interface AllowRule {
+export interface AllowRule extends RuleConditions {
   readonly name: string;
   readonly from: readonly PeerPattern[];
-  /** Absent: every declared port. */
-  readonly port?: number;
-  /** Absent: every method. */
-  readonly methods?: readonly string[];
-  /** Absent: every path. */
-  readonly paths?: readonly PathPattern[];
-  /** Every one of them is needed. */
-  readonly scopes: readonly Scope[];
-  readonly account: 'required' | 'none';
+  /** Written as methods of gRPC: for ports of that protocol only. */
+  readonly isGrpc: boolean;
   readonly sensitive: boolean;
+}
+
+/** Another version of a service's rules, tried beside those in force. */
+export interface Rollout {
+  /** Of accounts, for which it is in force; 0 to 100. */
+  readonly percent: number;
+  /** Percentage of what the version in force allowed. */
+  readonly newlyDeniedMax: number;
+  /** Requests before it is judged. */
+  readonly requestsMin: number;
 }
 
 export interface ListenAddress {
@@ -78,6 +85,10 @@ export interface ServicePolicy {
   readonly expose: readonly Exposure[];
   readonly allow: readonly Located<AllowRule>[];
   readonly calls: readonly Located<DeclaredCall>[];
+  /** Of a candidate only. */
+  readonly rollout?: Rollout;
+  /** Fields of `spec` that are written out: what a candidate leaves out is as in the version in force. */
+  readonly written: readonly string[];
 }
 
 /** Reads one `ServicePolicy` document; findings go to `problems`. */
@@ -95,12 +106,17 @@ export function readServicePolicy(node: Node, file: string, problems: Problems):
     hosts,
     ports: spec.ports,
     expose: spec.expose ?? [],
-    allow: (spec.allow ?? []).map(({ value, at }) => ({ at, value: toRule(value) })),
+    allow: (spec.allow ?? []).map(({ value, at }) => ({ at, value: toRule(value, spec.ports) })),
     calls: (spec.calls ?? []).map(({ value, at }) => ({ at, value: toCall(value) })),
+    ...(spec.rollout && { rollout: { requestsMin: requestsMinDefault, ...spec.rollout } }),
+    written: Object.keys(spec),
   };
   checkWithin(policy, problems);
   return policy;
 }
+
+/** What a rollout does not say. */
+const requestsMinDefault = 100;
 
 /** `namespace/service-account` as one word. */
 export function workloadText({ namespace, serviceAccount }: WorkloadName): string {
@@ -112,17 +128,43 @@ function defaultHosts({ name, namespace }: { name: string; namespace: string }):
   return [name, qualified, `${qualified}.svc`, `${qualified}.svc.cluster.local`];
 }
 
-function toRule({ name, from, port, http, scopes, account, sensitive }: WrittenRule): AllowRule {
+function toRule(written: WrittenRule, ports: readonly ServicePort[]): AllowRule {
+  const { name, from, http, grpc, claims, until, limits, account, scopes, sensitive, ...rest } = written;
+  const methods = grpc === undefined ? http?.methods : ['POST'];
+  const paths = grpc?.methods ?? http?.paths;
+  const port = written.port ?? (grpc === undefined ? undefined : onlyGrpcPort(ports));
   return {
+    ...rest,
     name,
     from,
+    ...(methods === undefined ? {} : { methods }),
+    ...(paths === undefined ? {} : { paths }),
     ...(port === undefined ? {} : { port }),
-    ...(http?.methods === undefined ? {} : { methods: http.methods }),
-    ...(http?.paths === undefined ? {} : { paths: http.paths }),
+    isGrpc: grpc !== undefined,
     scopes: scopes ?? [],
     account: account ?? 'required',
+    claims: (claims ?? []).map(toClaim),
+    ...(until === undefined ? {} : { untilMs: until }),
+    limits: (limits ?? []).map((limit) => ({ burst: Math.max(1, Math.ceil(limit.perSecond)), ...limit })),
     sensitive: sensitive ?? false,
   };
+}
+
+function onlyGrpcPort(ports: readonly ServicePort[]): number | undefined {
+  const found = ports.filter(({ protocol }) => protocol === 'grpc');
+  return found.length === 1 ? found[0]!.port : undefined;
+}
+
+function toClaim({
+  claim,
+  pointer,
+  as,
+  equals,
+  in: values,
+  exists,
+}: NonNullable<WrittenRule['claims']>[number]): ClaimCondition {
+  const test = exists === undefined ? { anyOf: values ?? [equals!] } : { exists };
+  return { pointer: pointer ?? `/${claim}`, as: as ?? 'value', ...test };
 }
 
 function toCall({ to, listen, carry, own, token, timeouts, retries, routes }: WrittenCall): DeclaredCall {
@@ -152,6 +194,7 @@ function checkWithin(policy: ServicePolicy, problems: Problems): void {
     if (value.port !== undefined && !ports.has(value.port))
       problems.add(at, `port ${value.port} is not one of \`ports\``);
   }
+  for (const { value, at } of policy.allow) checkRule(value, policy.ports, (message) => problems.add(at, message));
   checkOpaque(policy, problems);
   const callees = new Set<string>();
   for (const { value, at } of policy.calls) {
@@ -160,6 +203,16 @@ function checkWithin(policy: ServicePolicy, problems: Problems): void {
     callees.add(callee);
     checkRetries(value, at, problems);
   }
+}
+
+function checkRule(rule: AllowRule, ports: readonly ServicePort[], add: (message: string) => void): void {
+  if (rule.isGrpc && ports.find(({ port }) => port === rule.port)?.protocol !== 'grpc') {
+    const which =
+      rule.port === undefined ? 'say with `port` which port of gRPC is meant' : `port ${rule.port} is not grpc`;
+    add(`\`grpc\` is for a port with \`protocol: grpc\`: ${which}`);
+  }
+  if (rule.account === 'none' && rule.limits.some(({ per }) => per === 'account'))
+    add('a limit `per: account` needs `account: required`: without a customer there is nothing to count by');
 }
 
 /** A port with `protocol: tcp` has neither paths nor methods, and routers speak HTTP. */

@@ -185,13 +185,13 @@ function firstOf(
 }
 
 /** A rule that failed, and where. */
-export interface Miss {
+interface Miss {
   readonly rule: Rule;
   readonly condition: Condition;
 }
 
 /** Whoever got further; of two that got as far, the first in the manifest. */
-export function nearer(a: Miss | undefined, b: Miss): Miss {
+function nearer(a: Miss | undefined, b: Miss): Miss {
   if (a === undefined) return b;
   const ahead = conditions.indexOf(b.condition) - conditions.indexOf(a.condition);
   return ahead > 0 || (ahead === 0 && b.rule.index < a.rule.index) ? b : a;

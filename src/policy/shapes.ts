@@ -222,6 +222,15 @@ export const scalar: Shape<string | number | boolean> = shape(
   },
 );
 
+/** What must hold beside the shape; `check` says what does not. */
+export function checked<T>(inner: Shape<T>, check: (value: T) => string | undefined): Shape<T> {
+  return shape(inner.schema, (node, problems) => {
+    const value = inner(node, problems);
+    const problem = value === undefined ? undefined : check(value);
+    return problem === undefined ? value : problems.add(node.at, problem);
+  });
+}
+
 /** Text that `parse` turns into a value; its CellmeshError becomes a problem at this place. `schema`: what can be said of the text. */
 export function parsed<T>(parse: (text: string) => T, what: string, schema: JsonSchema = {}): Shape<T> {
   const max = schema.maxLength ?? 2048;

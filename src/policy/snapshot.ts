@@ -52,13 +52,8 @@ export interface RouteMatch {
   readonly paths?: readonly PathPattern[];
 }
 
-export interface SnapshotRule extends RouteMatch {
-  readonly name: string;
-  readonly ids: readonly SpiffeId[];
-  /** Of whole SPIFFE IDs, segment by segment. */
-  readonly idPatterns: readonly PathPattern[];
-  readonly isRouterAllowed: boolean;
-  readonly isAnyAllowed: boolean;
+/** What a rule asks of a request, whoever makes it. */
+export interface RuleConditions extends RouteMatch {
   /** Every one of them is needed. */
   readonly scopes: readonly Scope[];
   /** One of them is needed. */
@@ -70,6 +65,15 @@ export interface SnapshotRule extends RouteMatch {
   /** Milliseconds since the epoch from which on the rule allows nothing. */
   readonly untilMs?: number;
   readonly limits: readonly RuleLimit[];
+}
+
+export interface SnapshotRule extends RuleConditions {
+  readonly name: string;
+  readonly ids: readonly SpiffeId[];
+  /** Of whole SPIFFE IDs, segment by segment. */
+  readonly idPatterns: readonly PathPattern[];
+  readonly isRouterAllowed: boolean;
+  readonly isAnyAllowed: boolean;
   readonly sensitive: boolean;
 }
 

@@ -14,10 +14,6 @@ const forTests: Readonly<Record<string, string>> = {
   'src/net/peer-refused.ts: connectionRules': 'docs/errors.md is held to it',
   'src/policy/read-documents.ts: readDocuments': 'one file alone',
   'src/policy/read-manifests.ts: collectManifests': 'a pure part with cases of its own',
-  'src/policy/shapes.ts: moment': 'of the set that fields are made of',
-  'src/policy/shapes.ts: number': 'of the set that fields are made of',
-  'src/policy/shapes.ts: scalar': 'of the set that fields are made of',
-  'src/policy/shapes.ts: union': 'of the set that fields are made of',
   'src/runtime/logger.ts: silentLogger': 'the fake of a port, beside it',
   'src/wire/field-lines.ts: isFieldValue': 'a pure part with cases of its own',
 };

@@ -1,0 +1,107 @@
+import { type SpiffeId, type TrustDomain, trustDomainOf } from '#certs/spiffe-id.ts';
+import type { Position, Problem } from '#runtime/yaml-document.ts';
+import type { Scope } from '#tokens/scope.ts';
+import type { CellDocument } from './cell-document.ts';
+import { trustDomainOfPattern } from './id-pattern.ts';
+import { type AllowRule, type PeerPattern, type ServicePolicy, workloadText } from './manifest.ts';
+
+type Add = (policy: { readonly file: string }, at: Position, message: string) => void;
+
+/** What no manifest can see alone. */
+export function contradictions(cell: CellDocument, policies: readonly ServicePolicy[]): Problem[] {
+  const problems: Problem[] = [];
+  const add: Add = ({ file }, { line, column }, message) => problems.push({ file, line, column, message });
+  const inForce = policies.filter(({ rollout }) => rollout === undefined);
+  const services = checkServices(inForce, add);
+  checkCandidates(
+    policies.filter(({ rollout }) => rollout !== undefined),
+    services,
+    add,
+  );
+  for (const policy of policies) {
+    for (const { value, at } of policy.allow) {
+      for (const scope of scopesOf(value)) if (!cell.scopes.has(scope)) add(policy, at, unknownScope(scope, cell));
+      for (const peer of value.from) checkPeer(peer, cell, (message) => add(policy, at, message));
+    }
+    for (const { value, at } of policy.calls) {
+      if (!services.has(workloadText(value.to))) add(policy, at, `no manifest declares ${workloadText(value.to)}`);
+      for (const scope of [...(value.carry ?? []), ...value.own])
+        if (!cell.scopes.has(scope)) add(policy, at, unknownScope(scope, cell));
+    }
+  }
+  for (const { value, at } of cell.ceiling)
+    for (const scope of value.scopes) if (!cell.scopes.has(scope)) add(cell, at, unknownScope(scope, cell));
+  return problems;
+}
+
+function checkServices(policies: readonly ServicePolicy[], add: Add): ReadonlyMap<string, ServicePolicy> {
+  const services = new Map<string, ServicePolicy>();
+  const hosts = new Map<string, ServicePolicy>();
+  for (const policy of policies) {
+    const service = workloadText(policy);
+    const first = services.get(service);
+    if (first !== undefined)
+      add(policy, policy.at, `a second manifest for ${service}; the first is in ${first.file}:${first.at.line}`);
+    services.set(service, policy);
+    for (const { value, at } of policy.hosts) {
+      const owner = hosts.get(value);
+      if (owner !== undefined && owner !== policy)
+        add(policy, at, `host ${value} belongs to ${workloadText(owner)} already (${owner.file})`);
+      hosts.set(value, policy);
+    }
+  }
+  return services;
+}
+
+/** A candidate is about rules: what else it says must be as it is, or there would be no saying which of the two a request is for. */
+function checkCandidates(
+  candidates: readonly ServicePolicy[],
+  services: ReadonlyMap<string, ServicePolicy>,
+  add: Add,
+): void {
+  const first = new Map<string, ServicePolicy>();
+  for (const candidate of candidates) {
+    const service = workloadText(candidate);
+    const inForce = services.get(service);
+    const other = first.get(service);
+    first.set(service, candidate);
+    if (other !== undefined)
+      add(candidate, candidate.at, `a second candidate for ${service}; the first is in ${other.file}:${other.at.line}`);
+    if (inForce === undefined) {
+      add(
+        candidate,
+        candidate.at,
+        `\`rollout\` makes it a candidate, and no manifest of ${service} is in force beside it`,
+      );
+      continue;
+    }
+    for (const field of ['hosts', 'ports', 'expose', 'calls'] as const)
+      if (candidate.written.includes(field) && plain(candidate[field]) !== plain(inForce[field]))
+        add(
+          candidate,
+          candidate.at,
+          `\`${field}\` differs from ${inForce.file}: a candidate is about \`allow\`, change the rest by itself`,
+        );
+  }
+}
+
+function plain(value: unknown): string {
+  return JSON.stringify(value, (key, part: unknown) => (key === 'at' ? undefined : part));
+}
+
+function checkPeer(peer: PeerPattern, { trustDomain }: CellDocument, add: (message: string) => void): void {
+  const elsewhere = (id: SpiffeId | string, domain: TrustDomain) => {
+    if (domain === trustDomain) return;
+    add(`${id} is not of this cell (${trustDomain}); a cell trusts no other cell, and routers are \`router\``);
+  };
+  if (peer.kind === 'id') elsewhere(peer.id, trustDomainOf(peer.id));
+  if (peer.kind === 'pattern') elsewhere(peer.pattern.text, trustDomainOfPattern(peer.pattern));
+}
+
+function scopesOf({ scopes, anyScope = [] }: AllowRule): readonly Scope[] {
+  return [...scopes, ...anyScope];
+}
+
+function unknownScope(scope: Scope, cell: CellDocument): string {
+  return `scope ${scope} is not in the catalogue of ${cell.file} (Cell.spec.scopes)`;
+}
