@@ -13,6 +13,8 @@ import { type Watch, WatchSource } from '#runtime/watch.ts';
 export interface LoadedCell {
   readonly document: CellDocument;
   readonly compiled: CompiledCell;
+  /** What it was made of: the text of each file, by its name. */
+  readonly files: ReadonlyMap<string, string>;
 }
 
 interface PolicySourceOptions {
@@ -144,7 +146,7 @@ function load(texts: ReadonlyMap<string, string>): LoadedCell {
   if (problems.length === 0 && document === undefined) problems.push('no file holds a Cell document');
   if (second !== undefined) problems.push(`${second.file}: a second Cell document; the first is in ${document!.file}`);
   if (problems.length > 0) throw new CellmeshError('document_invalid', problems.join('; '), { problems });
-  return { document: document!, compiled: compileCell(document!, policies) };
+  return { document: document!, compiled: compileCell(document!, policies), files: texts };
 }
 
 async function readTexts(directory: string): Promise<ReadonlyMap<string, string>> {

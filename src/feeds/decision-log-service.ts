@@ -2,6 +2,7 @@ import { type ServedService, served } from '#api/api-server.ts';
 import { DecisionLog } from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
+import { exportDecisions } from './decision-export.ts';
 import type { DecisionStore, StoredDecision } from './decision-store.ts';
 
 interface DecisionLogServiceOptions {
@@ -75,6 +76,9 @@ export function decisionLogService({ store, read, logger }: DecisionLogServiceOp
         follower.isSlow = false;
       });
       return stream.onEnd(() => followers.delete(follower));
+    },
+    export(request, stream) {
+      void exportDecisions(store, request, stream);
     },
   });
 }
