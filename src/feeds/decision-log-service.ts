@@ -27,8 +27,9 @@ interface Follower {
 /** `DecisionLog`, for control planes and identity alike. */
 export function decisionLogService({ store, read, logger }: DecisionLogServiceOptions): ServedService {
   const followers = new Set<Follower>();
-  const accept = (decisions: readonly StoredDecision[]) => {
-    store.add(decisions);
+  const accept = (received: readonly StoredDecision[]) => {
+    // What was reported again is no news.
+    const decisions = store.add(received);
     for (const follower of followers) {
       const wanted = follower.denialsOnly ? decisions.filter(({ isDenial }) => isDenial) : decisions;
       if (wanted.length === 0) continue;

@@ -17,7 +17,7 @@ const batchMs = 10;
 const segmentPattern = /^decisions-(\d{8})\.jsonl$/;
 
 /** Between two lines of a ring. */
-interface RingPosition {
+export interface RingPosition {
   /** The number of a file. */
   readonly segment: number;
   /** Bytes from its start. */
@@ -153,9 +153,14 @@ export class DecisionRing implements AsyncDisposable {
   async #nextSegment(): Promise<void> {
     await this.#file?.close();
     this.#file = undefined;
-    this.#sequence++;
-    this.#file = await open(join(this.#directory, segmentName(this.#sequence)), 'ax', 0o600);
     this.#fileBytes = 0;
+    const sequence = this.#sequence + 1;
+    try {
+      this.#file = await open(join(this.#directory, segmentName(sequence)), 'ax', 0o600);
+    } finally {
+      // Not before: where the next line goes must be right at any time.
+      this.#sequence = sequence;
+    }
     const segments = await segmentsOf(this.#directory);
     for (const { name } of segments.slice(0, -this.#segments)) await rm(join(this.#directory, name), { force: true });
   }

@@ -59,14 +59,16 @@ export class DecisionStore implements Disposable {
     this.#expiry.cancel();
   }
 
-  /** Durable when it returns. */
-  add(decisions: readonly StoredDecision[]): void {
+  /** Durable when it returns; returns those that were not stored yet. */
+  add(decisions: readonly StoredDecision[]): readonly StoredDecision[] {
     const insert = this.#database.prepare(
       'INSERT OR IGNORE INTO decisions (id, time_ms, is_denial, record) VALUES (?, ?, ?, ?)',
     );
-    transact(this.#database, () => {
-      for (const { id, timeMs, isDenial, record } of decisions) insert.run(id, timeMs, isDenial ? 1 : 0, record);
-    });
+    return transact(this.#database, () =>
+      decisions.filter(
+        ({ id, timeMs, isDenial, record }) => insert.run(id, timeMs, isDenial ? 1 : 0, record).changes > 0,
+      ),
+    );
   }
 
   find(id: string): string | undefined {
