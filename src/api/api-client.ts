@@ -106,15 +106,7 @@ export class ApiClient implements Disposable {
     method: M,
     request: MessageInitShape<M['input']>,
   ): MessageStream<MessageShape<M['output']>, never> {
-    const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
-    const channel = this.#channel();
-    const call: ClientReadableStream<Message> = channel.client.makeServerStreamRequest<Message, Message>(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      create(method.input, request),
-    );
-    this.#holdOpen(channel, call);
+    const call = this.#ask(method, request);
     const readable = Object.assign(call, { write: () => false, end: () => call.cancel() });
     return messageStream(readable as unknown as GrpcStream<MessageShape<M['output']>, never>, {
       fail: () => call.cancel(),
@@ -122,11 +114,45 @@ export class ApiClient implements Disposable {
     });
   }
 
+  /**
+   * All answers to one request, at the reader's pace: whoever answers waits. Leaving the loop ends the call.
+   * @throws CellmeshError as `call`
+   */
+  async *read<M extends DescMethodServerStreaming>(
+    method: M,
+    request: MessageInitShape<M['input']>,
+  ): AsyncGenerator<MessageShape<M['output']>, void, undefined> {
+    const call = this.#ask(method, request);
+    // After the loop was left nobody else listens, and a cancelled call is an error.
+    call.on('error', () => {});
+    try {
+      for await (const message of call) yield message as MessageShape<M['output']>;
+    } catch (error) {
+      throw await this.#explained(fromServiceError(error));
+    } finally {
+      call.cancel();
+    }
+  }
+
   [Symbol.dispose](): void {
     this.#abort.abort(new Error('the client is closed'));
     for (const { client } of this.#channels) client.close();
     this.#channels.clear();
     this.#current = undefined;
+  }
+
+  #ask(method: DescMethodServerStreaming, request: unknown): ClientReadableStream<Message> {
+    const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
+    const channel = this.#channel();
+    const message = create(method.input, request as MessageInitShape<typeof method.input>);
+    const call = channel.client.makeServerStreamRequest<Message, Message>(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      message,
+    );
+    this.#holdOpen(channel, call);
+    return call;
   }
 
   #channel(): Channel {

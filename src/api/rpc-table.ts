@@ -67,6 +67,24 @@ export const rpcTable: Readonly<Record<string, RpcRule>> = {
     rate: 'operate',
     isAudited: true,
   },
+  'cellmesh.policy.v1.DecisionLog/Export': {
+    callers: ['admin'],
+    permission: 'decisions.read',
+    rate: 'operate',
+    isAudited: true,
+  },
+  'cellmesh.policy.v1.PolicyHistory/ListVersions': {
+    callers: ['admin'],
+    permission: 'policies.read',
+    rate: 'operate',
+    isAudited: false,
+  },
+  'cellmesh.policy.v1.PolicyHistory/GetVersion': {
+    callers: ['admin'],
+    permission: 'policies.read',
+    rate: 'operate',
+    isAudited: false,
+  },
   'cellmesh.controlplane.v1.ControlPlane/CreateJoinToken': {
     callers: ['admin'],
     permission: 'jointokens.create',

@@ -15,6 +15,7 @@ const verbs = new Map<string, () => Promise<Add>>(
     intercept: async () => (await import('./intercept/intercept.ts')).addIntercept,
     explain: async () => (await import('./explain.ts')).addExplain,
     policy: async () => (await import('./policy/policy.ts')).addPolicy,
+    decisions: async () => (await import('./decisions.ts')).addDecisions,
     accounts: async () => (await import('./accounts.ts')).addAccounts,
     keys: async () => (await import('./keys.ts')).addKeys,
     cells: async () => (await import('./cells.ts')).addCells,

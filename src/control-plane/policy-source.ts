@@ -11,6 +11,8 @@ import { readYamlFiles } from '#runtime/yaml-files.ts';
 export interface LoadedCell {
   readonly document: CellDocument;
   readonly compiled: CompiledCell;
+  /** What it was made of: the text of each file, by its name. */
+  readonly files: ReadonlyMap<string, string>;
 }
 
 interface PolicySourceOptions {
@@ -125,7 +127,7 @@ export class PolicySource implements AsyncDisposable {
 
 function load(texts: ReadonlyMap<string, string>): LoadedCell {
   const { cell, policies } = readManifests(texts);
-  return { document: cell, compiled: compileCell(cell, policies) };
+  return { document: cell, compiled: compileCell(cell, policies), files: texts };
 }
 
 function fingerprintOf(texts: ReadonlyMap<string, string>): string {

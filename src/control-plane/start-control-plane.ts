@@ -5,12 +5,10 @@ import { svidIssuerService } from '#api/svid-issuer-service.ts';
 import { JoinTokens } from '#certs/join-token.ts';
 import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
-import { decisionLogService } from '#feeds/decision-log-service.ts';
-import { DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
+import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
-import { readStoredDecision } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { startHealthServer } from '#runtime/health-server.ts';
@@ -25,7 +23,9 @@ import { CellPublisher } from './cell-publisher.ts';
 import { openCellTrust } from './cell-trust.ts';
 import { controlPlaneService } from './control-plane-service.ts';
 import { subscribeToIdentity } from './identity-feed.ts';
+import { policyHistoryMigration } from './policy-history.ts';
 import { PolicySource } from './policy-source.ts';
+import { Records } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 
@@ -57,7 +57,7 @@ export async function startControlPlane(
   const abort = new AbortController();
   starting.defer(() => abort.abort(new Error('the control plane stops')));
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
-  const migrations = [joinTokenMigration, decisionMigration, registrationMigration];
+  const migrations = [joinTokenMigration, decisionMigration, registrationMigration, policyHistoryMigration];
   const database = openDatabase({
     file: join(config.stateDir, 'control-plane.db'),
     application: 'control-plane',
@@ -72,7 +72,7 @@ export async function startControlPlane(
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
-  const decisions = starting.use(new DecisionStore(database, { clock }));
+  const records = starting.use(new Records({ database, cell: policy.cell, clock, logger }));
   const keySet = new WatchSource<KeySet | undefined>(undefined);
   const identityFeed =
     config.identity &&
@@ -122,7 +122,7 @@ export async function startControlPlane(
           attest: async ({ joinToken }) => ({ spiffeId: joinTokens.redeem(joinToken) }),
         }),
         feeds.service,
-        decisionLogService({ store: decisions, read: readStoredDecision, logger }),
+        ...records.services,
         controlPlaneService(joinTokens, policy, feeds),
       ],
     }),
@@ -130,7 +130,7 @@ export async function startControlPlane(
   const isWaiting = () => identityFeed !== undefined && keySet.current === undefined;
   const notReady = () => (isWaiting() ? ['keys: identity has not told any token keys yet'] : []);
   const health = starting.use(
-    await startHealthServer({ ...config.health, notReady, metrics: observe(feeds, decisions) }),
+    await startHealthServer({ ...config.health, notReady, metrics: observe(feeds, records.decisions) }),
   );
   logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
   const owned = starting.move();

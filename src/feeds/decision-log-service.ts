@@ -2,6 +2,7 @@ import { type ServedService, served } from '#api/api-server.ts';
 import { DecisionLog } from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
+import { exportDecisions } from './decision-export.ts';
 import type { DecisionStore, StoredDecision } from './decision-store.ts';
 
 interface DecisionLogServiceOptions {
@@ -26,8 +27,9 @@ interface Follower {
 /** `DecisionLog`, for control planes and identity alike. */
 export function decisionLogService({ store, read, logger }: DecisionLogServiceOptions): ServedService {
   const followers = new Set<Follower>();
-  const accept = (decisions: readonly StoredDecision[]) => {
-    store.add(decisions);
+  const accept = (received: readonly StoredDecision[]) => {
+    // What was reported again is no news.
+    const decisions = store.add(received);
     for (const follower of followers) {
       const wanted = follower.denialsOnly ? decisions.filter(({ isDenial }) => isDenial) : decisions;
       if (wanted.length === 0) continue;
@@ -75,6 +77,9 @@ export function decisionLogService({ store, read, logger }: DecisionLogServiceOp
         follower.isSlow = false;
       });
       return stream.onEnd(() => followers.delete(follower));
+    },
+    export(request, stream) {
+      void exportDecisions(store, request, stream);
     },
   });
 }

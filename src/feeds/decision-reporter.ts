@@ -1,60 +1,86 @@
 import type { ApiClient } from '#api/api-client.ts';
 import { DecisionLog } from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
-import { type Clock, type Scheduled, sleep } from '#runtime/clock.ts';
+import { type Clock, sleep } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
+import { DecisionCatchUp } from './decision-catch-up.ts';
+import { DecisionQueue } from './decision-queue.ts';
+import type { DecisionRing, RingPosition } from './decision-ring.ts';
+import type { DecisionKind } from './decision-sinks.ts';
 import { reconnectMsMax } from './feed-client.ts';
 
 interface DecisionReporterOptions {
-  readonly client: ApiClient;
+  readonly client: Pick<ApiClient, 'open'>;
+  /** Where every record lies before it is reported. */
+  readonly ring: DecisionRing;
+  /** Whether a line of the ring is a denial or a failure. */
+  readonly isFailure: (line: string) => boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
 }
 
-/** Half a minute of 300 decisions a second; they lie in the ring on disk too. */
-const waitingRecordsMax = 10_000;
-const batchRecordsMax = 500;
+export const batchRecordsMax = 500;
 const batchEveryMs = 200;
 /** A batch that nobody acknowledges: the stream is dead, whatever TCP says. */
 const acknowledgeMsMax = 10_000;
 
+interface Batch {
+  readonly sequence: bigint;
+  readonly records: readonly string[];
+  readonly dropped: number;
+  /** Everything before it in the ring is stored once this batch is. */
+  readonly upTo: RingPosition | undefined;
+}
+
 /**
  * Brings decision records to whoever stores them. One batch is under way at a time and is sent again until it is acknowledged, so what was
- * taken is stored at least once; beyond the bound the oldest are dropped, and the receiver is told how many.
+ * taken is stored at least once. What memory has no room for is read again from the ring if it is a denial or a failure, in turns with
+ * what is new; permits are dropped, and the receiver is told how many.
  */
 export class DecisionReporter implements AsyncDisposable {
   readonly #options: DecisionReporterOptions;
   readonly #abort = new AbortController();
-  #waiting: string[] = [];
-  #dropped = 0;
+  readonly #catchUp: DecisionCatchUp;
+  readonly #queue = new DecisionQueue();
   #droppedTold = 0;
   #sequence = 0n;
+  /** Survives a lost stream. */
+  #inFlight: Batch | undefined;
+  #isTurnOfOld = false;
   #wake: () => void = () => {};
   readonly #running: Promise<void>;
 
   constructor(options: DecisionReporterOptions) {
     this.#options = options;
+    this.#catchUp = new DecisionCatchUp({ ...options, isWanted: options.isFailure });
     this.#running = this.#run();
   }
 
-  /** Records that never left this process. */
+  /** Permits that never left this process. */
   get dropped(): number {
-    return this.#dropped;
+    return this.#queue.dropped;
   }
 
+  /** In memory. */
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#queue.length + (this.#inFlight?.records.length ?? 0);
   }
 
-  /** Takes one record as JSON. Never waits, never throws. */
-  report(record: string): void {
-    if (this.#waiting.length >= waitingRecordsMax) {
-      this.#waiting.splice(0, batchRecordsMax);
-      this.#dropped += batchRecordsMax;
-    }
-    this.#waiting.push(record);
+  /** Denials and failures that were read again from disk. */
+  get recovered(): number {
+    return this.#catchUp.recovered;
+  }
+
+  /** Whether denials wait on disk. */
+  get isBehind(): boolean {
+    return this.#catchUp.isBehind;
+  }
+
+  /** Takes one record as JSON, which the ring has already. Never waits, never throws. */
+  report(record: string, kind: DecisionKind): void {
+    if (this.#queue.add(record, kind)) this.#catchUp.lost();
     this.#wake();
   }
 
@@ -62,70 +88,91 @@ export class DecisionReporter implements AsyncDisposable {
     this.#abort.abort(new Error('the reporter stops'));
     this.#wake();
     await this.#running;
+    await this.#catchUp[Symbol.asyncDispose]();
   }
 
   async #run(): Promise<void> {
     const { clock, random, logger } = this.#options;
-    while (!this.#abort.signal.aborted) {
-      await this.#somethingWaits();
-      if (this.#abort.signal.aborted) return;
+    const { signal } = this.#abort;
+    while (!signal.aborted) {
+      await this.#until(() => signal.aborted || this.#inFlight !== undefined || this.#hasMore());
+      if (signal.aborted) return;
       const reason = await this.#session();
-      if (this.#abort.signal.aborted) return;
-      logger.warn('decisions cannot be reported, they stay here', {
-        reason,
-        waiting: this.#waiting.length,
-        dropped: this.#dropped,
-      });
-      await sleep(clock, random.fraction() * reconnectMsMax, this.#abort.signal).catch(() => {});
+      if (signal.aborted) return;
+      const { waiting, dropped, isBehind } = this;
+      logger.warn('decisions cannot be reported, they stay here', { reason, waiting, dropped, isBehind });
+      await sleep(clock, random.fraction() * reconnectMsMax, signal).catch(() => {});
     }
   }
 
-  #somethingWaits(): Promise<void> {
-    if (this.#waiting.length > 0 || this.#abort.signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
+  #hasMore(): boolean {
+    return this.#queue.length > 0 || this.#catchUp.isBehind;
+  }
+
+  /** For one waiter: whatever may change the condition calls `#wake`. */
+  async #until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
   }
 
   /** One stream, until it ends; resolves with why. */
-  #session(): Promise<string> {
+  async #session(): Promise<string> {
     const { client, clock } = this.#options;
-    return new Promise((resolve) => {
-      const stream = client.open(DecisionLog.method.report);
-      let inFlight: { readonly sequence: bigint; readonly count: number; readonly dropped: number } | undefined;
-      let timer: Scheduled | undefined;
-      const sendBatch = () => {
-        timer = undefined;
-        if (inFlight !== undefined || this.#waiting.length === 0) return;
-        const records = this.#waiting.slice(0, batchRecordsMax);
-        inFlight = { sequence: ++this.#sequence, count: records.length, dropped: this.#dropped };
-        stream.send({ sequence: inFlight.sequence, records, dropped: BigInt(this.#dropped - this.#droppedTold) });
-        timer = clock.schedule(acknowledgeMsMax, () => stream.end(new Error('a batch was not acknowledged in time')));
-      };
-      // A batch grows for a moment: a record alone would cost a message each.
-      this.#wake = () => {
-        if (inFlight === undefined) timer ??= clock.schedule(batchEveryMs, sendBatch);
-      };
-      stream.onMessage(({ sequence }) => {
-        if (inFlight?.sequence !== sequence) return;
-        timer?.cancel();
-        timer = undefined;
-        // What was dropped while it was under way came off the front.
-        const gone = Math.min(inFlight.count, this.#dropped - inFlight.dropped);
-        this.#waiting.splice(0, inFlight.count - gone);
-        this.#droppedTold = inFlight.dropped;
-        inFlight = undefined;
-        if (this.#waiting.length > 0) this.#wake();
-      });
-      const onAbort = () => stream.end();
-      this.#abort.signal.addEventListener('abort', onAbort, { once: true });
-      stream.onEnd((error) => {
-        timer?.cancel();
-        this.#wake = () => {};
-        this.#abort.signal.removeEventListener('abort', onAbort);
-        resolve(error === undefined ? 'the stream ended' : messageOf(error));
-      });
+    const stream = client.open(DecisionLog.method.report);
+    const over = new AbortController();
+    let reason = '';
+    let stored = 0n;
+    const onAbort = () => stream.end();
+    this.#abort.signal.addEventListener('abort', onAbort, { once: true });
+    stream.onMessage(({ sequence }) => {
+      stored = sequence;
       this.#wake();
     });
+    stream.onEnd((error) => {
+      reason = error === undefined ? 'the stream ended' : messageOf(error);
+      over.abort();
+      this.#wake();
+    });
+    for (;;) {
+      const batch = await this.#nextBatch(over.signal);
+      if (batch === undefined) break;
+      const { sequence, records, dropped } = batch;
+      stream.send({ sequence, records: [...records], dropped: BigInt(dropped - this.#droppedTold) });
+      const tooLate = () => stream.end(new Error('a batch was not acknowledged in time'));
+      const timer = clock.schedule(acknowledgeMsMax, tooLate);
+      await this.#until(() => over.signal.aborted || stored === sequence);
+      timer.cancel();
+      if (stored === sequence) this.#acknowledged(batch);
+    }
+    this.#abort.signal.removeEventListener('abort', onAbort);
+    return reason;
+  }
+
+  /** Undefined when the stream is over. */
+  async #nextBatch(over: AbortSignal): Promise<Batch | undefined> {
+    while (!over.aborted) {
+      if (this.#inFlight !== undefined) return this.#inFlight;
+      await this.#until(() => over.aborted || this.#hasMore());
+      // A batch grows for a moment: a record alone would cost a message each.
+      if (this.#queue.length < batchRecordsMax && !this.#catchUp.isBehind)
+        await sleep(this.#options.clock, batchEveryMs, over).catch(() => {});
+      if (over.aborted) break;
+      this.#isTurnOfOld = !this.#isTurnOfOld;
+      const isOld = this.#catchUp.isBehind && (this.#isTurnOfOld || this.#queue.length === 0);
+      const records = isOld ? await this.#catchUp.next(batchRecordsMax) : this.#queue.take(batchRecordsMax);
+      if (records.length === 0) continue;
+      const upTo = isOld || this.#queue.length > 0 ? undefined : this.#catchUp.position;
+      this.#inFlight = { sequence: ++this.#sequence, records, dropped: this.dropped, upTo };
+    }
+    return undefined;
+  }
+
+  #acknowledged({ dropped, upTo }: Batch): void {
+    this.#inFlight = undefined;
+    this.#droppedTold = dropped;
+    if (upTo !== undefined) this.#catchUp.advance(upTo);
   }
 }

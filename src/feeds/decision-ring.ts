@@ -1,8 +1,9 @@
-import { type FileHandle, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
+import { readLines } from './decision-lines.ts';
 
 /** Two hundred decisions a second of 500 bytes fill a segment in about 40 seconds, and all of them in five minutes. */
 const segmentBytesDefault = 4 * 1024 * 1024;
@@ -14,6 +15,14 @@ export const pendingBytesMax = 4 * 1024 * 1024;
 const batchMs = 10;
 
 const segmentPattern = /^decisions-(\d{8})\.jsonl$/;
+
+/** Between two lines of a ring. */
+export interface RingPosition {
+  /** The number of a file. */
+  readonly segment: number;
+  /** Bytes from its start. */
+  readonly offset: number;
+}
 
 interface DecisionRingOptions {
   readonly directory: string;
@@ -61,6 +70,17 @@ export class DecisionRing implements AsyncDisposable {
   /** Lines that never reached the disk. */
   get dropped(): number {
     return this.#dropped;
+  }
+
+  /** Where the next line that is written goes: all that stands before it was appended before now. */
+  get position(): RingPosition {
+    return this.#file === undefined
+      ? { segment: this.#sequence + 1, offset: 0 }
+      : { segment: this.#sequence, offset: this.#fileBytes };
+  }
+
+  get directory(): string {
+    return this.#directory;
   }
 
   /** Takes one line without its newline. Never waits, never throws. */
@@ -133,11 +153,31 @@ export class DecisionRing implements AsyncDisposable {
   async #nextSegment(): Promise<void> {
     await this.#file?.close();
     this.#file = undefined;
-    this.#sequence++;
-    this.#file = await open(join(this.#directory, segmentName(this.#sequence)), 'ax', 0o600);
     this.#fileBytes = 0;
+    const sequence = this.#sequence + 1;
+    try {
+      this.#file = await open(join(this.#directory, segmentName(sequence)), 'ax', 0o600);
+    } finally {
+      // Not before: where the next line goes must be right at any time.
+      this.#sequence = sequence;
+    }
     const segments = await segmentsOf(this.#directory);
     for (const { name } of segments.slice(0, -this.#segments)) await rm(join(this.#directory, name), { force: true });
+  }
+}
+
+/** All lines from one place to another, oldest first, a piece of a file at a time; by default, everything. */
+export async function* readRingLines(
+  directory: string,
+  from: RingPosition = { segment: 0, offset: 0 },
+  to: RingPosition = { segment: Number.POSITIVE_INFINITY, offset: 0 },
+): AsyncGenerator<readonly string[], void, undefined> {
+  for (const { name, sequence } of await segmentsOf(directory)) {
+    if (sequence < from.segment || sequence > to.segment) continue;
+    yield* readLines(join(directory, name), {
+      from: sequence === from.segment ? from.offset : 0,
+      to: sequence === to.segment ? to.offset : Number.POSITIVE_INFINITY,
+    });
   }
 }
 
@@ -147,9 +187,8 @@ export class DecisionRing implements AsyncDisposable {
  */
 export async function readDecisionRing(directory: string): Promise<readonly unknown[]> {
   const records: unknown[] = [];
-  for (const { name } of await segmentsOf(directory)) {
-    const text = await readFile(join(directory, name), 'utf8').catch(() => '');
-    for (const line of text.split('\n')) {
+  for await (const lines of readRingLines(directory)) {
+    for (const line of lines) {
       try {
         if (line !== '') records.push(JSON.parse(line));
       } catch {

@@ -5,10 +5,13 @@ import { AccessLog } from './access-log.ts';
 import type { DecisionRing } from './decision-ring.ts';
 import type { decisionSettings } from './decision-settings.ts';
 
+/** `failure`: a denial, or a request that failed; `sighting`: a permit that is the first of its edge. */
+export type DecisionKind = 'failure' | 'sighting' | 'permit';
+
 /** Where finished records go. */
 export interface DecisionSink {
-  /** Takes one record as JSON; `isFailure`: a denial, or a request that failed. Never waits, never throws. */
-  add(line: string, isFailure: boolean): void;
+  /** Takes one record as JSON. Never waits, never throws. */
+  add(line: string, kind: DecisionKind): void;
   /** Records that never reached the disk. */
   readonly dropped: number;
   /** Permits that were too many to report. */
@@ -24,7 +27,7 @@ interface DecisionSinksOptions {
   /** Default: every record is logged. */
   readonly accessLogsDenialsOnly?: boolean;
   /** Takes records to whoever stores them; bounded, and counts what it drops. */
-  readonly report?: (line: string) => void;
+  readonly report?: (line: string, kind: DecisionKind) => void;
   /** A second. Default: no limit. */
   readonly reportedPermits?: number;
 }
@@ -62,11 +65,11 @@ export class DecisionSinks implements DecisionSink {
     return this.#options.accessLog?.dropped ?? 0;
   }
 
-  add(line: string, isFailure: boolean): void {
+  add(line: string, kind: DecisionKind): void {
     const { ring, accessLog, accessLogsDenialsOnly, report } = this.#options;
     ring.append(line);
-    if (isFailure || accessLogsDenialsOnly !== true) accessLog?.append(line);
-    if (isFailure || this.#mayReportPermit()) report?.(line);
+    if (kind === 'failure' || accessLogsDenialsOnly !== true) accessLog?.append(line);
+    if (kind !== 'permit' || this.#mayReportPermit()) report?.(line, kind);
     else this.#thinned++;
   }
 
@@ -89,7 +92,7 @@ interface Setting extends Config<typeof decisionSettings> {
   readonly clock: Clock;
   readonly ring: DecisionRing;
   readonly stdout: Writable | undefined;
-  readonly report: (line: string) => void;
+  readonly report: (line: string, kind: DecisionKind) => void;
 }
 
 /** As a process is set. */

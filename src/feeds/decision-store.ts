@@ -9,13 +9,20 @@ export interface StoredDecision {
   readonly record: string;
 }
 
+/** Of decisions that were made at `sinceMs` or later, and before `untilMs`. */
+export interface DecisionFilter {
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  readonly denialsOnly: boolean;
+}
+
 interface DecisionRetention {
   readonly ageMsMax: number;
   readonly recordsMax: number;
 }
 
 /** About a gigabyte of records. */
-const decisionRetention: DecisionRetention = { ageMsMax: 7 * 24 * 3600_000, recordsMax: 2_000_000 };
+export const decisionRetention: DecisionRetention = { ageMsMax: 7 * 24 * 3600_000, recordsMax: 2_000_000 };
 
 const expireEveryMs = 60_000;
 
@@ -52,20 +59,40 @@ export class DecisionStore implements Disposable {
     this.#expiry.cancel();
   }
 
-  /** Durable when it returns. */
-  add(decisions: readonly StoredDecision[]): void {
+  /** Durable when it returns; returns those that were not stored yet. */
+  add(decisions: readonly StoredDecision[]): readonly StoredDecision[] {
     const insert = this.#database.prepare(
       'INSERT OR IGNORE INTO decisions (id, time_ms, is_denial, record) VALUES (?, ?, ?, ?)',
     );
-    transact(this.#database, () => {
-      for (const { id, timeMs, isDenial, record } of decisions) insert.run(id, timeMs, isDenial ? 1 : 0, record);
-    });
+    return transact(this.#database, () =>
+      decisions.filter(
+        ({ id, timeMs, isDenial, record }) => insert.run(id, timeMs, isDenial ? 1 : 0, record).changes > 0,
+      ),
+    );
   }
 
   find(id: string): string | undefined {
     return (
       this.#database.prepare('SELECT record FROM decisions WHERE id = ?').get(id) as { record: string } | undefined
     )?.record;
+  }
+
+  /** Of the records that are stored now; undefined when there are none. */
+  bounds(): { readonly first: number; readonly last: number } | undefined {
+    const row = this.#database
+      .prepare('SELECT (SELECT min(sequence) FROM decisions) AS first, (SELECT max(sequence) FROM decisions) AS last')
+      .get();
+    return row!['first'] === null ? undefined : (row as { first: number; last: number });
+  }
+
+  /** The records from one sequence to another, both included, that `filter` wants; in their order. */
+  range(first: number, last: number, { sinceMs, untilMs, denialsOnly }: DecisionFilter): readonly string[] {
+    const rows = this.#database
+      .prepare(
+        `SELECT record FROM decisions WHERE sequence BETWEEN ? AND ? AND time_ms >= ? AND time_ms < ? AND is_denial >= ? ORDER BY sequence`,
+      )
+      .all(first, last, sinceMs, untilMs, denialsOnly ? 1 : 0);
+    return rows.map(({ record }) => record as string);
   }
 
   count(): number {

@@ -57,7 +57,7 @@ export class EdgeDecisions {
     const { sinks } = this.#options;
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;
-    sinks.add(JSON.stringify(record), record.reason !== undefined);
+    sinks.add(JSON.stringify(record), record.reason === undefined ? 'permit' : 'failure');
     this.#requests.inc({ reason: record.reason ?? 'allowed', code: String(status) });
   }
 }

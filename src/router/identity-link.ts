@@ -8,10 +8,12 @@ import type { SvidRequester } from '#certs/renew-svid.ts';
 import { identityId } from '#certs/reserved-ids.ts';
 import { bundlesOf, parseTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { DecisionReporter } from '#feeds/decision-reporter.ts';
+import type { DecisionRing } from '#feeds/decision-ring.ts';
 import { FeedClient } from '#feeds/feed-client.ts';
 import { LastGoodStore } from '#feeds/last-good.ts';
 import type { OwnIdentity } from '#net/own-identity.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
+import { isFailedRecord } from '#policy/failed-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -25,6 +27,7 @@ import type { KeyRefusal } from './authenticate.ts';
 import type { RouterConfig } from './settings.ts';
 
 interface IdentityLinkOptions {
+  readonly ring: DecisionRing;
   readonly config: RouterConfig;
   readonly clock: Clock;
   readonly random: Random;
@@ -45,7 +48,7 @@ export class IdentityLink implements AsyncDisposable {
     const { config, clock } = options;
     this.#client = apiClient(config, identity.tls, clock);
     this.renewal = renewalRequester(this.#client);
-    this.reporter = new DecisionReporter({ ...options, client: this.#client });
+    this.reporter = new DecisionReporter({ ...options, client: this.#client, isFailure: isFailedRecord });
     this.feed = new FeedClient({
       ...options,
       open: () => this.#client.open(Feed.method.subscribe),

@@ -7,6 +7,7 @@ import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { bundlesOf, type TrustBundle } from '#certs/trust-bundle.ts';
 import { DecisionRing } from '#feeds/decision-ring.ts';
 import { decisionSinks } from '#feeds/decision-sinks.ts';
+import { observeReports } from '#feeds/observe-reports.ts';
 import { OwnIdentity, type OwnIdentityOptions } from '#net/own-identity.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
@@ -66,7 +67,8 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
 
   const globalBundle = await readGlobalBundle(config);
   const identity = await ownIdentity(id, globalBundle, options, abort.signal);
-  const link = starting.use(new IdentityLink(options, identity));
+  const ring = starting.use(await DecisionRing.open({ directory: join(config.stateDir, 'decisions'), clock, logger }));
+  const link = starting.use(new IdentityLink({ ...options, ring }, identity));
   const cells = starting.use(
     new Cells({
       ...config,
@@ -91,7 +93,6 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
   await link.feed.start();
 
   const metrics = new Metrics();
-  const ring = starting.use(await DecisionRing.open({ directory: join(config.stateDir, 'decisions'), clock, logger }));
   const warmKeys = starting.use(await WarmKeys.open({ directory: config.stateDir, clock, random, logger }));
   const onInternalError = (error: unknown) =>
     logger.error('a request met an error in the router itself', { reason: messageOf(error), error });
@@ -118,7 +119,7 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
         clock,
         ring,
         stdout: surroundings.accessLog,
-        report: (line) => link.reporter.report(line),
+        report: (line, kind) => link.reporter.report(line, kind),
       }),
     }),
     clock,
@@ -208,6 +209,7 @@ function register(
 }
 
 function observe(metrics: Metrics, listener: EdgeListener, warmKeys: WarmKeys, link: IdentityLink): void {
+  observeReports(metrics, () => link.reporter);
   metrics.observed('cellmesh_edge_connections', 'Open connections of customers.', () => listener.connections);
   metrics.observed('cellmesh_warm_keys', 'Keys that are checked without asking identity.', () => warmKeys.cache.size);
   metrics.observed(

@@ -6,8 +6,10 @@ import { controlPlaneId } from '#certs/reserved-ids.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import type { TrustBundles } from '#certs/trust-bundle.ts';
 import { DecisionReporter } from '#feeds/decision-reporter.ts';
+import type { DecisionRing } from '#feeds/decision-ring.ts';
 import { FeedClient, type FeedClientOptions } from '#feeds/feed-client.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
+import { isFailedRecord } from '#policy/failed-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Address } from '#runtime/config.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -63,8 +65,8 @@ class ControlPlaneSession implements Disposable {
     return new FeedClient({ ...this.#options, ...options, open, publisher: 'the control plane' });
   }
 
-  decisionReporter(): DecisionReporter {
-    return new DecisionReporter({ ...this.#options, client: this.#client });
+  decisionReporter(ring: DecisionRing): DecisionReporter {
+    return new DecisionReporter({ ...this.#options, client: this.#client, ring, isFailure: isFailedRecord });
   }
 
   [Symbol.dispose](): void {

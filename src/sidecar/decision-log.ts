@@ -55,7 +55,7 @@ export class DecisionLog {
     const { status, durationMs } = outcome;
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;
-    sinks.add(JSON.stringify(record), record.reason !== undefined);
+    sinks.add(JSON.stringify(record), record.reason === undefined ? 'permit' : 'failure');
     metrics.count(record, durationMs);
     if (span !== undefined) spans?.end(span, record, outcome);
   }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { bundlesOf, parseTrustBundle, type TrustBundles } from '#certs/trust-bundle.ts';
 import type { DecisionReporter } from '#feeds/decision-reporter.ts';
+import type { DecisionRing } from '#feeds/decision-ring.ts';
 import type { FeedClient } from '#feeds/feed-client.ts';
 import { LastGoodStore } from '#feeds/last-good.ts';
 import { OwnIdentity, type OwnIdentityOptions } from '#net/own-identity.ts';
@@ -26,6 +27,8 @@ interface MembershipOptions {
   readonly logger: Logger;
   /** Opens the mesh's port and returns its number. */
   readonly openInbound: (identity: OwnIdentity) => Promise<number>;
+  /** Where decisions lie; asked for once there is an SVID. */
+  readonly ring: () => DecisionRing;
   /** Told why there is no SVID; undefined when there is one. */
   readonly onIdentity: (missing: string | undefined) => void;
   /** What was known from before is in use; the control plane's word may still be outstanding. */
@@ -130,7 +133,7 @@ export class Membership implements AsyncDisposable {
     if (this.#isLeaving) feed.withdraw();
     await feed.start();
     if (inbound.port !== 0) await openInbound(identity);
-    this.#reporter = this.#stack.use(session.decisionReporter());
+    this.#reporter = this.#stack.use(session.decisionReporter(this.#options.ring()));
     const { signal } = this.#abort;
     const renewing = identity.renew({ requester: session.renewal, signal, intervalMs: svidRenewal });
     this.#stack.defer(async () => {

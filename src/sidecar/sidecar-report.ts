@@ -1,3 +1,4 @@
+import { observeReports } from '#feeds/observe-reports.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import type { DataPlane } from './data-plane.ts';
@@ -59,9 +60,7 @@ export function observeState(metrics: Metrics, state: SidecarState, membership: 
     return (membership.identity?.tls.current.svid.chain[0]?.notAfter ?? 0) / 1000;
   });
   metrics.observed('cellmesh_keys', 'Keys that tokens are verified with.', () => state.keySet.current.size);
-  metrics.observed('cellmesh_decisions_unreported', 'Decisions waiting for the control plane.', () => {
-    return membership.reporter?.waiting ?? 0;
-  });
+  observeReports(metrics, () => membership.reporter);
 }
 
 function timeOf(ms: number): string {

@@ -110,6 +110,7 @@ class RunningSidecar implements Sidecar {
         await this.#dataPlane!.openInbound(identity.tls);
         return this.#dataPlane!.inboundPort!;
       },
+      ring: () => this.#ring!,
       onIdentity: (missing) => this.#readiness.setProblems('svid', missing === undefined ? [] : [missing]),
       onEntered: (feed) => this.#readiness.watch(feed, this.#membership.identity!),
     });
@@ -240,7 +241,7 @@ class RunningSidecar implements Sidecar {
         clock,
         ring: this.#ring!,
         stdout: accessLog,
-        report: (line) => this.#membership.reporter?.report(line),
+        report: (line, kind) => this.#membership.reporter?.report(line, kind),
       }),
       spans: this.#spans,
       onListenProblems: (problems) => this.#readiness.setProblems('calls_listen', problems),

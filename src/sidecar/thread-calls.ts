@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { chainPem } from '#certs/svid.ts';
 import { serializeTrustBundles } from '#certs/trust-bundle-map.ts';
+import type { DecisionKind } from '#feeds/decision-sinks.ts';
 import type { FinishedSpan } from '#feeds/otlp-span.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { LogFields, LogLevel } from '#runtime/logger.ts';
@@ -56,10 +57,10 @@ export type WorkerCalls = {
   stop(nothing: undefined): Promise<void>;
 };
 
-/** One or more records as JSON, and of each whether it is a denial or a failure. */
+/** One or more records as JSON, and of each what it is. */
 export interface DecisionBatch {
   readonly lines: readonly string[];
-  readonly failures: readonly boolean[];
+  readonly kinds: readonly DecisionKind[];
 }
 
 /** What the others ask of the first: it owns the disk, the control plane, the collector and the log. */

@@ -1,4 +1,4 @@
-import type { DecisionSink } from '#feeds/decision-sinks.ts';
+import type { DecisionKind, DecisionSink } from '#feeds/decision-sinks.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import type { DecisionBatch } from './thread-calls.ts';
 
@@ -21,7 +21,7 @@ export class WorkerDecisions implements DecisionSink {
   readonly #options: WorkerDecisionsOptions;
   readonly #sending = new Set<Promise<void>>();
   #lines: string[] = [];
-  #failures: boolean[] = [];
+  #kinds: DecisionKind[] = [];
   #dropped = 0;
   #scheduled: Scheduled | undefined;
 
@@ -33,13 +33,13 @@ export class WorkerDecisions implements DecisionSink {
     return this.#dropped;
   }
 
-  add(line: string, isFailure: boolean): void {
+  add(line: string, kind: DecisionKind): void {
     if (this.#sending.size >= batchesMax) {
       this.#dropped++;
       return;
     }
     this.#lines.push(line);
-    this.#failures.push(isFailure);
+    this.#kinds.push(kind);
     if (this.#lines.length >= batchLinesMax) this.#send();
     else this.#scheduled ??= this.#options.clock.schedule(batchMs, () => this.#send());
   }
@@ -54,9 +54,9 @@ export class WorkerDecisions implements DecisionSink {
     this.#scheduled?.cancel();
     this.#scheduled = undefined;
     if (this.#lines.length === 0) return;
-    const batch = { lines: this.#lines, failures: this.#failures };
+    const batch = { lines: this.#lines, kinds: this.#kinds };
     this.#lines = [];
-    this.#failures = [];
+    this.#kinds = [];
     const sending = this.#options
       .send(batch)
       .catch(() => {

@@ -132,8 +132,8 @@ export class WorkerThreads implements AsyncDisposable {
   #answers(thread: number): MainCalls {
     const { decisions, spans, askForKey, logger } = this.#options;
     return {
-      decisions({ lines, failures }) {
-        for (const [index, line] of lines.entries()) decisions.add(line, failures[index]!);
+      decisions({ lines, kinds }) {
+        for (const [index, line] of lines.entries()) decisions.add(line, kinds[index]!);
       },
       span: (span) => spans?.add(span),
       askForKey: async ({ iss, kid }) => await askForKey?.(iss, kid),

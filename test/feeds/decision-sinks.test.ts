@@ -23,8 +23,8 @@ describe('a finished decision', () => {
   test('is kept on disk whatever else becomes of it', async () => {
     await using directory = await temporaryDirectory();
     await using sinks = await open(directory.path, { accessLog: 'off', reportedPermits: 0 });
-    sinks.it.add('{"n":1}', false);
-    sinks.it.add('{"n":2}', true);
+    sinks.it.add('{"n":1}', 'permit');
+    sinks.it.add('{"n":2}', 'failure');
     await sinks.ring.flush();
     assert.deepEqual(await readDecisionRing(directory.path), [{ n: 1 }, { n: 2 }]);
     assert.deepEqual(reported, ['{"n":2}']);
@@ -40,8 +40,8 @@ describe('a finished decision', () => {
       await using directory = await temporaryDirectory();
       await using sinks = await open(directory.path, { accessLog, reportedPermits: 0 });
       logged = [];
-      sinks.it.add('permitted', false);
-      sinks.it.add('denied', true);
+      sinks.it.add('permitted', 'permit');
+      sinks.it.add('denied', 'failure');
       await new Promise(setImmediate);
       assert.deepEqual(logged.join('').trimEnd().split('\n'), expected);
     }
@@ -52,9 +52,9 @@ describe('a finished decision', () => {
     const stdout = new Writable({ write() {} });
     await using sinks = await open(directory.path, { accessLog: 'all', reportedPermits: 0 }, stdout);
     const line = JSON.stringify('x'.repeat(1021));
-    for (let n = 0; n < 1024; n++) sinks.it.add(line, false);
+    for (let n = 0; n < 1024; n++) sinks.it.add(line, 'permit');
     assert.equal(sinks.it.unlogged, 0);
-    sinks.it.add(line, false);
+    sinks.it.add(line, 'permit');
     assert.equal(sinks.it.unlogged, 1);
     const metrics = new Metrics();
     const none = { size: 0, evicted: 0, ejected: 0 };
@@ -69,11 +69,11 @@ describe('a finished decision', () => {
     await using directory = await temporaryDirectory();
     await using sinks = await open(directory.path, { accessLog: 'off', reportedPermits: 5 });
     const addPermits = (count: number) => {
-      for (let n = 0; n < count; n++) sinks.it.add('permit', false);
+      for (let n = 0; n < count; n++) sinks.it.add('permit', 'permit');
     };
     addPermits(200);
     assert.equal(reported.length, 50, 'after a pause, ten seconds of them at once');
-    sinks.it.add('denial', true);
+    sinks.it.add('denial', 'failure');
     assert.equal(reported.length, 51);
     await clock.advance(1_000);
     addPermits(200);

@@ -80,6 +80,8 @@ export interface Cell extends AsyncDisposable {
   dialAsRouter(service: ServiceName): Promise<Duplex>;
   /** The SVID of a service, from its state directory. */
   svidOf(service: ServiceName): Promise<Svid>;
+  /** A client of the control plane, by default its administrator's; the test disposes it. */
+  client(svid?: Svid): Promise<ApiClient>;
   /** What the control plane was told; waits for it. */
   findDecision(id: string): Promise<DecisionRecord>;
   /** One more sidecar of a service, before the same application; disposing it stops it. */
@@ -259,12 +261,15 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
       return (await dialMtls({ host: '127.0.0.1', port, identity: source, expect, alpn: ['http/1.1'], clock })).socket;
     },
     svidOf: async (service) => (await readSvid(join(services[service].stateDir, 'svid'), clock.now())).svid,
-    findDecision: async (id) => {
-      const { svid, bundles } = await readSvid(join(stateDir, 'admin'), clock.now());
-      const source = new WatchSource({ svid, bundles });
+    client: async (svid) => {
+      const admin = await readSvid(join(stateDir, 'admin'), clock.now());
+      const source = new WatchSource({ ...admin, svid: svid ?? admin.svid });
       const expect = controlPlaneId(trustDomain);
-      using client = new ApiClient({ host: '127.0.0.1', port: controlPlanePort, expect, identity: source, clock });
-      return eventually(async () => {
+      return new ApiClient({ host: '127.0.0.1', port: controlPlanePort, expect, identity: source, clock });
+    },
+    findDecision: async (id) => {
+      using client = await cell.client();
+      return await eventually(async () => {
         const { record } = await client.call(DecisionLog.method.find, { id });
         return parseDecisionRecord(record);
       });

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cellmesh/policy/v1/decision_log.proto.
  */
 export const file_cellmesh_policy_v1_decision_log: GenFile = /*@__PURE__*/
-  fileDesc("CiVjZWxsbWVzaC9wb2xpY3kvdjEvZGVjaXNpb25fbG9nLnByb3RvEhJjZWxsbWVzaC5wb2xpY3kudjEiQwoNRGVjaXNpb25CYXRjaBIQCghzZXF1ZW5jZRgBIAEoBBIPCgdyZWNvcmRzGAIgAygJEg8KB2Ryb3BwZWQYAyABKAQiHwoLQmF0Y2hTdG9yZWQSEAoIc2VxdWVuY2UYASABKAQiGQoLRmluZFJlcXVlc3QSCgoCaWQYASABKAkiHgoMRmluZFJlc3BvbnNlEg4KBnJlY29yZBgBIAEoCSIlCg1Gb2xsb3dSZXF1ZXN0EhQKDGRlbmlhbHNfb25seRgBIAEoCDL8AQoLRGVjaXNpb25Mb2cSUAoGUmVwb3J0EiEuY2VsbG1lc2gucG9saWN5LnYxLkRlY2lzaW9uQmF0Y2gaHy5jZWxsbWVzaC5wb2xpY3kudjEuQmF0Y2hTdG9yZWQoATABEkkKBEZpbmQSHy5jZWxsbWVzaC5wb2xpY3kudjEuRmluZFJlcXVlc3QaIC5jZWxsbWVzaC5wb2xpY3kudjEuRmluZFJlc3BvbnNlElAKBkZvbGxvdxIhLmNlbGxtZXNoLnBvbGljeS52MS5Gb2xsb3dSZXF1ZXN0GiEuY2VsbG1lc2gucG9saWN5LnYxLkRlY2lzaW9uQmF0Y2gwAWIGcHJvdG8z");
+  fileDesc("CiVjZWxsbWVzaC9wb2xpY3kvdjEvZGVjaXNpb25fbG9nLnByb3RvEhJjZWxsbWVzaC5wb2xpY3kudjEiQwoNRGVjaXNpb25CYXRjaBIQCghzZXF1ZW5jZRgBIAEoBBIPCgdyZWNvcmRzGAIgAygJEg8KB2Ryb3BwZWQYAyABKAQiHwoLQmF0Y2hTdG9yZWQSEAoIc2VxdWVuY2UYASABKAQiGQoLRmluZFJlcXVlc3QSCgoCaWQYASABKAkiHgoMRmluZFJlc3BvbnNlEg4KBnJlY29yZBgBIAEoCSIlCg1Gb2xsb3dSZXF1ZXN0EhQKDGRlbmlhbHNfb25seRgBIAEoCCJtCg1FeHBvcnRSZXF1ZXN0EhUKCHNpbmNlX21zGAEgASgDSACIAQESFQoIdW50aWxfbXMYAiABKANIAYgBARIUCgxkZW5pYWxzX29ubHkYAyABKAhCCwoJX3NpbmNlX21zQgsKCV91bnRpbF9tczLOAgoLRGVjaXNpb25Mb2cSUAoGUmVwb3J0EiEuY2VsbG1lc2gucG9saWN5LnYxLkRlY2lzaW9uQmF0Y2gaHy5jZWxsbWVzaC5wb2xpY3kudjEuQmF0Y2hTdG9yZWQoATABEkkKBEZpbmQSHy5jZWxsbWVzaC5wb2xpY3kudjEuRmluZFJlcXVlc3QaIC5jZWxsbWVzaC5wb2xpY3kudjEuRmluZFJlc3BvbnNlElAKBkZvbGxvdxIhLmNlbGxtZXNoLnBvbGljeS52MS5Gb2xsb3dSZXF1ZXN0GiEuY2VsbG1lc2gucG9saWN5LnYxLkRlY2lzaW9uQmF0Y2gwARJQCgZFeHBvcnQSIS5jZWxsbWVzaC5wb2xpY3kudjEuRXhwb3J0UmVxdWVzdBohLmNlbGxtZXNoLnBvbGljeS52MS5EZWNpc2lvbkJhdGNoMAFiBnByb3RvMw");
 
 /**
  * Records are JSON objects of the schema in src/policy/decision-record.ts, one each.
@@ -114,6 +114,35 @@ export const FollowRequestSchema: GenMessage<FollowRequest> = /*@__PURE__*/
   messageDesc(file_cellmesh_policy_v1_decision_log, 4);
 
 /**
+ * @generated from message cellmesh.policy.v1.ExportRequest
+ */
+export type ExportRequest = Message<"cellmesh.policy.v1.ExportRequest"> & {
+  /**
+   * Milliseconds since the epoch, of the decision itself: not before, and before. Absent: no bound.
+   *
+   * @generated from field: optional int64 since_ms = 1;
+   */
+  sinceMs?: bigint | undefined;
+
+  /**
+   * @generated from field: optional int64 until_ms = 2;
+   */
+  untilMs?: bigint | undefined;
+
+  /**
+   * @generated from field: bool denials_only = 3;
+   */
+  denialsOnly: boolean;
+};
+
+/**
+ * Describes the message cellmesh.policy.v1.ExportRequest.
+ * Use `create(ExportRequestSchema)` to create a new message.
+ */
+export const ExportRequestSchema: GenMessage<ExportRequest> = /*@__PURE__*/
+  messageDesc(file_cellmesh_policy_v1_decision_log, 5);
+
+/**
  * Decisions on their way from those who make them to those who ask about them.
  *
  * @generated from service cellmesh.policy.v1.DecisionLog
@@ -143,6 +172,16 @@ export const DecisionLog: GenService<{
   follow: {
     methodKind: "server_streaming";
     input: typeof FollowRequestSchema;
+    output: typeof DecisionBatchSchema;
+  },
+  /**
+   * What is stored when the call comes, in the order in which it was stored; a reader that is slow is waited for.
+   *
+   * @generated from rpc cellmesh.policy.v1.DecisionLog.Export
+   */
+  export: {
+    methodKind: "server_streaming";
+    input: typeof ExportRequestSchema;
     output: typeof DecisionBatchSchema;
   },
 }> = /*@__PURE__*/

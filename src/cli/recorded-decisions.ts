@@ -1,0 +1,73 @@
+import { glob } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { ApiClient } from '#api/api-client.ts';
+import { DecisionLog } from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
+import { readRingLines } from '#feeds/decision-ring.ts';
+import { type DecisionRecord, parseDecisionRecord } from '#policy/decision-record.ts';
+import { CellmeshError, isCellmeshError } from '#runtime/errors.ts';
+
+/** Which decisions are meant; what is absent bounds nothing. */
+export interface DecisionQuery {
+  /** Milliseconds since the epoch: decided then or later. */
+  readonly sinceMs?: number | undefined;
+  /** Decided before. */
+  readonly untilMs?: number | undefined;
+  readonly denialsOnly?: boolean | undefined;
+}
+
+/**
+ * What a control plane (or identity) has stored, in the order in which it came there. However much there is, a few pages are in memory: the
+ * server waits for whoever reads. Leaving the loop ends the call.
+ * @throws CellmeshError as `ApiClient.call`; `decision_invalid` for a record of a newer schema
+ */
+export async function* storedDecisions(
+  client: ApiClient,
+  { sinceMs, untilMs, denialsOnly = false }: DecisionQuery,
+): AsyncGenerator<DecisionRecord, void, undefined> {
+  const request = {
+    ...(sinceMs === undefined ? {} : { sinceMs: BigInt(sinceMs) }),
+    ...(untilMs === undefined ? {} : { untilMs: BigInt(untilMs) }),
+    denialsOnly,
+  };
+  for await (const { records } of client.read(DecisionLog.method.export, request)) {
+    for (const record of records) yield parseDecisionRecord(record);
+  }
+}
+
+/**
+ * What sidecars and routers wrote down: all rings (`decisions-*.jsonl`) in a directory and below, ring by ring, each in its order; line by line,
+ * however much there is. Torn and foreign lines are passed over.
+ * @throws CellmeshError `not_found`: there is no ring
+ */
+export async function* decisionsOnDisk(
+  directory: string,
+  query: DecisionQuery,
+): AsyncGenerator<DecisionRecord, void, undefined> {
+  const rings = new Set<string>();
+  for await (const file of glob('**/decisions-*.jsonl', { cwd: directory })) rings.add(dirname(file));
+  if (rings.size === 0) throw new CellmeshError('not_found', `no decisions-*.jsonl lie in ${directory} or below`);
+  for (const ring of [...rings].sort()) {
+    for await (const lines of readRingLines(join(directory, ring))) {
+      for (const line of lines) {
+        const record = parseIfRecord(line);
+        if (record !== undefined && isMeant(record, query)) yield record;
+      }
+    }
+  }
+}
+
+function parseIfRecord(line: string): DecisionRecord | undefined {
+  try {
+    return parseDecisionRecord(line);
+  } catch (error) {
+    if (isCellmeshError(error, 'decision_invalid')) return undefined;
+    throw error;
+  }
+}
+
+function isMeant({ time, outcome }: DecisionRecord, { sinceMs, untilMs, denialsOnly }: DecisionQuery): boolean {
+  if (denialsOnly && outcome !== 'deny') return false;
+  if (sinceMs === undefined && untilMs === undefined) return true;
+  const timeMs = Date.parse(time);
+  return (sinceMs === undefined || timeMs >= sinceMs) && (untilMs === undefined || timeMs < untilMs);
+}
