@@ -20,6 +20,7 @@ import { Metrics } from '#runtime/metrics.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { WatchSource } from '#runtime/watch.ts';
 import { type ActivePolicy, activePolicy } from '#sidecar/active-policy.ts';
+import { CandidateTally } from '#sidecar/candidate-tally.ts';
 import { DataPlane } from '#sidecar/data-plane.ts';
 import type { Interception } from '#sidecar/intercepted-calls.ts';
 import { parseCellId } from '#tokens/cell-id.ts';
@@ -147,6 +148,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         outbound: { host: '127.0.0.1', port: 0 },
         applicationHost: '127.0.0.1',
         tracingRatio: 0,
+        candidates: new CandidateTally(),
         spans,
         limits,
         policy,
