@@ -8,6 +8,8 @@ export interface ReceivedRequest {
   readonly headers: IncomingHttpHeaders;
   /** Names and values as they came, in order. */
   readonly rawHeaders: readonly string[];
+  /** Names and values of the trailer section. */
+  readonly rawTrailers: readonly string[];
   readonly body: string;
 }
 
@@ -30,8 +32,8 @@ export async function startApplication(handler: Handler = echo, host = '127.0.0.
   const received: ReceivedRequest[] = [];
   const server = createServer({ keepAliveTimeout: 60_000 }, async (incoming, response) => {
     const body = Buffer.concat(await incoming.toArray()).toString();
-    const { method = '', url = '', headers, rawHeaders } = incoming;
-    const record = { method, url, headers, rawHeaders, body };
+    const { method = '', url = '', headers, rawHeaders, rawTrailers } = incoming;
+    const record = { method, url, headers, rawHeaders, rawTrailers, body };
     received.push(record);
     try {
       const answer = await handler(record);
@@ -118,7 +120,7 @@ export function callHttp({
 }
 
 /** What OpenTelemetry's propagator does with what a request came with; new spans do not matter here. */
-export function traceContextOf({ headers }: ReceivedRequest): Record<string, string> {
+export function traceContextOf({ headers }: Pick<ReceivedRequest, 'headers'>): Record<string, string> {
   const { traceparent, tracestate } = headers;
   return {
     ...(typeof traceparent === 'string' && { traceparent }),

@@ -22,6 +22,9 @@ export const ways: readonly Way[] = [
   { side: 'outbound', protocol: 'h2' },
 ];
 
+/** PAINS.md P11: names by which somebody else would be believed, about who calls or what is asked for. */
+const neverReceived = /_|^(x-forwarded-client-cert|x-envoy-original-path|x-original-url|x-rewrite-url)$/;
+
 export const nameOf = ({ side, protocol }: Way) => `${side}, ${protocol === 'h2' ? 'HTTP/2' : 'HTTP/1.1'}`;
 
 /** What became of one request, everywhere. */
@@ -162,7 +165,7 @@ class Hearing {
     assert.equal(headers['cellmesh-scope'], record.granted, 'the scopes that were decided on');
     assert.equal(headers['cellmesh-decision'], record.id);
     const names = rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
-    for (const name of names) assert.ok(!/_/.test(name), name);
+    for (const name of names) assert.ok(!neverReceived.test(name), name);
     const ours = names.filter((name) => name.startsWith('cellmesh'));
     assert.equal(new Set(ours).size, ours.length, `once each: ${ours}`);
     assert.equal(status, 200);
@@ -179,7 +182,8 @@ function assertRefused(record: DecisionRecord | undefined, received: readonly un
   assert.equal(received.length, 0, 'what was refused arrived nowhere');
   assert.equal(record?.outcome, 'deny');
   assert.equal(answer.status, record.status);
-  assert.deepEqual(JSON.parse(answer.body), { reason: record.reason, decision: record.id });
+  if (record.method !== 'HEAD')
+    assert.deepEqual(JSON.parse(answer.body), { reason: record.reason, decision: record.id });
   const { status } = answer;
   assert.ok(status !== undefined && [400, 401, 403, 417, 421, 431, 505].includes(status), String(status));
   if (status === 401) assert.match(answer.field('www-authenticate') ?? '', /^Bearer realm="cellmesh"/);

@@ -9,6 +9,8 @@ export interface RawRequest {
   readonly authority: string;
   readonly fields?: readonly (readonly [name: string, value: string])[];
   readonly body?: string;
+  /** Follows the body, which comes in one chunk then. */
+  readonly trailer?: readonly [name: string, value: string];
 }
 
 export interface RawAnswer {
@@ -28,14 +30,19 @@ export async function sendRaw(socket: Duplex, protocol: 'http/1.1' | 'h2', reque
   }
 }
 
-export function http1Bytes({ method = 'GET', path, authority, fields = [], body }: RawRequest): Buffer {
+function http1Bytes({ method = 'GET', path, authority, fields = [], body, trailer }: RawRequest): Buffer {
   const lines = [`${method} ${path} HTTP/1.1`, `Host: ${authority}`, 'Connection: close'];
   for (const [name, value] of fields) lines.push(`${name}: ${value}`);
-  if (body !== undefined) lines.push(`Content-Length: ${body.length}`);
-  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body ?? ''}`, 'latin1');
+  if (trailer !== undefined) lines.push('Transfer-Encoding: chunked');
+  else if (body !== undefined) lines.push(`Content-Length: ${body.length}`);
+  const content =
+    trailer === undefined || body === undefined
+      ? (body ?? '')
+      : `${body.length.toString(16)}\r\n${body}\r\n0\r\n${trailer.join(': ')}\r\n\r\n`;
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${content}`, 'latin1');
 }
 
-function http2Bytes({ method = 'GET', path, authority, fields = [], body }: RawRequest): Buffer {
+function http2Bytes({ method = 'GET', path, authority, fields = [], body, trailer }: RawRequest): Buffer {
   const head = block(
     [':method', method],
     [':scheme', 'https'],
@@ -43,15 +50,14 @@ function http2Bytes({ method = 'GET', path, authority, fields = [], body }: RawR
     [':path', path],
     ...fields.map(([name, value]) => [name.toLowerCase(), value] as const),
   );
-  return http2Frames(head, body);
+  if (body === undefined) return http2Frames(frame('HEADERS', 5, 1, head));
+  const end = trailer === undefined ? [] : [frame('HEADERS', 5, 1, block([trailer[0].toLowerCase(), trailer[1]]))];
+  return http2Frames(frame('HEADERS', 4, 1, head), frame('DATA', trailer === undefined ? 1 : 0, 1, body), ...end);
 }
 
-/** The preface, and the first stream's header block with what follows it. */
-export function http2Frames(head: Buffer, body?: string): Buffer {
-  const isWhole = body === undefined;
-  const frames = [Buffer.from(preface), settings(), frame('HEADERS', isWhole ? 5 : 4, 1, head)];
-  if (!isWhole) frames.push(frame('DATA', 1, 1, body));
-  return Buffer.concat(frames);
+/** After the client's preface. */
+export function http2Frames(...frames: readonly Buffer[]): Buffer {
+  return Buffer.concat([Buffer.from(preface), settings(), ...frames]);
 }
 
 /** To the end of the connection, which is where the one answer ends. */
