@@ -92,6 +92,8 @@ export interface MeshOptions {
   readonly interception?: Interception;
   /** Default: there must be none. */
   readonly onListenProblems?: (problems: readonly string[]) => void;
+  /** Whether what they know is too old to decide by. */
+  readonly isStale?: () => boolean;
   /** Threads of each. */
   readonly workers?: number;
   /** Base URL of a collector of spans. */
@@ -163,7 +165,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
           report: (line) => records.push(parseDecisionRecord(line)),
         }),
         ...(name === 'api' && { interception: options.interception }),
-        isStale: () => false,
+        isStale: options.isStale ?? (() => false),
         onListenProblems: options.onListenProblems ?? expectNone,
         clock,
         random: systemRandom,
