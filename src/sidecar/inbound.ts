@@ -50,8 +50,7 @@ interface InboundOptions {
   readonly handles: HandleTable;
   readonly decisions: DecisionLog;
   readonly candidates: CandidateTally;
-  /** Absent: limits of rules are not asked. */
-  readonly budgets?: Budgets | undefined;
+  readonly budgets: Budgets;
   /** Connections to the application. */
   readonly client: Client;
   readonly applicationHost: string;

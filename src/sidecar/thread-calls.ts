@@ -25,6 +25,7 @@ export interface WorkerSetting {
   readonly limits: WireLimits;
   readonly isIntercepting: boolean;
   readonly makesSpans: boolean;
+  readonly budgetMemory: SharedArrayBuffer;
 }
 
 /** State travels as the documents that the control plane sends, the identity as PEM with its key. */
