@@ -1,4 +1,4 @@
-import { choice, integer, type Settings } from '#runtime/config.ts';
+import { choice, fraction, integer, type Settings } from '#runtime/config.ts';
 
 /** Settings of every process that decides on requests. */
 export const decisionSettings = {
@@ -8,7 +8,8 @@ export const decisionSettings = {
     'off',
   ),
   reportedPermits: integer(
-    'Permits a second that are reported; all denials and failures are. The rest stay in the log on disk.',
+    'Permits a second that are reported at most; all denials and failures are, and the first permit of every edge. The rest stay in the log on disk.',
     { min: 0, max: 100_000, fallback: 300 },
   ),
+  reportedPermitsShare: fraction('The share of permits that is reported, within that.', 1),
 } as const satisfies Settings;

@@ -116,7 +116,7 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
       metrics,
       sinks: decisionSinks({
         ...config,
-        clock,
+        ...common,
         ring,
         stdout: surroundings.accessLog,
         report: (line, kind) => link.reporter.report(line, kind),
