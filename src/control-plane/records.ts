@@ -1,16 +1,18 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { ServedService } from '#api/api-server.ts';
 import { decisionLogService } from '#feeds/decision-log-service.ts';
-import { DecisionStore, decisionRetention } from '#feeds/decision-store.ts';
+import type { decisionStoreSettings } from '#feeds/decision-settings.ts';
+import { DecisionStore } from '#feeds/decision-store.ts';
 import { readStoredDecision } from '#policy/decision-record.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
+import type { Config } from '#runtime/config.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { PolicyHistory } from './policy-history.ts';
 import { policyHistoryService } from './policy-history-service.ts';
 import type { LoadedCell } from './policy-source.ts';
 
-interface RecordsOptions {
+interface RecordsOptions extends Config<typeof decisionStoreSettings> {
   readonly database: DatabaseSync;
   readonly cell: Watch<LoadedCell>;
   readonly clock: Clock;
@@ -25,14 +27,15 @@ export class Records implements Disposable {
   readonly services: readonly ServedService[];
   readonly #stack = new DisposableStack();
 
-  constructor({ database, cell, clock, logger }: RecordsOptions) {
-    this.decisions = this.#stack.use(new DecisionStore(database, { clock }));
+  constructor(options: RecordsOptions) {
+    const { database, cell, clock, logger } = options;
+    this.decisions = this.#stack.use(new DecisionStore(database, options));
     const history = new PolicyHistory(database);
     history.enter(cell.current, clock.now());
     this.#stack.defer(cell.subscribe((loaded) => history.enter(loaded, clock.now())));
     let expiry: Scheduled;
     const expireAndGoOn = () => {
-      history.expire(clock.now() - decisionRetention.ageMsMax);
+      history.expire(clock.now() - options.decisionsAgeMax);
       expiry = clock.schedule(expireEveryMs, expireAndGoOn);
     };
     expireAndGoOn();

@@ -7,6 +7,7 @@ import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-stor
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
+import { observeStore } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -72,7 +73,7 @@ export async function startControlPlane(
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
-  const records = starting.use(new Records({ database, cell: policy.cell, clock, logger }));
+  const records = starting.use(new Records({ ...config, database, cell: policy.cell, clock, logger }));
   const keySet = new WatchSource<KeySet | undefined>(undefined);
   const identityFeed =
     config.identity &&
@@ -168,6 +169,6 @@ function observe(feeds: FeedServer, decisions: DecisionStore): Metrics {
         .filter(({ types }) => types.some(({ revisionSent, revisionAcked }) => revisionSent > revisionAcked)).length;
     },
   );
-  metrics.observed('cellmesh_decisions_stored', 'Decisions in the store.', () => decisions.count());
+  observeStore(metrics, decisions);
   return metrics;
 }

@@ -1,4 +1,4 @@
-import { choice, fraction, integer, type Settings } from '#runtime/config.ts';
+import { choice, duration, fraction, integer, type Settings } from '#runtime/config.ts';
 
 /** Settings of every process that decides on requests. */
 export const decisionSettings = {
@@ -12,4 +12,14 @@ export const decisionSettings = {
     { min: 0, max: 100_000, fallback: 300 },
   ),
   reportedPermitsShare: fraction('The share of permits that is reported, within that.', 1),
+} as const satisfies Settings;
+
+/** Settings of every process that stores decisions. */
+export const decisionStoreSettings = {
+  decisionsAgeMax: duration('How long decisions are kept.', 7 * 24 * 3600_000, 60_000),
+  decisionsSizeMax: integer('Bytes that the database may take; beyond them the oldest decisions go.', {
+    min: 4 * 1024 * 1024,
+    max: 100 * 1024 ** 4,
+    fallback: 1024 ** 3,
+  }),
 } as const satisfies Settings;

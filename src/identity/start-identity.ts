@@ -7,6 +7,7 @@ import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-stor
 import { decisionLogService } from '#feeds/decision-log-service.ts';
 import { DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
+import { observeStore } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import { readStoredDecision } from '#policy/decision-record.ts';
@@ -69,7 +70,7 @@ export async function startIdentity(
   const tagKey = await openTagKey(stateDir, random);
   const digests = new KeyDigests(clock, random);
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
-  const decisions = starting.use(new DecisionStore(database, { clock }));
+  const decisions = starting.use(new DecisionStore(database, { ...config, clock }));
 
   const publisher = new IdentityPublisher({ store, tagKey, keySet: routerKeys.keySet, clock });
   const feeds = starting.use(new FeedServer({ publisher, clock, logger }));
@@ -107,7 +108,7 @@ export async function startIdentity(
     await startHealthServer({
       ...config.health,
       notReady: () => [],
-      metrics: observe(feeds, store),
+      metrics: observe(feeds, store, decisions),
       routes: (path) =>
         path === jwksPath ? json(200, JSON.parse(serializeKeySet(routerKeys.keySet.current))) : undefined,
     }),
@@ -122,8 +123,9 @@ export async function startIdentity(
   };
 }
 
-function observe(feeds: FeedServer, store: IdentityStore): Metrics {
+function observe(feeds: FeedServer, store: IdentityStore, decisions: DecisionStore): Metrics {
   const metrics = new Metrics();
+  observeStore(metrics, decisions);
   metrics.observed(
     'cellmesh_feed_subscribers',
     'Routers and control planes that are connected.',

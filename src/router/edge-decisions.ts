@@ -1,5 +1,5 @@
 import type { DecisionSinks } from '#feeds/decision-sinks.ts';
-import { observeDecisions } from '#feeds/observe-reports.ts';
+import { observeDecisions } from '#feeds/observe-decisions.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
 import { DecisionStamps } from '#policy/decision-stamps.ts';
 import { EdgeSightings } from '#policy/edge-sightings.ts';

@@ -7,7 +7,7 @@ import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { bundlesOf, type TrustBundle } from '#certs/trust-bundle.ts';
 import { DecisionRing } from '#feeds/decision-ring.ts';
 import { decisionSinks } from '#feeds/decision-sinks.ts';
-import { observeReports } from '#feeds/observe-reports.ts';
+import { observeReports } from '#feeds/observe-decisions.ts';
 import { OwnIdentity, type OwnIdentityOptions } from '#net/own-identity.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';

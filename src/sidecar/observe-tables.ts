@@ -1,5 +1,5 @@
 import type { DecisionSink } from '#feeds/decision-sinks.ts';
-import { observeDecisions } from '#feeds/observe-reports.ts';
+import { observeDecisions } from '#feeds/observe-decisions.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 
 /** What a data plane holds and counts by itself. */

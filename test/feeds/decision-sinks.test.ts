@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { beforeEach, describe, test } from 'node:test';
 import { DecisionRing, readDecisionRing } from '#feeds/decision-ring.ts';
 import { decisionSinks } from '#feeds/decision-sinks.ts';
-import { observeDecisions } from '#feeds/observe-reports.ts';
+import { observeDecisions } from '#feeds/observe-decisions.ts';
 import { silentLogger } from '#runtime/logger.ts';
 import { Metrics } from '#runtime/metrics.ts';
 import { systemRandom } from '#runtime/random.ts';

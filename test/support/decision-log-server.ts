@@ -28,7 +28,7 @@ export interface DecisionLogServer extends AsyncDisposable {
 export async function startDecisionLogServer(file = ':memory:'): Promise<DecisionLogServer> {
   const authority = await testAuthority(clock, own);
   const database = openDatabase({ file, application: 'test', migrations: [decisionMigration] });
-  const store = new DecisionStore(database, { clock });
+  const store = new DecisionStore(database, { clock, decisionsAgeMax: 7 * 24 * 3600_000, decisionsSizeMax: 2 ** 40 });
   const identityOf = (svid: Svid) => new WatchSource({ svid, bundles: authority.bundles });
   const identity = identityOf(await authority.issue(controlPlaneId(own)));
   const callers = {

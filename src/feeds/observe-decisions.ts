@@ -1,6 +1,7 @@
 import type { Metrics } from '#runtime/metrics.ts';
 import type { DecisionReporter } from './decision-reporter.ts';
 import type { DecisionSink } from './decision-sinks.ts';
+import type { DecisionStore } from './decision-store.ts';
 
 /** How reporting goes; there may be no reporter yet. */
 export function observeReports(metrics: Metrics, reporter: () => DecisionReporter | undefined): void {
@@ -60,4 +61,10 @@ export function observeDecisions(
     type: 'counter',
     read: () => [{ labels: {}, value: sink.unlogged }],
   });
+}
+
+/** How much is stored. */
+export function observeStore(metrics: Metrics, store: DecisionStore): void {
+  metrics.observed('cellmesh_decisions_stored', 'Decisions in the store.', () => store.count());
+  metrics.observed('cellmesh_decisions_stored_bytes', 'Bytes of the database that are in use.', () => store.bytes());
 }
