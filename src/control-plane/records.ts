@@ -1,14 +1,16 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { ServedService } from '#api/api-server.ts';
-import { decisionLogService } from '#feeds/decision-log-service.ts';
+import { accountKeyMigration } from '#feeds/account-pseudonyms.ts';
 import type { decisionStoreSettings } from '#feeds/decision-settings.ts';
-import { DecisionStore } from '#feeds/decision-store.ts';
+import type { DecisionStore } from '#feeds/decision-store.ts';
+import { StoredDecisions } from '#feeds/stored-decisions.ts';
 import { readStoredDecision } from '#policy/decision-record.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import type { Config } from '#runtime/config.ts';
 import type { Logger } from '#runtime/logger.ts';
+import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
-import { PolicyHistory } from './policy-history.ts';
+import { PolicyHistory, policyHistoryMigration } from './policy-history.ts';
 import { policyHistoryService } from './policy-history-service.ts';
 import type { LoadedCell } from './policy-source.ts';
 
@@ -16,8 +18,11 @@ interface RecordsOptions extends Config<typeof decisionStoreSettings> {
   readonly database: DatabaseSync;
   readonly cell: Watch<LoadedCell>;
   readonly clock: Clock;
+  readonly random: Random;
   readonly logger: Logger;
 }
+
+export const recordsMigration = policyHistoryMigration + accountKeyMigration;
 
 const expireEveryMs = 3600_000;
 
@@ -28,8 +33,9 @@ export class Records implements Disposable {
   readonly #stack = new DisposableStack();
 
   constructor(options: RecordsOptions) {
-    const { database, cell, clock, logger } = options;
-    this.decisions = this.#stack.use(new DecisionStore(database, options));
+    const { database, cell, clock } = options;
+    const { store, service } = this.#stack.use(new StoredDecisions(database, options, readStoredDecision));
+    this.decisions = store;
     const history = new PolicyHistory(database);
     history.enter(cell.current, clock.now());
     this.#stack.defer(cell.subscribe((loaded) => history.enter(loaded, clock.now())));
@@ -40,10 +46,7 @@ export class Records implements Disposable {
     };
     expireAndGoOn();
     this.#stack.defer(() => expiry.cancel());
-    this.services = [
-      decisionLogService({ store: this.decisions, read: readStoredDecision, logger }),
-      policyHistoryService(history),
-    ];
+    this.services = [service, policyHistoryService(history)];
   }
 
   [Symbol.dispose](): void {

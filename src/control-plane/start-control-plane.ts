@@ -24,9 +24,8 @@ import { CellPublisher } from './cell-publisher.ts';
 import { openCellTrust } from './cell-trust.ts';
 import { controlPlaneService } from './control-plane-service.ts';
 import { subscribeToIdentity } from './identity-feed.ts';
-import { policyHistoryMigration } from './policy-history.ts';
 import { PolicySource } from './policy-source.ts';
-import { Records } from './records.ts';
+import { Records, recordsMigration } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 
@@ -58,7 +57,7 @@ export async function startControlPlane(
   const abort = new AbortController();
   starting.defer(() => abort.abort(new Error('the control plane stops')));
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
-  const migrations = [joinTokenMigration, decisionMigration, registrationMigration, policyHistoryMigration];
+  const migrations = [joinTokenMigration, decisionMigration, registrationMigration, recordsMigration];
   const database = openDatabase({
     file: join(config.stateDir, 'control-plane.db'),
     application: 'control-plane',
@@ -73,7 +72,7 @@ export async function startControlPlane(
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
-  const records = starting.use(new Records({ ...config, database, cell: policy.cell, clock, logger }));
+  const records = starting.use(new Records({ ...config, ...dependencies, database, cell: policy.cell }));
   const keySet = new WatchSource<KeySet | undefined>(undefined);
   const identityFeed =
     config.identity &&

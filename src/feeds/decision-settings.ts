@@ -22,4 +22,9 @@ export const decisionStoreSettings = {
     max: 100 * 1024 ** 4,
     fallback: 1024 ** 3,
   }),
+  decisionAccounts: choice(
+    'How account ids are stored in decisions: as they are, or as an HMAC under a key of this process that is replaced each `--decisions-age-max`.',
+    ['plain', 'hmac'],
+    'plain',
+  ),
 } as const satisfies Settings;
