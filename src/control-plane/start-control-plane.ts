@@ -7,6 +7,7 @@ import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-stor
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
+import { observeStore } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -23,21 +24,13 @@ import { CellPublisher } from './cell-publisher.ts';
 import { openCellTrust } from './cell-trust.ts';
 import { controlPlaneService } from './control-plane-service.ts';
 import { subscribeToIdentity } from './identity-feed.ts';
-import { policyHistoryMigration } from './policy-history.ts';
 import { PolicySource } from './policy-source.ts';
-import { Records } from './records.ts';
+import { Records, recordsMigration } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
-import { rolloutMigration } from './rollouts.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 
 /** In the order in which they were added. */
-const migrations = [
-  joinTokenMigration,
-  decisionMigration,
-  registrationMigration,
-  policyHistoryMigration,
-  rolloutMigration,
-];
+const migrations = [joinTokenMigration, decisionMigration, registrationMigration, recordsMigration];
 
 export interface ProcessDependencies {
   readonly clock: Clock;
@@ -77,8 +70,9 @@ export async function startControlPlane(
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
+  const onRolloutWithdrawn = () => changed('policy');
   const records = starting.use(
-    new Records({ database, cell: policy.cell, clock, logger, onRolloutWithdrawn: () => changed('policy') }),
+    new Records({ ...config, ...dependencies, database, cell: policy.cell, onRolloutWithdrawn }),
   );
   const keySet = new WatchSource<KeySet | undefined>(undefined);
   const identityFeed =
@@ -180,6 +174,6 @@ function observe(feeds: FeedServer, decisions: DecisionStore): Metrics {
         .filter(({ types }) => types.some(({ revisionSent, revisionAcked }) => revisionSent > revisionAcked)).length;
     },
   );
-  metrics.observed('cellmesh_decisions_stored', 'Decisions in the store.', () => decisions.count());
+  observeStore(metrics, decisions);
   return metrics;
 }

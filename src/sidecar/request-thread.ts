@@ -111,6 +111,7 @@ export class RequestThread implements AsyncDisposable {
       tokens: this.#verifier,
       balancers: this.#balancers,
       decisions: options.decisions,
+      edges: decisions.edges,
       peerConnections: () => this.#listeners.sum('mesh', 'connections'),
     });
   }

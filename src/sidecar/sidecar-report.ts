@@ -1,4 +1,4 @@
-import { observeReports } from '#feeds/observe-reports.ts';
+import { observeReports } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import type { DataPlane } from './data-plane.ts';

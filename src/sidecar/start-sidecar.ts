@@ -226,7 +226,7 @@ class RunningSidecar implements Sidecar {
 
   async #openDataPlane(): Promise<void> {
     const { application, interceptedPort } = this.#config;
-    const { clock, accessLog } = this.#surroundings;
+    const { clock, random, accessLog } = this.#surroundings;
     this.#dataPlane = new DataPlane({
       ...this.#surroundings,
       ...this.#config,
@@ -242,6 +242,7 @@ class RunningSidecar implements Sidecar {
       decisions: decisionSinks({
         ...this.#config,
         clock,
+        random,
         ring: this.#ring!,
         stdout: accessLog,
         report: (line, kind) => this.#membership.reporter?.report(line, kind),

@@ -27,11 +27,13 @@ const neverReceived = /_|^(x-forwarded-client-cert|x-envoy-original-path|x-origi
 
 export const nameOf = ({ side, protocol }: Way) => `${side}, ${protocol === 'h2' ? 'HTTP/2' : 'HTTP/1.1'}`;
 
+type Received = ReceivedRequest & { readonly port: number };
+
 /** What became of one request, everywhere. */
 export interface Judged {
   readonly answer: RawAnswer;
   /** What the callee's application got, with the port that it came to. */
-  readonly received: (ReceivedRequest & { readonly port: number }) | undefined;
+  readonly received: Received | undefined;
   /** Of whoever decided last: the callee's sidecar, or the caller's where it went no further. */
   readonly record: DecisionRecord | undefined;
 }
@@ -153,9 +155,10 @@ class Hearing {
     });
   }
 
-  #assertReceived(record: DecisionRecord, received: readonly ReceivedRequest[], { status }: RawAnswer): void {
+  #assertReceived(record: DecisionRecord, received: readonly Received[], { status }: RawAnswer): void {
     assert.equal(received.length, 1, 'what was permitted arrived once');
-    const [{ method, url, headers, rawHeaders } = assert.fail()] = received;
+    const [{ method, url, headers, rawHeaders, port } = assert.fail()] = received;
+    assert.equal(port, record.port, 'the port that was decided on');
     assert.equal(url.split('?', 1)[0], record.path, 'the path that was decided on');
     assert.equal(method, record.method, 'the method that was decided on');
     assert.equal(record.peer, this.#mesh.services.api.id);

@@ -161,7 +161,6 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         keySet,
         endpoints,
         decisions: new DecisionSinks({
-          clock,
           ring,
           accessLog: new AccessLog(lines(accessLines)),
           report: (line) => records.push(parseDecisionRecord(line)),
