@@ -172,7 +172,7 @@ class RunningSidecar implements Sidecar {
       stop: () => end(this.#membership),
     });
     await lifecycle.start();
-    observeState(this.#metrics, this.#state, this.#membership);
+    observeState(this.#metrics, this.#state, this.#membership, this.#candidates);
     this.#surroundings.logger.info('sidecar started', { spiffeId: this.id, ...this.ports });
   }
 
