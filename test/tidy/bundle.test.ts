@@ -46,6 +46,15 @@ describe('what is built', () => {
     });
   }
 
+  test('imports nothing that loads more of Node than is used', () => {
+    // Whoever imports node:http loads its WebSocket, and with that fetch (runtime/local-server.ts).
+    const files = Object.values(outputs).filter(({ imports }) => imports.some(({ path }) => path === 'node:http'));
+    assert.deepEqual(
+      files.map(({ entryPoint }) => entryPoint),
+      ['src/cli/call.ts'],
+    );
+  });
+
   test('lets a thread of a sidecar load no other role, and neither the command nor gRPC', () => {
     const sources = sourcesLoadedWith('src/sidecar/worker-thread.ts');
     const others = /^src\/(cli|control-plane|identity|router)\/|^node_modules\/(@grpc|commander)\//;
