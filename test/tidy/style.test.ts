@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isGenerated, sourceFiles } from './source-files.ts';
 
-const files = [...sourceFiles('src'), ...sourceFiles('test'), ...sourceFiles('bench')].filter(
-  (file) => !isGenerated(file),
-);
+const files = ['src', 'test', 'bench', 'build'].flatMap(sourceFiles).filter((file) => !isGenerated(file));
 const source = files.filter(({ path }) => path.startsWith('src/'));
 
 const fileLinesMax = 300;
