@@ -45,7 +45,8 @@ const covers: Readonly<Record<RuleCondition, Covers>> = {
  */
 export function shadows(broad: SnapshotRule, narrow: SnapshotRule, isKnown: IsKnown): boolean {
   if (broad.limits.length > 0 || (narrow.sensitive && !broad.sensitive)) return false;
-  return checked.every((condition) => covers[condition](broad, narrow, isKnown));
+  for (const condition of checked) if (!covers[condition](broad, narrow, isKnown)) return false;
+  return true;
 }
 
 const checked = Object.keys(covers) as RuleCondition[];
