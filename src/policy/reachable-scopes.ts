@@ -99,6 +99,13 @@ export function isFor({ ids, idPatterns, isAnyAllowed }: SnapshotRule, id: Spiff
   return isAnyAllowed || ids.includes(id) || idPatterns.some((pattern) => matchesSegments(pattern, id, 0));
 }
 
+/** What of a call comes to where a rule is for: a connection whose bytes nobody looks at brings no customer. */
+export function arrivalAt({ port }: SnapshotRule, { service }: PolicySnapshot, arrival: Arrival): Arrival {
+  const ports = service.ports.filter((one) => port === undefined || one.port === port);
+  if (ports.some(({ protocol }) => protocol !== 'tcp')) return arrival;
+  return { ...(arrival.own && { own: arrival.own }) };
+}
+
 /** Whether what arrives can ever be enough for a rule; what a token says beside its scopes is taken for granted. */
 export function canMeet(rule: SnapshotRule, { customer, own }: Arrival): boolean {
   if (customer !== undefined && meetsScopes(rule, customer)) return true;

@@ -18,7 +18,7 @@ export async function defaultManifestDir(state: string): Promise<string> {
 }
 
 /** @throws CellmeshError `file_unreadable`, `document_invalid`: there are none */
-async function readManifestDir(directory: string): Promise<ReadonlyMap<string, string>> {
+export async function readManifestDir(directory: string): Promise<ReadonlyMap<string, string>> {
   const files = await readYamlFiles(directory);
   if (files.size === 0) throw new CellmeshError('document_invalid', `${directory} holds no manifests (*.yaml, *.yml)`);
   return new Map([...files].map(([name, text]) => [join(directory, name), text]));

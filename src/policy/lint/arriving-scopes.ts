@@ -1,6 +1,7 @@
 import type { Scope, ScopeSet } from '#tokens/scope.ts';
-import { type Arrival, canMeet, isFor } from '../reachable-scopes.ts';
-import type { PolicySnapshot, SnapshotRule } from '../snapshot.ts';
+import { type Arrival, arrivalAt, canMeet, isFor } from '../reachable-scopes.ts';
+import type { SnapshotRule } from '../snapshot.ts';
+import { workloadName } from '../workload-name.ts';
 import type { Report, RuleSubject, Subject, VersionSubject } from './subject.ts';
 
 /** Whether what rules need can ever come: over each call, and to each rule. */
@@ -26,8 +27,8 @@ function checkRule(rule: RuleSubject, { policy, snapshot }: VersionSubject, subj
   for (const caller of snapshot.callers)
     if (isFor(compiled, caller.id))
       arrivals.set(
-        subject.nameOf(caller.id),
-        opaque(compiled, snapshot, subject.reachable.ofCall(caller, snapshot.service.id)),
+        workloadName(caller.id),
+        arrivalAt(compiled, snapshot, subject.reachable.ofCall(caller, snapshot.service.id)),
       );
   // Nothing is known of what a workload without a manifest brings.
   if (arrivals.size === 0 || compiled.ids.some((id) => subject.policyOf(id) === undefined)) return;
@@ -36,16 +37,16 @@ function checkRule(rule: RuleSubject, { policy, snapshot }: VersionSubject, subj
   report('rule-unsatisfiable', policy, at, `rule ${value.name} needs ${needText(compiled)}, and at most ${most}`);
 }
 
-function checkCalls({ policies, compiled, reachable, idOf, nameOf }: Subject, report: Report): void {
+function checkCalls({ policies, compiled, reachable, idOf }: Subject, report: Report): void {
   for (const policy of policies.filter(({ rollout }) => rollout === undefined)) {
     const id = idOf(policy);
     const held = reachable.heldAt(id);
     for (const { value, at } of policy.calls) {
       const snapshot = compiled.snapshots.get(idOf(value.to))!;
-      const callee = nameOf(snapshot.service.id);
+      const callee = workloadName(snapshot.service.id);
       const arrival = reachable.ofCall(snapshot.callers.find((caller) => caller.id === id)!, snapshot.service.id);
       const rules = [...snapshot.rules, ...(snapshot.candidate?.rules ?? [])].filter((rule) => isFor(rule, id));
-      if (rules.length > 0 && !rules.some((rule) => canMeet(rule, opaque(rule, snapshot, arrival)))) {
+      if (rules.length > 0 && !rules.some((rule) => canMeet(rule, arrivalAt(rule, snapshot, arrival)))) {
         const needs = [...new Set(rules.map(needText))].join(', or ');
         report(
           'call-unsatisfiable',
@@ -60,17 +61,10 @@ function checkCalls({ policies, compiled, reachable, idOf, nameOf }: Subject, re
           'carry-never-held',
           policy,
           at,
-          `the call to ${callee} carries ${never.join(', ')}, which never ${never.length === 1 ? 'comes' : 'come'} to ${nameOf(id)}`,
+          `the call to ${callee} carries ${never.join(', ')}, which never ${never.length === 1 ? 'comes' : 'come'} to ${workloadName(id)}`,
         );
     }
   }
-}
-
-/** A connection whose bytes nobody looks at brings no customer. */
-function opaque({ port }: SnapshotRule, { service }: PolicySnapshot, arrival: Arrival): Arrival {
-  const ports = service.ports.filter((one) => port === undefined || one.port === port);
-  if (ports.some(({ protocol }) => protocol !== 'tcp')) return arrival;
-  return { ...(arrival.own && { own: arrival.own }) };
 }
 
 function needText({ scopes, anyScope, account }: SnapshotRule): string {

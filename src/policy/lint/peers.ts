@@ -1,5 +1,6 @@
 import { matchesSegments } from '../path-pattern.ts';
 import { isFor } from '../reachable-scopes.ts';
+import { workloadName } from '../workload-name.ts';
 import type { Report, RuleSubject, Subject, VersionSubject } from './subject.ts';
 
 /** Who is named by rules, and who declares calls: what only one of two sides says. */
@@ -19,7 +20,7 @@ function checkNamedPeers(
   report: Report,
 ): void {
   for (const id of compiled.ids) {
-    const peer = subject.nameOf(id);
+    const peer = workloadName(id);
     if (subject.policyOf(id) === undefined)
       report('peer-unknown', policy, at, `rule ${value.name}: ${peer} has no manifest`);
     else if (!snapshot.callers.some((caller) => caller.id === id))
@@ -44,14 +45,14 @@ function checkMeantPeers(
       );
 }
 
-function checkCalls({ policies, compiled, idOf, nameOf }: Subject, report: Report): void {
+function checkCalls({ policies, compiled, idOf }: Subject, report: Report): void {
   for (const policy of policies.filter(({ rollout }) => rollout === undefined)) {
     const id = idOf(policy);
     for (const { value, at } of policy.calls) {
       const callee = idOf(value.to);
       const { rules, candidate } = compiled.snapshots.get(callee)!;
       if ([...rules, ...(candidate?.rules ?? [])].some((rule) => isFor(rule, id))) continue;
-      report('call-not-allowed', policy, at, `no rule of ${nameOf(callee)} is for ${nameOf(id)}`);
+      report('call-not-allowed', policy, at, `no rule of ${workloadName(callee)} is for ${workloadName(id)}`);
     }
   }
 }

@@ -3,7 +3,7 @@ import { workloadId } from '#certs/spiffe-id.ts';
 import type { Position, Problem } from '#runtime/yaml-document.ts';
 import type { CellDocument } from '../cell-document.ts';
 import { type CompiledCell, compileCell } from '../compile.ts';
-import { type AllowRule, type ServicePolicy, type WorkloadName, workloadText } from '../manifest.ts';
+import type { AllowRule, ServicePolicy, WorkloadName } from '../manifest.ts';
 import { ReachableScopes } from '../reachable-scopes.ts';
 import type { Located } from '../shapes.ts';
 import type { PolicySnapshot, SnapshotRule } from '../snapshot.ts';
@@ -42,8 +42,6 @@ export interface Subject {
   readonly reachable: ReachableScopes;
   readonly policyOf: (id: SpiffeId) => ServicePolicy | undefined;
   readonly idOf: (workload: WorkloadName) => SpiffeId;
-  /** `namespace/service-account`, or the whole ID of what is called otherwise. */
-  readonly nameOf: (id: SpiffeId) => string;
 }
 
 /** @throws CellmeshError `document_invalid` */
@@ -56,7 +54,6 @@ export function subjectOf(cell: CellDocument, policies: readonly ServicePolicy[]
     const rules = policy.rollout === undefined ? snapshot.rules : snapshot.candidate!.rules;
     return { policy, snapshot, rules: policy.allow.map((rule, at) => ({ ...rule, compiled: rules[at]! })) };
   });
-  const prefix = `spiffe://${cell.trustDomain}/ns/`;
   return {
     cell,
     policies,
@@ -65,9 +62,5 @@ export function subjectOf(cell: CellDocument, policies: readonly ServicePolicy[]
     reachable: new ReachableScopes(cell, compiled),
     policyOf: (id) => inForce.get(id),
     idOf,
-    nameOf: (id) => {
-      const policy = inForce.get(id);
-      return policy === undefined ? id.replace(prefix, '').replace('/sa/', '/') : workloadText(policy);
-    },
   };
 }
