@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { manifestSchema } from '#policy/manifest-schema.ts';
 import { print } from '../output.ts';
+import { addGraph } from './graph.ts';
+import { addLint } from './lint.ts';
 import { addRollout } from './rollout.ts';
 import { addVersions } from './versions.ts';
 
@@ -15,5 +17,7 @@ export function addPolicy(program: Command): void {
     .description('Prints the JSON Schema of manifests (draft 2020-12), for editors.')
     .action(() => print(manifestSchema(), () => '', { json: true }));
   addRollout(policy);
+  addLint(policy);
+  addGraph(policy);
   addVersions(policy);
 }
