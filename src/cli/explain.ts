@@ -4,7 +4,7 @@ import type { ApiClient } from '#api/api-client.ts';
 import { DecisionLog } from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
 import { readDecisionRing } from '#feeds/decision-ring.ts';
 import { type DecisionRecord, parseDecisionRecord } from '#policy/decision-record.ts';
-import { explain } from '#policy/explain.ts';
+import { explain } from '#policy/explain/explain-record.ts';
 import { CellmeshError, isCellmeshError, messageOf } from '#runtime/errors.ts';
 import { type Installation, readInstallation, region } from './installation.ts';
 import { atControlPlane, atIdentity, type StateOptions, withState } from './operator.ts';

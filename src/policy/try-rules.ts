@@ -29,11 +29,18 @@ export function tryRules(policy: InboundPolicy, request: InboundRequest): RuleTr
       .filter((condition) => isAsked(condition, source))
       .map((condition) => {
         const { expected, actual } = differenceOf(rule, condition, request, granted);
-        return { condition, holds: rule.holds(condition, request, granted, policy), expected, actual };
+        const holds = rule.holds(condition, request, granted, policy);
+        return { condition, holds, expected, actual: (holds && actualOfHolding[condition]) || actual };
       });
     return { rule: source.name, allows: trials.every(({ holds }) => holds), conditions: trials };
   });
 }
+
+/** Where the words for what fails say that it does. */
+const actualOfHolding: Partial<Record<Condition, string>> = {
+  declared: 'it does, or need not',
+  limit: 'not counted here',
+};
 
 function isAsked(condition: Condition, rule: SnapshotRule): boolean {
   switch (condition) {

@@ -1,6 +1,8 @@
-import type { Command } from 'commander';
+import { Argument, type Command } from 'commander';
+import { policyTestSchema } from '#policy/cases/policy-test-schema.ts';
 import { manifestSchema } from '#policy/manifest-schema.ts';
 import { print } from '../output.ts';
+import { addTest } from './test.ts';
 import { addVersions } from './versions.ts';
 
 /** What policy says, said and would say. */
@@ -9,9 +11,13 @@ export function addPolicy(program: Command): void {
     .command('policy')
     .summary('tools for manifests')
     .description('Tools for manifests: what policy says, said and would say.');
+  addTest(policy);
   policy
     .command('schema')
-    .description('Prints the JSON Schema of manifests (draft 2020-12), for editors.')
-    .action(() => print(manifestSchema(), () => '', { json: true }));
+    .description('Prints the JSON Schema of manifests, or of their tests (draft 2020-12), for editors.')
+    .addArgument(new Argument('[documents]', 'of what').choices(['manifest', 'test']).default('manifest'))
+    .action((documents: string) =>
+      print(documents === 'test' ? policyTestSchema() : manifestSchema(), () => '', { json: true }),
+    );
   addVersions(policy);
 }
