@@ -26,7 +26,7 @@ export function tryRules(policy: InboundPolicy, request: InboundRequest): RuleTr
   return policy.snapshot.rules.map((source, index) => {
     const rule = new Rule(source, index);
     const trials = conditions
-      .filter((condition) => isAsked(condition, source))
+      .filter((condition) => isAsked(condition, source, request))
       .map((condition) => {
         const { expected, actual } = differenceOf(rule, condition, request, granted);
         const holds = rule.holds(condition, request, granted, policy);
@@ -42,7 +42,7 @@ const actualOfHolding: Partial<Record<Condition, string>> = {
   limit: 'not counted here',
 };
 
-function isAsked(condition: Condition, rule: SnapshotRule): boolean {
+function isAsked(condition: Condition, rule: SnapshotRule, { isRouter }: InboundRequest): boolean {
   switch (condition) {
     case 'port':
     case 'actor':
@@ -61,8 +61,9 @@ function isAsked(condition: Condition, rule: SnapshotRule): boolean {
       return rule.scopes.length > 0 || rule.anyScope !== undefined;
     case 'limit':
       return rule.limits.length > 0;
-    case 'peer':
     case 'declared':
+      return !isRouter;
+    case 'peer':
       return true;
   }
 }

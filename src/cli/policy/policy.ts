@@ -2,6 +2,7 @@ import { Argument, type Command } from 'commander';
 import { policyTestSchema } from '#policy/cases/policy-test-schema.ts';
 import { manifestSchema } from '#policy/manifest-schema.ts';
 import { print } from '../output.ts';
+import { addExplain } from './explain.ts';
 import { addTest } from './test.ts';
 import { addVersions } from './versions.ts';
 
@@ -12,6 +13,7 @@ export function addPolicy(program: Command): void {
     .summary('tools for manifests')
     .description('Tools for manifests: what policy says, said and would say.');
   addTest(policy);
+  addExplain(policy);
   policy
     .command('schema')
     .description('Prints the JSON Schema of manifests, or of their tests (draft 2020-12), for editors.')

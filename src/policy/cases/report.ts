@@ -53,11 +53,10 @@ export function reportJson(policies: CellPolicies, results: readonly CaseResult[
   const cases = results.map(({ test, isPassed, hops }) => ({
     ...{ file: test.file, line: test.line, name: test.name, isPassed },
     hops: hops.map(({ call, parties, differences, decision }) => {
-      const { rules, needed, decision: told } = explainCall(policies, decision);
-      return {
-        ...{ parties, method: call.method, path: call.target, port: call.port.port, decision: told },
-        ...(differences.length > 0 && { differences, rules, needed }),
-      };
+      const { rules, needed, request, decision: told } = explainCall(policies, call, decision);
+      const { method, path, port } = request;
+      const evaluation = differences.length > 0 ? { differences, request, rules, needed } : { method, path, port };
+      return { parties, decision: told, ...evaluation };
     }),
   }));
   return { version: policies.version, isPassed: results.every(({ isPassed }) => isPassed), cases, coverage };

@@ -3,6 +3,7 @@ import type { Scope, ScopeSet } from '#tokens/scope.ts';
 import type { Asked } from '../cases/decide-call.ts';
 import { ceilingsOf } from '../ceiling.ts';
 import type { CellDocument } from '../cell-document.ts';
+import type { Condition } from '../decide.ts';
 import { shortName } from '../decision-line.ts';
 import { workloadText } from '../manifest.ts';
 import type { SnapshotRule } from '../snapshot.ts';
@@ -34,19 +35,22 @@ export function neededChanges(
   for (const rule of rules) if (fewest === undefined || failedOf(rule).length < failedOf(fewest).length) fewest = rule;
   if (fewest === undefined || fewest.allows) return undefined;
   const source = asked.policy.snapshot.rules.find(({ name }) => name === fewest.rule)!;
-  const wording = new Wording(source, asked, known);
-  return { rule: fewest.rule, changes: failedOf(fewest).flatMap((condition) => wording.of(condition)) };
+  const failed = failedOf(fewest);
+  const wording = new Wording(source, asked, known, new Set(failed.map(({ condition }) => condition)));
+  return { rule: fewest.rule, changes: failed.flatMap((condition) => wording.of(condition)) };
 }
 
 class Wording {
   readonly #rule: SnapshotRule;
   readonly #asked: Asked;
   readonly #known: CellKnowledge;
+  readonly #failed: ReadonlySet<Condition>;
 
-  constructor(rule: SnapshotRule, asked: Asked, known: CellKnowledge) {
+  constructor(rule: SnapshotRule, asked: Asked, known: CellKnowledge, failed: ReadonlySet<Condition>) {
     this.#rule = rule;
     this.#asked = asked;
     this.#known = known;
+    this.#failed = failed;
   }
 
   of({ condition, expected, isUnknown }: EvaluatedCondition): readonly string[] {
@@ -94,11 +98,15 @@ class Wording {
 
   /** Who is named to the letter and has no manifest need not declare anything. */
   #declared(): readonly string[] {
+    if (this.#callerHasManifest) return [`add \`to: ${this.#service}\` to \`calls\` of ${this.#peer}`];
+    return this.#failed.has('peer')
+      ? []
+      : [`name ${this.#peer} itself in \`from\` of rule ${this.#rule.name}: it has no manifest`];
+  }
+
+  get #callerHasManifest(): boolean {
     const workload = workloadOf(this.#asked.request.peer);
-    if (workload !== undefined && this.#known.hasManifest(workload))
-      return [`add \`to: ${this.#service}\` to \`calls\` of ${this.#peer}`];
-    const isNamed = this.#rule.ids.includes(this.#asked.request.peer);
-    return isNamed ? [] : [`name ${this.#peer} itself in \`from\` of rule ${this.#rule.name}: it has no manifest`];
+    return workload !== undefined && this.#known.hasManifest(workload);
   }
 
   #scopes(): readonly string[] {
@@ -117,6 +125,8 @@ class Wording {
     const { token, left, isRouter, peer } = request;
     const caller = policy.snapshot.callers.find(({ id }) => id === peer);
     const lackedBy = (some: Pick<ScopeSet, 'has'> | undefined) => scopes.filter((scope) => some && !some.has(scope));
+    if (token === undefined && !this.#callerHasManifest)
+      return [`write a manifest for ${this.#peer} with a call to ${this.#service} that has \`own\` ${text(scopes)}`];
     if (token === undefined)
       return [`add ${text(scopes)} to \`own\` of the call of ${this.#peer} to ${this.#service}${this.#below(scopes)}`];
     const carried = isRouter ? policy.snapshot.routerCarry : caller?.carry;

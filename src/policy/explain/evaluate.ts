@@ -16,9 +16,7 @@ export function evaluate({ policy, request }: Asked): readonly EvaluatedRule[] {
   return nearestFirst(tryRules(policy, request));
 }
 
-/**
- * Stable: rules that got as far as each other stay in the order of the manifest.
- */
+/** Stable: rules that got as far as each other stay in their order. */
 export function nearestFirst<T extends EvaluatedRule>(rules: readonly T[]): readonly T[] {
   return [...rules].sort((a, b) => reachOf(b) - reachOf(a));
 }

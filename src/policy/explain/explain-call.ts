@@ -6,11 +6,23 @@ import { shortName } from '../decision-line.ts';
 import { reasons } from '../reasons.ts';
 import { type NeededChanges, neededChanges } from './changes.ts';
 import { type EvaluatedRule, evaluate } from './evaluate.ts';
-import { changeLines, ruleLines } from './rule-lines.ts';
+import { changeLines, shownRules } from './rule-lines.ts';
 
 /** A call that nobody made, with all that was found out about it. */
-export interface CallExplanation {
+interface CallExplanation {
   readonly version: string;
+  readonly request: {
+    readonly peer: string;
+    readonly callee: string;
+    readonly port: number;
+    readonly method: string;
+    readonly path: string;
+    readonly account?: string;
+    /** Of the token. */
+    readonly claims?: unknown;
+    /** What the hops before have left. */
+    readonly left?: string;
+  };
   readonly decision: {
     readonly outcome: CallDecision['outcome'];
     /** Whose side refused. */
@@ -26,14 +38,22 @@ export interface CallExplanation {
   readonly needed?: NeededChanges | undefined;
 }
 
-export function explainCall(policies: CellPolicies, decision: CallDecision): CallExplanation {
+export function explainCall(policies: CellPolicies, call: Call, decision: CallDecision): CallExplanation {
   const rules = 'asked' in decision ? evaluate(decision.asked) : undefined;
   return {
     version: policies.version,
+    request: factsOf(call),
     decision: told(decision),
     ...(rules && { rules }),
     ...(rules && 'asked' in decision && { needed: neededChanges(rules, decision.asked, policies) }),
   };
+}
+
+function factsOf({ peer, callee, port, method, target, customer }: Call): CallExplanation['request'] {
+  const facts = { peer, callee, port: port.port, method, path: target };
+  if (customer === undefined) return facts;
+  const { token, left } = customer;
+  return { ...facts, account: token.account!, claims: token.claims, left: left.text };
 }
 
 function told(decision: CallDecision): CallExplanation['decision'] {
@@ -46,7 +66,7 @@ function told(decision: CallDecision): CallExplanation['decision'] {
 
 /** The same for people. @param rulesMax so many rules are shown, the nearest first */
 export function callLines(policies: CellPolicies, call: Call, decision: CallDecision, rulesMax: number): string[] {
-  const { rules, needed } = explainCall(policies, decision);
+  const { rules, needed } = explainCall(policies, call, decision);
   const callee = `${call.callee}, port ${call.port.port}`;
   const lines = [
     `Peer      ${call.isRouter ? call.peer : (call.caller ?? call.peer)}`,
@@ -59,14 +79,6 @@ export function callLines(policies: CellPolicies, call: Call, decision: CallDeci
   ];
   if (rules === undefined) return [...lines, ...callerLines(call, decision)];
   return [...lines, '', ...shownRules(call.callee, rules, rulesMax), ...(needed ? ['', ...changeLines(needed)] : [])];
-}
-
-/** @param rulesMax the others are counted */
-export function shownRules(service: string, rules: readonly EvaluatedRule[], rulesMax: number): string[] {
-  if (rules.length === 0) return [`${service} has no rules.`];
-  const shown = rules.slice(0, rulesMax);
-  const count = shown.length === rules.length ? `${rules.length}` : `${shown.length} of ${rules.length}`;
-  return [`Rules of ${service}, nearest first (${count}):`, ...ruleLines(shown)];
 }
 
 function customerLines({ customer, isRouter, isSelf }: Call, decision: CallDecision): string[] {

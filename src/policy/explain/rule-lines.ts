@@ -4,8 +4,18 @@ import { type EvaluatedCondition, type EvaluatedRule, failedOf } from './evaluat
 /** A list of a thousand peers says nothing more to people. */
 const valueCharactersMax = 300;
 
-/** Rules for people: of each what failed, with expected and actual, and what held. */
-export function ruleLines(rules: readonly EvaluatedRule[]): string[] {
+/**
+ * Rules for people: of each what failed, with expected and actual, and what held.
+ * @param rulesMax the others are counted
+ */
+export function shownRules(service: string, rules: readonly EvaluatedRule[], rulesMax: number): string[] {
+  if (rules.length === 0) return [`${service} has no rules.`];
+  const shown = rules.slice(0, rulesMax);
+  const count = shown.length === rules.length ? `${rules.length}` : `${shown.length} of ${rules.length}`;
+  return [`Rules of ${service}, nearest first (${count}):`, ...ruleLines(shown)];
+}
+
+function ruleLines(rules: readonly EvaluatedRule[]): string[] {
   const width = Math.max(...rules.map(({ rule }) => rule.length));
   return rules.flatMap((rule) => linesOf(rule, width));
 }
