@@ -1,11 +1,11 @@
-import { type FSWatcher, watch } from 'node:fs';
 import type { CellDocument } from '#policy/cell-document.ts';
 import { type CompiledCell, compileCell } from '#policy/compile.ts';
 import { readManifests } from '#policy/read-manifests.ts';
-import type { Clock, Scheduled } from '#runtime/clock.ts';
+import type { Clock } from '#runtime/clock.ts';
 import { CellmeshError, isCellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
+import { WatchedDirectory } from '#runtime/watched-directory.ts';
 import { readYamlFiles } from '#runtime/yaml-files.ts';
 
 export interface LoadedCell {
@@ -21,11 +21,6 @@ interface PolicySourceOptions {
   readonly logger: Logger;
 }
 
-/** Editors write a file in several steps; one reading shortly after the last is enough. */
-const settleMs = 100;
-/** Network file systems and some containers tell nothing: looked at anyway. */
-const pollMs = 5_000;
-
 /**
  * The manifests of a directory, as one compiled cell. They are taken up together or not at all: with one bad file the whole old state
  * stays in force, and what is wrong is told by file, line and reason.
@@ -33,11 +28,9 @@ const pollMs = 5_000;
 export class PolicySource implements AsyncDisposable {
   readonly #options: PolicySourceOptions;
   readonly #cell: WatchSource<LoadedCell>;
-  readonly #watcher: FSWatcher | undefined;
+  readonly #watched: WatchedDirectory;
   #problems: readonly string[] = [];
   #fingerprint: string;
-  #settle: Scheduled | undefined;
-  #poll: Scheduled | undefined;
   #reading: Promise<void> = Promise.resolve();
   #isClosed = false;
 
@@ -51,13 +44,13 @@ export class PolicySource implements AsyncDisposable {
     this.#options = options;
     this.#cell = new WatchSource(cell);
     this.#fingerprint = fingerprint;
-    try {
-      this.#watcher = watch(options.directory, { persistent: false }, () => this.#readSoon());
-      this.#watcher.on('error', () => {});
-    } catch (error) {
-      options.logger.warn('changes of manifests are found by looking every few seconds', { reason: messageOf(error) });
-    }
-    this.#schedulePoll();
+    const { directory, clock, logger } = options;
+    this.#watched = new WatchedDirectory({
+      ...{ directory, clock },
+      onChange: () => this.#read(),
+      onUnwatchable: (error) =>
+        logger.warn('changes of manifests are found by looking every few seconds', { reason: messageOf(error) }),
+    });
   }
 
   get cell(): Watch<LoadedCell> {
@@ -71,22 +64,8 @@ export class PolicySource implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
-    this.#watcher?.close();
-    this.#settle?.cancel();
-    this.#poll?.cancel();
+    this.#watched[Symbol.dispose]();
     await this.#reading;
-  }
-
-  #readSoon(): void {
-    this.#settle?.cancel();
-    this.#settle = this.#options.clock.schedule(settleMs, () => this.#read());
-  }
-
-  #schedulePoll(): void {
-    this.#poll = this.#options.clock.schedule(pollMs, () => {
-      this.#read();
-      this.#schedulePoll();
-    });
   }
 
   #read(): void {

@@ -26,6 +26,7 @@ export function collectDocuments(text: string, file: string, problems: Problems)
     const kind = kindOf(node);
     if (kind === 'Cell') push(cells, readCellDocument(node, file, problems));
     else if (kind === 'ServicePolicy') push(policies, readServicePolicy(node, file, problems));
+    else if (kind === 'PolicyTest') problems.add(node.at, 'a PolicyTest belongs into a file named *.test.yaml');
     else problems.add(node.at, `\`kind\` must be Cell or ServicePolicy, not ${JSON.stringify(kind ?? null)}`);
   }
   return { cells, policies };

@@ -44,15 +44,7 @@ export function isOfRules({ direction, outcome, reason, isAudited }: DecisionRec
 export function replay(policy: InboundPolicy, record: DecisionRecord): Replayed {
   const request = recordedRequest(record, policy);
   const missing = new Set<string>();
-  const assuming = (what: symbol) =>
-    policy.decide({
-      ...request,
-      claimAt: (pointer) => {
-        const found = recordedClaim(record, pointer);
-        if (found === unrecorded) missing.add(pointer.text);
-        return found === unrecorded ? what : found;
-      },
-    });
+  const assuming = (what: symbol) => policy.decide({ ...request, claimAt: recordedClaims(record, what, missing) });
   const atBest = assuming(assumedToHold);
   if (atBest.outcome === 'deny') return { tag: 'denied', denial: atBest };
   const atWorst = missing.size === 0 ? atBest : assuming(assumedToFail);
@@ -104,6 +96,16 @@ function recordedToken({ claims, account }: DecisionRecord, audience: string): V
     ...(actor === undefined ? {} : { actor }),
     claims: {},
     text: new Secret(''),
+  };
+}
+
+/** What a record says of claims: of those that were not recorded `assumed`, and their pointers go to `missing`. */
+export function recordedClaims(record: DecisionRecord, assumed: symbol, missing = new Set<string>()) {
+  return (pointer: Pointer): unknown => {
+    const found = recordedClaim(record, pointer);
+    if (found !== unrecorded) return found;
+    missing.add(pointer.text);
+    return assumed;
   };
 }
 

@@ -30,7 +30,7 @@ const label = new RegExp(`^${labelText}$`);
 const hostPattern = new RegExp(`^(?=.{1,253}$)${labelText}(\\.${labelText})*$`);
 export const workloadPattern = `^${labelText}/${labelText}$`;
 const workloadsPattern = `^${labelText}/(${labelText}|\\*)$`;
-const spiffeIdPattern = '^spiffe://[a-z0-9._-]+(/([A-Za-z0-9._-]+|\\*))*(/\\*\\*)?$';
+export const spiffeIdPattern = '^spiffe://[a-z0-9._-]+(/([A-Za-z0-9._-]+|\\*))*(/\\*\\*)?$';
 const methodPattern = /^[A-Z][A-Z-]{0,31}$/;
 const grpcMethodPattern = /^([A-Za-z_]\w*\.)*[A-Za-z_]\w*\/([A-Za-z_]\w*|\*)$/;
 export const itemsMax = 1_000;
@@ -48,11 +48,11 @@ const peer = parsed(parsePeer, 'a peer', {
   anyOf: [{ enum: ['router', 'any'] }, { pattern: workloadPattern }, { pattern: spiffeIdPattern }],
 });
 
+/** Of HTTP. */
+export const method = matching(methodPattern, 'method');
+
 export const http = object({
-  methods: optional(
-    list(matching(methodPattern, 'method'), { min: 1, max: 32 }),
-    'Methods in capitals; without it every method.',
-  ),
+  methods: optional(list(method, { min: 1, max: 32 }), 'Methods in capitals; without it every method.'),
   paths: optional(
     paths,
     'Paths, one of which has to match (`*` is one segment, `**` at the end the rest); without it every path.',

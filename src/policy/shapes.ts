@@ -36,7 +36,8 @@ export function optional<T>(shape: Shape<T>, description: string): Field<T> & { 
   return { shape, isRequired: false, description };
 }
 
-function shape<T>(schema: JsonSchema, read: (node: Node, problems: Problems) => T | undefined): Shape<T> {
+/** A shape of its own kind. */
+export function shape<T>(schema: JsonSchema, read: (node: Node, problems: Problems) => T | undefined): Shape<T> {
   return Object.assign(read, { schema });
 }
 

@@ -26,16 +26,23 @@ export function tryRules(policy: InboundPolicy, request: InboundRequest): RuleTr
   return policy.snapshot.rules.map((source, index) => {
     const rule = new Rule(source, index);
     const trials = conditions
-      .filter((condition) => isAsked(condition, source))
+      .filter((condition) => isAsked(condition, source, request))
       .map((condition) => {
         const { expected, actual } = differenceOf(rule, condition, request, granted);
-        return { condition, holds: rule.holds(condition, request, granted, policy), expected, actual };
+        const holds = rule.holds(condition, request, granted, policy);
+        return { condition, holds, expected, actual: (holds && actualOfHolding[condition]) || actual };
       });
     return { rule: source.name, allows: trials.every(({ holds }) => holds), conditions: trials };
   });
 }
 
-function isAsked(condition: Condition, rule: SnapshotRule): boolean {
+/** Where the words for what fails say that it does. */
+const actualOfHolding: Partial<Record<Condition, string>> = {
+  declared: 'it does, or need not',
+  limit: 'not counted here',
+};
+
+function isAsked(condition: Condition, rule: SnapshotRule, { isRouter }: InboundRequest): boolean {
   switch (condition) {
     case 'port':
     case 'actor':
@@ -54,8 +61,9 @@ function isAsked(condition: Condition, rule: SnapshotRule): boolean {
       return rule.scopes.length > 0 || rule.anyScope !== undefined;
     case 'limit':
       return rule.limits.length > 0;
-    case 'peer':
     case 'declared':
+      return !isRouter;
+    case 'peer':
       return true;
   }
 }

@@ -9,3 +9,9 @@ test('`policy schema` prints docs/manifest.schema.json', async () => {
   assert.deepEqual([code, stderr], [0, '']);
   assert.equal(stdout, readFileSync(join(import.meta.dirname, '../../docs/manifest.schema.json'), 'utf8'));
 });
+
+test('`policy schema test` prints docs/policy-test.schema.json', async () => {
+  const { code, stdout } = await runCommand(['policy', 'schema', 'test']);
+  assert.equal(code, 0);
+  assert.equal(stdout, readFileSync(join(import.meta.dirname, '../../docs/policy-test.schema.json'), 'utf8'));
+});

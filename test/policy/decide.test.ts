@@ -19,7 +19,8 @@ import type { VerifiedToken } from '#tokens/verify.ts';
 
 const directory = join(import.meta.dirname, '../../examples/messaging/policy');
 /** The example, with one route more that is sensitive. */
-const documents = readdirSync(directory).map((file) =>
+const manifests = readdirSync(directory).filter((file) => !file.endsWith('.test.yaml'));
+const documents = manifests.map((file) =>
   readDocuments(
     readFileSync(join(directory, file), 'utf8').replace(
       'scopes: [deliveries:cancel]',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { InboundPolicy } from '#policy/decide-inbound.ts';
+import { evaluate, failedOf } from '#policy/explain/evaluate.ts';
 import { parsePolicySnapshot, serializePolicySnapshot } from '#policy/snapshot.ts';
 import { request, rules, snapshotOf } from './random-policy.ts';
 import { evaluatePlainly } from './reference-evaluator.ts';
@@ -41,6 +42,30 @@ describe('deciding', () => {
       }),
       runs,
     );
+  });
+
+  test('is what trying every rule says: one allows if and only if it is permitted, and else the one that got furthest is the nearest', () => {
+    let denials = 0;
+    fc.assert(
+      fc.property(snapshotOf(rules()), request, (snapshot, asked) => {
+        const policy = new InboundPolicy(snapshot);
+        const decision = policy.decide(asked);
+        const tried = evaluate({ policy, request: asked });
+        assert.deepEqual(tried.map(({ rule }) => rule).toSorted(), snapshot.rules.map(({ name }) => name).toSorted());
+        const [first] = tried;
+        assert.equal(first?.allows ?? false, decision.outcome === 'permit');
+        if (decision.outcome === 'permit') {
+          assert.equal(first!.rule, decision.rule);
+          return;
+        }
+        if (first === undefined) return;
+        denials++;
+        const { condition, expected, actual } = failedOf(first)[0]!;
+        assert.deepEqual({ rule: first.rule, condition, expected, actual }, decision.failed);
+      }),
+      runs,
+    );
+    assert.ok(denials > runs.numRuns / 50);
   });
 
   test('is the same after a snapshot went over the wire', () => {

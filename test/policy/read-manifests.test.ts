@@ -56,3 +56,11 @@ test('what is wrong is told of all files at once, with its place; what is right 
   });
   assert.equal(problems[2]!.message, 'a second Cell document; the first is in d.yaml');
 });
+
+test('cases among manifests are told where they belong', () => {
+  const { problems } = collectManifests(new Map([['a.yaml', 'kind: PolicyTest\n']]));
+  assert.deepEqual(
+    problems.map(({ message }) => message),
+    ['a PolicyTest belongs into a file named *.test.yaml'],
+  );
+});

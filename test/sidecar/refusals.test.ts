@@ -3,7 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import { routerId } from '#certs/reserved-ids.ts';
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
-import { explain } from '#policy/explain.ts';
+import { explain } from '#policy/explain/explain-record.ts';
 import { parseCellId } from '#tokens/cell-id.ts';
 import { generateSigningKey } from '#tokens/signing-key.ts';
 import type { HttpResponse } from '../support/application.ts';

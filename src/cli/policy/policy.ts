@@ -1,9 +1,12 @@
-import type { Command } from 'commander';
+import { Argument, type Command } from 'commander';
+import { policyTestSchema } from '#policy/cases/policy-test-schema.ts';
 import { manifestSchema } from '#policy/manifest-schema.ts';
 import { print } from '../output.ts';
+import { addExplain } from './explain.ts';
 import { addGraph } from './graph.ts';
 import { addLint } from './lint.ts';
 import { addRollout } from './rollout.ts';
+import { addTest } from './test.ts';
 import { addVersions } from './versions.ts';
 
 /** What policy says, said and would say. */
@@ -12,6 +15,8 @@ export function addPolicy(program: Command): void {
     .command('policy')
     .summary('tools for manifests')
     .description('Tools for manifests: what policy says, said and would say.');
+  addTest(policy);
+  addExplain(policy);
   policy
     .command('schema')
     .description('Prints the JSON Schema of manifests (draft 2020-12), for editors.')
@@ -19,5 +24,10 @@ export function addPolicy(program: Command): void {
   addRollout(policy);
   addLint(policy);
   addGraph(policy);
+    .description('Prints the JSON Schema of manifests, or of their tests (draft 2020-12), for editors.')
+    .addArgument(new Argument('[documents]', 'of what').choices(['manifest', 'test']).default('manifest'))
+    .action((documents: string) =>
+      print(documents === 'test' ? policyTestSchema() : manifestSchema(), () => '', json: true ),
+    );
   addVersions(policy);
 }

@@ -1,5 +1,5 @@
-import type { DecisionRecord } from './decision-record.ts';
-import { reasons } from './reasons.ts';
+import type { DecisionRecord } from '../decision-record.ts';
+import { reasons } from '../reasons.ts';
 
 /** A decision in words, for an operator: what was asked, what was decided, by which rule or for want of what, and what would change it. */
 export function explain(record: DecisionRecord): string {
