@@ -129,7 +129,7 @@ test('a plan of each hop agrees with what requests meet on their way through the
         const [before, after] = [compiled(old), compiled(next)];
         const now = travel(after, way, token);
         for (const [hop, record] of travel(before, way, token).entries()) {
-          const planner = new Planner(after, { isDecidedAgain: false });
+          const planner = new Planner(after);
           planner.add(record, isKnown ? before : undefined);
           const { newlyDenied, newlyAllowed, unknown } = planner.plan();
           const then = now[hop];

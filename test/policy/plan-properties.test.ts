@@ -37,8 +37,8 @@ interface Changed {
 }
 
 function planOf(records: readonly DecisionRecord[], { from, to, isDecidedAgain = false }: Changed): Plan {
-  const planner = new Planner(policiesOf(to, 'v2'), { isDecidedAgain });
   const before = from && policiesOf(from);
+  const planner = new Planner(policiesOf(to, 'v2'), isDecidedAgain ? before : undefined);
   for (const record of records) planner.add(record, before);
   return planner.plan();
 }

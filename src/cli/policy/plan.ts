@@ -67,13 +67,12 @@ async function makePlan(directory: string, options: PlanOptions): Promise<Plan> 
   const after = new CellPolicies(options.asEnforced ? enforced(compiled) : compiled);
   const { against, fromPolicy } = options;
   return await withRecorded(against, options, fromPolicy?.startsWith('@') === true, async ({ records, client }) => {
-    const fixed =
-      fromPolicy === undefined ? undefined : new CellPolicies((await compiledPolicy(fromPolicy, client)).compiled);
+    const from = fromPolicy && new CellPolicies((await compiledPolicy(fromPolicy, client)).compiled);
     const versions = new KeptVersions(client);
-    const planner = new Planner(after, { isDecidedAgain: fixed !== undefined });
+    const planner = new Planner(after, from || undefined);
     for await (const record of records) {
-      const before = fixed ?? versions.of(record.policyVersion);
-      planner.add(record, before instanceof Promise ? await before : before);
+      const then = versions.of(record.policyVersion);
+      planner.add(record, then instanceof Promise ? await then : then);
     }
     return planner.plan();
   });

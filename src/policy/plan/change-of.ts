@@ -25,10 +25,19 @@ type Compared =
   | { readonly tag: 'settled' }
   | { readonly tag: 'changed'; readonly change: Change };
 
+/** The manifests that a comparison is about. */
+interface Compare {
+  readonly after: CellPolicies;
+  /** Those that were in force when the records were made, where they are known. */
+  readonly inForce: CellPolicies | undefined;
+  /** What is compared with, where it is not what was decided. */
+  readonly from: CellPolicies | undefined;
+}
+
 /**
  * Decides records of one time again.
  *
- * What is compared: what the record says was decided, or with `isDecidedAgain` what `before` says of it, with what `after` says. Each record is one
+ * What is compared: what the record says was decided, or what the manifests `from` say of it, with what `after` says. Each record is one
  * hop's: of the callee's sidecar on the way in, of the caller's on the way out, of a router at the edge. A request that either side would refuse
  * now is a newly denied record of that side.
  *
@@ -45,35 +54,35 @@ type Compared =
  * certificates that do not hold, unclean HTTP, hosts that nobody has.
  */
 export class Comparison {
-  readonly #versions: Versions;
-  readonly #isDecidedAgain: boolean;
+  readonly #compare: Compare;
+  readonly #after: Versions;
+  readonly #from: Versions | undefined;
+  /** From what is compared with. */
+  readonly #flow: FlowChange;
   /** By service; and by what is asked and who asks. */
   readonly #unaffected = new Map<string, boolean>();
 
-  constructor(after: CellPolicies, before: CellPolicies | undefined, isDecidedAgain: boolean) {
-    this.#versions = { after, before, flow: new FlowChange(before, after) };
-    this.#isDecidedAgain = isDecidedAgain;
+  constructor(compare: Compare) {
+    const { after, inForce, from } = compare;
+    this.#compare = compare;
+    this.#after = { after, before: inForce, flow: new FlowChange(inForce, after) };
+    this.#from = from && { after: from, before: inForce, flow: new FlowChange(inForce, from) };
+    this.#flow = from === undefined ? this.#after.flow : new FlowChange(from, after);
   }
 
   /** @throws CellmeshError: the record cannot be read, by the code of what is wrong in it */
   compare(record: DecisionRecord): Compared {
     if (this.#isUnaffected(record)) return { tag: 'same', after: undefined };
-    const before = this.#before(record);
-    const after = before && verdictOf(record, this.#versions);
+    const before = this.#from === undefined ? recordedVerdict(record) : verdictOf(record, this.#from);
+    const after = before && verdictOf(record, this.#after);
     if (before === undefined || after === undefined) return { tag: 'settled' };
     const kind = kindOf(before, after);
     return kind === undefined ? { tag: 'same', after } : { tag: 'changed', change: { kind, before, after } };
   }
 
-  #before(record: DecisionRecord): Verdict | undefined {
-    const { before } = this.#versions;
-    if (!this.#isDecidedAgain || before === undefined) return recordedVerdict(record);
-    return verdictOf(record, { after: before, before: undefined, flow: undefined });
-  }
-
-  /** Whether all that decides is as it was then, whatever it says. */
+  /** Whether all that decides is as it was, whatever it says. */
   #isUnaffected({ direction, service, callee, peer }: DecisionRecord): boolean {
-    const { before, after } = this.#versions;
+    const { after, inForce, from: before = inForce } = this.#compare;
     if (before === undefined) return false;
     if (before.version === after.version) return true;
     if (direction === 'edge') return false;
@@ -86,13 +95,13 @@ export class Comparison {
       return (
         before.snapshots.has(caller) === after.snapshots.has(caller) &&
         isDeepStrictEqual(before.call(caller, id), after.call(caller, id)) &&
-        (!after.snapshots.has(caller) || this.#versions.flow!.isSame(caller, id))
+        (!after.snapshots.has(caller) || this.#flow.isSame(caller, id))
       );
     });
   }
 
   #isSameService(service: string): boolean {
-    const { before, after } = this.#versions;
+    const { after, inForce, from: before = inForce } = this.#compare;
     return this.#once(service, () => {
       const [then, now] = [before!.snapshotOf(service), after.snapshotOf(service)];
       return then !== undefined && now !== undefined && isDeepStrictEqual({ ...then, version: now.version }, now);

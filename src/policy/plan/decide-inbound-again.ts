@@ -12,7 +12,7 @@ import { denied, replayedVerdict, unknown, type Verdict } from './verdict.ts';
 export interface Versions {
   readonly after: CellPolicies;
   readonly before: CellPolicies | undefined;
-  readonly flow: FlowChange | undefined;
+  readonly flow: FlowChange;
 }
 
 /** Whether any rule without a limit allows it. */
@@ -33,7 +33,7 @@ export function decideInboundAgain(record: DecisionRecord, versions: Versions): 
   const call = after.call(from, to);
   if (record.claims !== undefined && call?.token === 'none') return limited(policy, withoutCustomer(record), undefined);
   const verdict =
-    record.claims === undefined || record.left === undefined || versions.flow === undefined
+    record.claims === undefined || record.left === undefined
       ? limited(policy, record, undefined)
       : withinBounds(policy, record, versions.flow, from);
   const isOpen = record.claims === undefined && call !== undefined && mayLackContext(before?.call(from, to), call);

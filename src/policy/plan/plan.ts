@@ -44,10 +44,10 @@ interface Total {
 /** Takes recorded decisions one after the other, in memory that does not grow with them. */
 export class Planner {
   readonly #after: CellPolicies;
-  readonly #isDecidedAgain: boolean;
+  readonly #from: CellPolicies | undefined;
   /** By the manifests of then; as long as those are kept. */
   readonly #comparisons = new WeakMap<CellPolicies, Comparison>();
-  readonly #withoutBefore: Comparison;
+  readonly #ofUnknown: Comparison;
   readonly #groups = new Groups();
   readonly #limitedRules: ReadonlySet<string>;
   readonly #totals = Object.fromEntries(
@@ -57,11 +57,11 @@ export class Planner {
   #since: string | undefined;
   #until: string | undefined;
 
-  /** @param isDecidedAgain compare with what the manifests of then would say, not with what was recorded */
-  constructor(after: CellPolicies, { isDecidedAgain }: { readonly isDecidedAgain: boolean }) {
+  /** @param from what is compared with, where it is not what was decided */
+  constructor(after: CellPolicies, from?: CellPolicies) {
     this.#after = after;
-    this.#isDecidedAgain = isDecidedAgain;
-    this.#withoutBefore = new Comparison(after, undefined, false);
+    this.#from = from;
+    this.#ofUnknown = new Comparison({ after, inForce: undefined, from });
     this.#limitedRules = new Set(
       [...after.snapshots.values()].flatMap(({ service, rules }) =>
         rules.filter(({ limits }) => limits.length > 0).map((rule) => `${service.name} ${rule.name}`),
@@ -69,15 +69,15 @@ export class Planner {
     );
   }
 
-  /** @param before the manifests of then, where they are known */
-  add(record: DecisionRecord, before: CellPolicies | undefined): void {
+  /** @param then the manifests that were in force then, where they are known; otherwise those that are compared with are taken for them */
+  add(record: DecisionRecord, then: CellPolicies | undefined): void {
     const { time, service } = record;
     this.#counts.decisions++;
     if (this.#since === undefined || time < this.#since) this.#since = time;
     if (this.#until === undefined || time > this.#until) this.#until = time;
     try {
-      const isAfter = before === undefined && record.policyVersion === this.#after.version;
-      const compared = this.#comparison(isAfter ? this.#after : before).compare(record);
+      const isOfAfter = then === undefined && record.policyVersion === this.#after.version;
+      const compared = this.#comparison(isOfAfter ? this.#after : (then ?? this.#from)).compare(record);
       if (compared.tag === 'settled') this.#counts.settled++;
       else if (compared.tag === 'changed') this.#note(record, compared.change);
       const after = compared.tag === 'changed' ? compared.change.after : compared.tag === 'same' && compared.after;
@@ -109,12 +109,12 @@ export class Planner {
     };
   }
 
-  #comparison(before: CellPolicies | undefined): Comparison {
-    if (before === undefined) return this.#withoutBefore;
-    let found = this.#comparisons.get(before);
+  #comparison(then: CellPolicies | undefined): Comparison {
+    if (then === undefined) return this.#ofUnknown;
+    let found = this.#comparisons.get(then);
     if (found === undefined) {
-      found = new Comparison(this.#after, before, this.#isDecidedAgain);
-      this.#comparisons.set(before, found);
+      found = new Comparison({ after: this.#after, inForce: then, from: this.#from });
+      this.#comparisons.set(then, found);
     }
     return found;
   }
