@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import type { FeedSnapshot } from '#feeds/snapshot.ts';
 import { type DecisionRecord, parseDecisionRecord } from '#policy/decision-record.ts';
-import { explain } from '#policy/explain.ts';
+import { explain } from '#policy/explain/explain-record.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { callHttp, type HttpResponse } from '../support/application.ts';
 import { eventually } from '../support/eventually.ts';

@@ -5,6 +5,7 @@ import { print } from '../output.ts';
 import { addExplain } from './explain.ts';
 import { addGraph } from './graph.ts';
 import { addLint } from './lint.ts';
+import { addPlan } from './plan.ts';
 import { addRollout } from './rollout.ts';
 import { addTest } from './test.ts';
 import { addVersions } from './versions.ts';
@@ -15,19 +16,19 @@ export function addPolicy(program: Command): void {
     .command('policy')
     .summary('tools for manifests')
     .description('Tools for manifests: what policy says, said and would say.');
+  // In the order in which somebody who changes a manifest needs them.
+  addLint(policy);
   addTest(policy);
+  addPlan(policy);
+  addRollout(policy);
   addExplain(policy);
+  addGraph(policy);
+  addVersions(policy);
   policy
     .command('schema')
-    .description('Prints the JSON Schema of manifests (draft 2020-12), for editors.')
-    .action(() => print(manifestSchema(), () => '', { json: true }));
-  addRollout(policy);
-  addLint(policy);
-  addGraph(policy);
     .description('Prints the JSON Schema of manifests, or of their tests (draft 2020-12), for editors.')
     .addArgument(new Argument('[documents]', 'of what').choices(['manifest', 'test']).default('manifest'))
     .action((documents: string) =>
-      print(documents === 'test' ? policyTestSchema() : manifestSchema(), () => '', json: true ),
+      print(documents === 'test' ? policyTestSchema() : manifestSchema(), () => '', { json: true }),
     );
-  addVersions(policy);
 }
