@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { manifestSchema } from '#policy/manifest-schema.ts';
 import { print } from '../output.ts';
+import { addDiff } from './diff.ts';
 import { addGraph } from './graph.ts';
 import { addLint } from './lint.ts';
 import { addVersions } from './versions.ts';
@@ -17,5 +18,6 @@ export function addPolicy(program: Command): void {
     .action(() => print(manifestSchema(), () => '', { json: true }));
   addLint(policy);
   addGraph(policy);
+  addDiff(policy);
   addVersions(policy);
 }
