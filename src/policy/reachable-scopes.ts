@@ -52,17 +52,21 @@ export class ReachableScopes {
   }
 
   /** What routers can bring to where a rule is for, by the `expose` entries that send there. */
-  ofRouters({ service, routerCarry }: PolicySnapshot, { port, paths }: SnapshotRule): Arrival {
+  ofRouters(snapshot: PolicySnapshot, { port, paths }: SnapshotRule): Arrival {
+    const { service } = snapshot;
     const isFirstPort = port === undefined || port === service.ports[0]!.port;
     const sending = (isFirstPort ? (this.#exposures.get(service.id) ?? []) : []).filter(
       (exposure) =>
         paths === undefined || paths.some((path) => exposure.paths.some((other) => overlapsPattern(path, other))),
     );
-    const all = routerCarry === undefined ? this.#catalogue : this.#catalogue.intersect(ScopeSet.of(routerCarry));
     return {
-      ...(sending.some(({ auth }) => auth === 'required') && { customer: all }),
+      ...(sending.some(({ auth }) => auth === 'required') && { customer: this.#ofRouters(snapshot) }),
       ...(sending.some(({ auth }) => auth === 'none') && { own: ScopeSet.empty }),
     };
+  }
+
+  #ofRouters({ routerCarry }: PolicySnapshot): ScopeSet {
+    return routerCarry === undefined ? this.#catalogue : this.#catalogue.intersect(ScopeSet.of(routerCarry));
   }
 
   /** Adds what the calls to a service bring that its rules let in; whether that was anything new. */
@@ -82,7 +86,8 @@ export class ReachableScopes {
       if (customer !== undefined && meetsScopes(rule, customer)) add(customer);
     }
     const isAudit = mode === 'audit' || snapshot.candidate?.mode === 'audit';
-    if (isAudit && this.#exposures.has(service.id)) add(this.#catalogue);
+    if (isAudit && this.#exposures.get(service.id)?.some(({ auth }) => auth === 'required'))
+      add(this.#ofRouters(snapshot));
     for (const caller of callers) {
       const { customer } = this.ofCall(caller, service.id);
       const isLetIn = (rule: SnapshotRule) => isFor(rule, caller.id) && meetsScopes(rule, customer!);

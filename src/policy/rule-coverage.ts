@@ -6,7 +6,7 @@ import { coversPattern } from './pattern-relations.ts';
 import type { RuleLimit, SnapshotRule } from './snapshot.ts';
 
 /** The conditions that a rule itself says something about: whether a call is declared is for its caller to say. */
-type RuleCondition = Exclude<Condition, 'declared'>;
+export type RuleCondition = Exclude<Condition, 'declared'>;
 
 /** Whether it is known of a workload that it declares the call, or that it has a manifest which does not: `any` and patterns mean only those. */
 type IsKnown = (id: SpiffeId) => boolean;
@@ -16,7 +16,7 @@ type Covers = (broad: SnapshotRule, narrow: SnapshotRule, isKnown: IsKnown) => b
  * By condition, whether it holds in `broad` for every request for which it holds in `narrow`. What cannot be told is no: two patterns
  * that cover a third only together do not cover it.
  */
-const covers: Readonly<Record<RuleCondition, Covers>> = {
+export const covers: Readonly<Record<RuleCondition, Covers>> = {
   port: (broad, narrow) => broad.port === undefined || broad.port === narrow.port,
   path: ({ paths: broad }, { paths: narrow }) =>
     broad === undefined || narrow?.every((path) => broad.some((pattern) => coversPattern(pattern, path))) === true,

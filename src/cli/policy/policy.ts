@@ -3,6 +3,7 @@ import { policyTestSchema } from '#policy/cases/policy-test-schema.ts';
 import { manifestSchema } from '#policy/manifest-schema.ts';
 import { print } from '../output.ts';
 import { addExplain } from './explain.ts';
+import { addDiff } from './diff.ts';
 import { addGraph } from './graph.ts';
 import { addLint } from './lint.ts';
 import { addPlan } from './plan.ts';
@@ -23,6 +24,7 @@ export function addPolicy(program: Command): void {
   addRollout(policy);
   addExplain(policy);
   addGraph(policy);
+  addDiff(policy);
   addVersions(policy);
   policy
     .command('schema')

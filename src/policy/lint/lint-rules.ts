@@ -49,6 +49,11 @@ export const lintRules = {
     meaning: 'A rule is for `router`, and no `expose` sends there what the rule is about.',
     action: 'Expose the paths, or take `router` off the rule.',
   },
+  'exposure-not-allowed': {
+    severity: 'warning',
+    meaning: 'A service exposes paths to routers, and no rule allows routers anything there.',
+    action: 'Add a rule with `from: [router]`, or take the paths out of `expose`.',
+  },
   'peer-undeclared': {
     severity: 'warning',
     meaning: 'A rule names a service whose manifest does not declare the call: it is refused with `peer_not_declared`.',

@@ -1,4 +1,5 @@
-import { matchesSegments } from '../path-pattern.ts';
+import { matchesSegments, type PathPattern } from '../path-pattern.ts';
+import { overlapsPattern } from '../pattern-relations.ts';
 import { isFor } from '../reachable-scopes.ts';
 import { workloadName } from '../workload-name.ts';
 import type { Report, RuleSubject, Subject, VersionSubject } from './subject.ts';
@@ -11,6 +12,7 @@ export function checkPeers(subject: Subject, report: Report): void {
       checkMeantPeers(rule, version, report);
     }
   checkCalls(subject, report);
+  checkExposures(subject, report);
 }
 
 function checkNamedPeers(
@@ -54,5 +56,25 @@ function checkCalls({ policies, compiled, idOf }: Subject, report: Report): void
       if ([...rules, ...(candidate?.rules ?? [])].some((rule) => isFor(rule, id))) continue;
       report('call-not-allowed', policy, at, `no rule of ${workloadName(callee)} is for ${workloadName(id)}`);
     }
+  }
+}
+
+function checkExposures({ policies, compiled, idOf }: Subject, report: Report): void {
+  for (const policy of policies) {
+    if (policy.rollout !== undefined) continue;
+    const { rules, candidate, service } = compiled.snapshots.get(idOf(policy))!;
+    const ofRouters = [...rules, ...(candidate?.rules ?? [])].filter(
+      ({ isRouterAllowed, port }) => isRouterAllowed && (port === undefined || port === service.ports[0]!.port),
+    );
+    const isAllowed = (path: PathPattern) =>
+      ofRouters.some(({ paths }) => paths === undefined || paths.some((other) => overlapsPattern(path, other)));
+    for (const path of policy.expose.flatMap(({ paths }) => paths))
+      if (!isAllowed(path))
+        report(
+          'exposure-not-allowed',
+          policy,
+          policy.at,
+          `${path.text} is exposed, and no rule allows routers anything there`,
+        );
   }
 }

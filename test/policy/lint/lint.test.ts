@@ -135,6 +135,23 @@ const cases: Readonly<
       ),
     ],
   },
+  'exposure-not-allowed': {
+    finds: [
+      cell(),
+      service(
+        'web',
+        '  expose: [{ hosts: [x.example], paths: ["/v1/**", "/v2/**"], auth: required }]\n  allow: [{ name: r, from: [router], http: { paths: [/v2/a] } }]\n',
+      ),
+    ],
+    says: '12:1 exposure-not-allowed: /v1/** is exposed, and no rule allows routers anything there',
+    not: [
+      cell(),
+      service(
+        'web',
+        '  expose: [{ hosts: [x.example], paths: ["/v1/**", "/v2/**"], auth: required }]\n  allow: [{ name: r, from: [router] }]\n',
+      ),
+    ],
+  },
   'peer-undeclared': {
     finds: [cell(), service('web'), service('db', '  allow: [{ name: r, from: [n/web], scopes: [a:read] }]\n')],
     says: '27:11 peer-undeclared: rule r: the manifest of n/web does not declare this call',
