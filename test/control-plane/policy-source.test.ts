@@ -46,6 +46,14 @@ const services = (source: PolicySource) =>
   [...source.cell.current.compiled.snapshots.values()].map(({ service }) => service.name).sort();
 
 describe('a directory of manifests', () => {
+  test('has tests beside its manifests, which are none', async () => {
+    const files = { 'cell.yaml': cell, 'a.yaml': policy('a'), 'a.test.yaml': policy('b'), 'b.test.yml': 'kind: [' };
+    await using dir = await setting(files);
+    await using source = await dir.open();
+    assert.deepEqual(services(source), ['n/a']);
+    assert.deepEqual([...source.cell.current.files.keys()], ['a.yaml', 'cell.yaml']);
+  });
+
   test('is one cell; a change is in force as a whole', async () => {
     await using dir = await setting({ 'cell.yaml': cell, 'a.yml': policy('a'), 'notes.txt': 'no manifest' });
     await using source = await dir.open();

@@ -4,9 +4,12 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
+import { CellPolicies } from '#policy/cases/cell-policies.ts';
 import { policyTestSchema } from '#policy/cases/policy-test-schema.ts';
 import { readCases } from '#policy/cases/read-cases.ts';
+import { runCases } from '#policy/cases/run-cases.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
+import { readYamlFiles } from '#runtime/yaml-files.ts';
 import { fieldsOf } from '../support/schema-fields.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -64,6 +67,25 @@ describe('docs/policy-test.schema.json', () => {
       assert.ok(read(file).startsWith('# yaml-language-server: $schema=../../../docs/policy-test.schema.json\n'));
     }
   });
+});
+
+test('docs/policy-tests.md has an example that holds for the sample application', async () => {
+  const [, example = ''] = /^```yaml\n([\s\S]*?)^```$/m.exec(read('docs/policy-tests.md')) ?? [];
+  assert.ok(isValid(parse(example)), JSON.stringify(isValid.errors));
+  const cases = readCases(new Map([['example.test.yaml', example]]));
+  const policies = CellPolicies.read(await readYamlFiles(join(root, 'examples/messaging/policy')));
+  const results = runCases(policies, cases, 0);
+  assert.deepEqual([results.length, results.filter(({ isPassed }) => !isPassed)], [2, []]);
+});
+
+test('docs/policy-tests.md has a row for every field', () => {
+  const page = read('docs/policy-tests.md');
+  const rows = [...page.matchAll(/^\| (`[^|]*`) \|/gm)].flatMap(([, names]) =>
+    [...names!.matchAll(/`(\w+)`/g)].map(([, name]) => name!),
+  );
+  const elsewhere = ['apiVersion', 'kind', 'metadata', 'name', 'spec', 'cases', 'request', 'expect', 'hops', 'token'];
+  const fields = [...fieldsOf(policyTestSchema())].map(([name]) => name);
+  assert.deepEqual([...new Set([...rows, ...elsewhere])].sort(), [...new Set(fields)].sort());
 });
 
 describe('the schema and the reader', () => {

@@ -9,7 +9,7 @@ import type { RoutesDocument } from '../routes.ts';
 import type { PolicySnapshot } from '../snapshot.ts';
 
 /** Which rules decide, of services that have a candidate: those in force, or the candidate's for everybody. */
-export type WhichRules = 'in-force' | 'candidate';
+type WhichRules = 'in-force' | 'candidate';
 
 /** What every sidecar and router of a cell would decide by, in one place. */
 export class CellPolicies {
@@ -60,7 +60,7 @@ export class CellPolicies {
 }
 
 /** A service decides by one version of its rules. */
-export function only({ candidate, ...snapshot }: PolicySnapshot, which: WhichRules): PolicySnapshot {
+function only({ candidate, ...snapshot }: PolicySnapshot, which: WhichRules): PolicySnapshot {
   if (candidate === undefined || which === 'in-force') return snapshot;
   return { ...snapshot, mode: candidate.mode, rules: candidate.rules };
 }

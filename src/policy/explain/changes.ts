@@ -17,7 +17,7 @@ export interface NeededChanges {
 }
 
 /** What is known of a cell beside the callee's own policy. */
-export interface CellKnowledge {
+interface CellKnowledge {
   readonly cell: CellDocument;
   hasManifest(workload: { readonly namespace: string; readonly serviceAccount: string }): boolean;
 }

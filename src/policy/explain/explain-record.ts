@@ -19,6 +19,7 @@ export function explain(record: DecisionRecord): string {
     ...line('Left', record.left === undefined ? undefined : `${record.left || 'none'}   (word of the hop before)`),
     ...line('Granted', record.granted === undefined ? undefined : record.granted || 'none'),
     ...line('Policy', record.policyVersion === undefined ? undefined : `version ${record.policyVersion}`),
+    ...line('Candidate', candidateText(record)),
     ...line('Trace', record.traceId),
     ...line('Degraded', record.degraded),
     '',
@@ -42,7 +43,21 @@ function tokenLines({ claims }: DecisionRecord): string[] {
   return [
     `Token     ${claims.kind} token ${claims.tokenId}, presented by ${claims.clientId}${cell}`,
     `          scope: ${claims.scope || 'none'}`,
+    ...(claims.actor === undefined ? [] : [`          act.sub: ${claims.actor}`]),
+    ...Object.entries(claims.values ?? {}).map(([pointer, [value]]) => `          ${pointer}: ${valueText(value)}`),
   ];
+}
+
+function valueText(value: unknown): string {
+  return value === undefined ? 'none' : JSON.stringify(value).slice(0, 200);
+}
+
+function candidateText({ candidate }: DecisionRecord): string | undefined {
+  if (candidate === undefined) return undefined;
+  const { version, outcome, rule, reason, isInForce } = candidate;
+  const verdict =
+    outcome === 'permit' ? `allows it${rule === undefined ? '' : ` by rule \`${rule}\``}` : `denies it with ${reason}`;
+  return `${version} ${verdict}; ${isInForce ? 'it was in force for this account' : 'it was not in force'}`;
 }
 
 function verdict(record: DecisionRecord): string[] {
