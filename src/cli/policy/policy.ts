@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { manifestSchema } from '#policy/manifest-schema.ts';
 import { print } from '../output.ts';
+import { addGenerate } from './generate.ts';
 import { addPlan } from './plan.ts';
 import { addVersions } from './versions.ts';
 
@@ -15,5 +16,6 @@ export function addPolicy(program: Command): void {
     .description('Prints the JSON Schema of manifests (draft 2020-12), for editors.')
     .action(() => print(manifestSchema(), () => '', { json: true }));
   addPlan(policy);
+  addGenerate(policy);
   addVersions(policy);
 }
