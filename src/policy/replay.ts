@@ -89,7 +89,7 @@ export function recordedRequest(record: DecisionRecord, { snapshot }: InboundPol
     method,
     path: path === undefined ? noTarget.path : parseCanonicalPath(path),
     token: recordedToken(record, snapshot.cell.trustDomain),
-    left: left === undefined ? undefined : parseScopeList(left),
+    left: left === undefined ? undefined : recordedScopes(left),
     nowMs: Date.parse(time),
   };
 }
@@ -108,7 +108,7 @@ function recordedToken({ claims, account }: DecisionRecord, audience: string): V
     id: tokenId,
     issuedAt: 0,
     expiresAt: 0,
-    scopes: parseScopeList(scope),
+    scopes: recordedScopes(scope),
     ...(account === undefined ? {} : { account: account as AccountId }),
     ...(cellId === undefined ? {} : { cellId: parseCellId(cellId) as CellId }),
     ...(generation === undefined ? {} : { generation }),
@@ -116,6 +116,21 @@ function recordedToken({ claims, account }: DecisionRecord, audience: string): V
     claims: {},
     text: new Secret(''),
   };
+}
+
+/** Millions of records have a few lists of scopes, and the same sets find their intersections again: a quarter of the time of a replay. */
+const scopeLists = new Map<string, ScopeSet>();
+const scopeListsMax = 1_000;
+
+/** @throws CellmeshError `scope_invalid` */
+export function recordedScopes(text: string): ScopeSet {
+  let scopes = scopeLists.get(text);
+  if (scopes === undefined) {
+    scopes = parseScopeList(text);
+    if (scopeLists.size >= scopeListsMax) scopeLists.clear();
+    scopeLists.set(text, scopes);
+  }
+  return scopes;
 }
 
 const unrecorded = Symbol('unrecorded');
