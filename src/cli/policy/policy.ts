@@ -6,6 +6,7 @@ import { addExplain } from './explain.ts';
 import { addDiff } from './diff.ts';
 import { addGraph } from './graph.ts';
 import { addLint } from './lint.ts';
+import { addGenerate } from './generate.ts';
 import { addPlan } from './plan.ts';
 import { addRollout } from './rollout.ts';
 import { addTest } from './test.ts';
@@ -33,4 +34,9 @@ export function addPolicy(program: Command): void {
     .action((documents: string) =>
       print(documents === 'test' ? policyTestSchema() : manifestSchema(), () => '', { json: true }),
     );
+    .description('Prints the JSON Schema of manifests (draft 2020-12), for editors.')
+    .action(() => print(manifestSchema(), () => '', { json: true }));
+  addPlan(policy);
+  addGenerate(policy);
+  addVersions(policy);
 }

@@ -14,6 +14,7 @@ export class CellPolicies {
   readonly snapshots: ReadonlyMap<SpiffeId, PolicySnapshot>;
   readonly #byName: ReadonlyMap<string, PolicySnapshot>;
   readonly #inbound = new Map<string, InboundPolicy>();
+  readonly #calls = new Map<SpiffeId, ReadonlyMap<SpiffeId, SnapshotCall>>();
   readonly #outbound = new Map<string, OutboundPolicy>();
 
   constructor({ version, snapshots, routes }: Snapshots) {
@@ -35,7 +36,12 @@ export class CellPolicies {
 
   /** The declared call of one service to another. */
   call(from: SpiffeId, to: SpiffeId): SnapshotCall | undefined {
-    return this.snapshots.get(from)?.calls.find(({ id }) => id === to);
+    let calls = this.#calls.get(from);
+    if (calls === undefined) {
+      calls = new Map(this.snapshots.get(from)?.calls.map((call) => [call.id, call]));
+      if (this.snapshots.has(from)) this.#calls.set(from, calls);
+    }
+    return calls.get(to);
   }
 
   snapshotOf(service: string): PolicySnapshot | undefined {

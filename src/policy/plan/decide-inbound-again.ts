@@ -1,5 +1,5 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
-import { parseScopeList, ScopeSet } from '#tokens/scope.ts';
+import type { ScopeSet } from '#tokens/scope.ts';
 import type { InboundPolicy } from '../decide-inbound.ts';
 import type { DecisionRecord } from '../decision-record.ts';
 import { type Replayed, replay } from '../replay.ts';
@@ -71,14 +71,12 @@ function portProblem({ port, path }: DecisionRecord, { snapshot }: InboundPolicy
 function withinBounds(policy: InboundPolicy, record: DecisionRecord, flow: FlowChange, from: SpiffeId): Verdict {
   const { id } = policy.snapshot.service;
   if (flow.isSame(from, id)) return limited(policy, record, undefined);
-  const token = parseScopeList(record.claims!.scope);
-  const { least, most } = flow.boundsOf(from, id, parseScopeList(record.left!), token);
-  const atLeast = limited(policy, record, ScopeSet.of(least));
-  const open = most.difference(least);
-  if (atLeast.tag === 'allowed' || open.size === 0) return atLeast;
-  const atMost = limited(policy, record, ScopeSet.of(most));
+  const { least, most, open } = flow.boundsOf(from, id, record.left!, record.claims!.scope);
+  const atLeast = limited(policy, record, least);
+  if (atLeast.tag === 'allowed' || open === '') return atLeast;
+  const atMost = limited(policy, record, most);
   if (atMost.tag === 'denied') return atMost;
-  const left = `whether ${[...open].sort().join(' ')} is left at the caller is not recorded`;
+  const left = `whether ${open} is left at the caller is not recorded`;
   const lacking = atMost.tag === 'unknown' ? [left, ...atMost.lacking] : [left];
   return { tag: 'unknown', rule: atMost.rule, lacking };
 }

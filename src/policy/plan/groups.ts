@@ -47,17 +47,24 @@ export const groupsMax = 10_000;
 export const accountsOfGroupMax = 10_000;
 /** Of all groups together: some 30 MB. */
 export const accountsMax = 250_000;
+/** Of all that are newly denied, newly allowed or unknown. */
+export const accountsOfKindMax = 100_000;
 const examplesMax = 3;
 
 /** Counts distinct accounts, until they are too many. */
 export class Accounts {
   readonly #seen = new Set<string>();
+  readonly #max: number;
   #isExact = true;
+
+  constructor(max = accountsOfGroupMax) {
+    this.#max = max;
+  }
 
   /** Whether it took memory for one more. */
   add(account: string, isRoom: boolean): boolean {
     if (this.#seen.has(account)) return false;
-    if (isRoom && this.#seen.size < accountsOfGroupMax) {
+    if (isRoom && this.#seen.size < this.#max) {
       this.#seen.add(account);
       return true;
     }

@@ -4,7 +4,7 @@ import type { DecisionRecord } from '../decision-record.ts';
 import { recordedRequest } from '../replay.ts';
 import type { CellPolicies } from './cell-policies.ts';
 import { type ChangeKind, Comparison, kinds } from './change-of.ts';
-import { Accounts, type Count, type Group, type GroupKey, Groups } from './groups.ts';
+import { Accounts, accountsOfKindMax, type Count, type Group, type GroupKey, Groups } from './groups.ts';
 import type { Verdict } from './verdict.ts';
 
 interface ChangeTotal {
@@ -51,7 +51,7 @@ export class Planner {
   readonly #groups = new Groups();
   readonly #limitedRules: ReadonlySet<string>;
   readonly #totals = Object.fromEntries(
-    kinds.map((kind): [ChangeKind, Total] => [kind, { decisions: 0, accounts: new Accounts() }]),
+    kinds.map((kind): [ChangeKind, Total] => [kind, { decisions: 0, accounts: new Accounts(accountsOfKindMax) }]),
   ) as Record<ChangeKind, Total>;
   readonly #counts = { decisions: 0, settled: 0, unreadable: 0, underLimits: 0 };
   #since: string | undefined;

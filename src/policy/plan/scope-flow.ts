@@ -1,5 +1,6 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
-import type { Scope } from '#tokens/scope.ts';
+import { type Scope, ScopeSet } from '#tokens/scope.ts';
+import { recordedScopes } from '../replay.ts';
 import type { PolicySnapshot } from '../snapshot.ts';
 import type { CellPolicies } from './cell-policies.ts';
 
@@ -58,9 +59,14 @@ class ScopeFlow {
 
 /** What the hop before would say now, where it said something else: at least, and at most. */
 interface LeftBounds {
-  readonly least: Scopes;
-  readonly most: Scopes;
+  readonly least: ScopeSet;
+  readonly most: ScopeSet;
+  /** Those between the two, with spaces between them. */
+  readonly open: string;
 }
+
+/** Many records have the same word of the hop before and the same scopes in their token. */
+const boundsMax = 10_000;
 
 /**
  * How the scopes that customers bring to each service change from one set of manifests to another. A record has what was left at one hop, and not
@@ -79,6 +85,9 @@ export class FlowChange {
   readonly #lost: ReadonlyMap<SpiffeId, Scopes>;
   readonly #gained: ReadonlyMap<SpiffeId, Scopes>;
 
+  readonly #bounds = new Map<string, LeftBounds>();
+  readonly #same = new Map<string, boolean>();
+
   constructor(before: CellPolicies | undefined, after: CellPolicies) {
     const universe = scopesOfRules(after);
     this.#after = new ScopeFlow(after, universe);
@@ -95,25 +104,42 @@ export class FlowChange {
 
   /** Whether nothing was lost or gained on the ways to a call; what the call itself carries less is in the manifest of whoever is called. */
   isSame(from: SpiffeId, to: SpiffeId): boolean {
-    return (
-      this.#before !== undefined && (this.#lost.get(from) ?? none).size === 0 && this.#gainedAlong(from, to).size === 0
-    );
+    if (this.#before === undefined) return false;
+    const key = `${from} ${to}`;
+    let same = this.#same.get(key);
+    if (same === undefined) {
+      same = (this.#lost.get(from) ?? none).size === 0 && this.#gainedAlong(from, to).size === 0;
+      if (this.#same.size >= boundsMax) this.#same.clear();
+      this.#same.set(key, same);
+    }
+    return same;
   }
 
   /**
    * @param left what the caller's sidecar said was left
    * @param token all scopes of the token
+   * @throws CellmeshError `scope_invalid`
    */
-  boundsOf(from: SpiffeId, to: SpiffeId, left: Iterable<Scope>, token: Iterable<Scope>): LeftBounds {
-    const said: Scopes = new Set(left);
-    if (!this.#after.edges.has(from)) return { least: said, most: said };
+  boundsOf(from: SpiffeId, to: SpiffeId, left: string, token: string): LeftBounds {
+    const key = `${from} ${to} ${left},${token}`;
+    let bounds = this.#bounds.get(key);
+    if (bounds === undefined) {
+      bounds = this.#findBounds(from, to, new Set(recordedScopes(left)), new Set(recordedScopes(token)));
+      if (this.#bounds.size >= boundsMax) this.#bounds.clear();
+      this.#bounds.set(key, bounds);
+    }
+    return bounds;
+  }
+
+  #findBounds(from: SpiffeId, to: SpiffeId, said: Scopes, token: Scopes): LeftBounds {
+    if (!this.#after.edges.has(from)) return boundsBetween(said, said);
     const lost = this.#before === undefined ? none : (this.#lost.get(from) ?? none);
     const reach = this.#reachAfter(from);
     // What no rule asks for is no loss.
     const gone = (this.#before === undefined ? said.intersection(this.#after.universe) : lost).difference(reach);
-    const gained = this.#gainedAlong(from, to).intersection(new Set(token));
+    const gained = this.#gainedAlong(from, to).intersection(token);
     const certain = gained.intersection(this.#after.must.get(from) ?? none);
-    return { least: said.difference(lost).difference(gone).union(certain), most: said.difference(gone).union(gained) };
+    return boundsBetween(said.difference(lost).difference(gone).union(certain), said.difference(gone).union(gained));
   }
 
   #gainedAlong(from: SpiffeId, to: SpiffeId): Scopes {
@@ -155,6 +181,11 @@ export class FlowChange {
       union(edges.map(({ edge, old }) => along(edge, old, edge.from === undefined ? none : at(edge.from)))),
     );
   }
+}
+
+function boundsBetween(least: Scopes, most: Scopes): LeftBounds {
+  const open = ScopeSet.of(most.difference(least)).text;
+  return { least: ScopeSet.of(least), most: ScopeSet.of(most), open };
 }
 
 /** Those that a rule could ask for: the others change nothing. */
