@@ -2,11 +2,11 @@ import { Argument, type Command } from 'commander';
 import { policyTestSchema } from '#policy/cases/policy-test-schema.ts';
 import { manifestSchema } from '#policy/manifest-schema.ts';
 import { print } from '../output.ts';
-import { addExplain } from './explain.ts';
 import { addDiff } from './diff.ts';
+import { addExplain } from './explain.ts';
+import { addGenerate } from './generate.ts';
 import { addGraph } from './graph.ts';
 import { addLint } from './lint.ts';
-import { addGenerate } from './generate.ts';
 import { addPlan } from './plan.ts';
 import { addRollout } from './rollout.ts';
 import { addTest } from './test.ts';
@@ -21,11 +21,12 @@ export function addPolicy(program: Command): void {
   // In the order in which somebody who changes a manifest needs them.
   addLint(policy);
   addTest(policy);
+  addDiff(policy);
   addPlan(policy);
   addRollout(policy);
   addExplain(policy);
   addGraph(policy);
-  addDiff(policy);
+  addGenerate(policy);
   addVersions(policy);
   policy
     .command('schema')
@@ -34,9 +35,4 @@ export function addPolicy(program: Command): void {
     .action((documents: string) =>
       print(documents === 'test' ? policyTestSchema() : manifestSchema(), () => '', { json: true }),
     );
-    .description('Prints the JSON Schema of manifests (draft 2020-12), for editors.')
-    .action(() => print(manifestSchema(), () => '', { json: true }));
-  addPlan(policy);
-  addGenerate(policy);
-  addVersions(policy);
 }
