@@ -83,7 +83,7 @@ export const rpcTable: Readonly<Record<string, RpcRule>> = {
     callers: ['admin'],
     permission: 'policies.read',
     rate: 'operate',
-    isAudited: false,
+    isAudited: true,
   },
   'cellmesh.controlplane.v1.ControlPlane/CreateJoinToken': {
     callers: ['admin'],
