@@ -70,6 +70,8 @@ export interface WorkersRow {
   readonly roundsDropped: number;
 }
 
+export type Facts = Readonly<Record<string, string | number | undefined>>;
+
 export interface Results {
   readonly start: StartRow[];
   readonly idle: IdleRow[];
@@ -98,13 +100,10 @@ const titles: Readonly<Record<string, string>> = {
   kilobytesPerConnection: 'KB per conn',
 };
 
-/** Every kind of row as a table of its own. */
-export function describe(results: Results): string {
-  const tables = Object.values(results) as object[][];
-  return tables
-    .filter((rows) => rows.length > 0)
-    .map((rows) => `${table(rows)}\n`)
-    .join('\n');
+/** The machine, what was measured on it, and when; then every kind of row as a table of its own. */
+export function describe(facts: Facts, results: Results): string {
+  const tables = (Object.values(results) as object[][]).filter((rows) => rows.length > 0).map((rows) => table(rows));
+  return `${[Object.values(facts).join(', '), ...tables].join('\n\n')}\n`;
 }
 
 function table(rows: readonly object[]): string {
@@ -117,15 +116,11 @@ function table(rows: readonly object[]): string {
 }
 
 /** Returns the files that it wrote. */
-export function writeResults(
-  directory: string,
-  results: Results,
-  facts: Readonly<Record<string, unknown>>,
-): readonly string[] {
+export function writeResults(directory: string, facts: Facts, results: Results): readonly string[] {
   mkdirSync(directory, { recursive: true });
   const contents = {
     'latest.json': `${JSON.stringify({ ...facts, ...results }, null, 2)}\n`,
-    'latest.txt': describe(results),
+    'latest.txt': describe(facts, results),
     'latest.svg': plot(results.rows),
   };
   return Object.entries(contents).map(([name, content]) => {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { writeBundle } from '../build/bundle.ts';
 import type { Backend, Candidate } from './candidate.ts';
 import { startCellmesh } from './candidates/cellmesh.ts';
 import { startDirect } from './candidates/direct.ts';
@@ -34,6 +35,7 @@ const options = {
   rounds: { type: 'string' },
   connections: { type: 'string', default: '1000' },
   workers: { type: 'string', default: '2' },
+  source: { type: 'boolean', default: false },
 } as const;
 
 async function main(): Promise<void> {
@@ -48,6 +50,7 @@ async function main(): Promise<void> {
   ]);
   const isChosen = (scenario: string) => values.scenario?.includes(scenario) !== false;
   const rounds = { count: Number(values.rounds ?? (values.quick ? 3 : 8)), millis: values.quick ? 800 : 1000 };
+  await chooseCode(values.source);
   await using stack = new AsyncDisposableStack();
   const backend = stack.use(await startBackend());
   const candidates: Candidate[] = [];
@@ -93,11 +96,18 @@ async function main(): Promise<void> {
   const facts = {
     node: process.version,
     processor: cpus()[0]?.model,
-    cores: cpus().length,
+    cores: `${cpus().length} cores`,
     takenAt: new Date().toISOString(),
+    cellmesh: values.source ? 'cellmesh from its source' : 'cellmesh as built',
   };
-  const files = writeResults(join(import.meta.dirname, 'results'), results, facts);
-  process.stdout.write(`${describe(results)}\nwritten to ${files.join(', ')}\n`);
+  const files = writeResults(join(import.meta.dirname, 'results'), facts, results);
+  process.stdout.write(`${describe(facts, results)}\nwritten to ${files.join(', ')}\n`);
+}
+
+/** Sidecars are what a package of this checkout would hold, so it is built first; or the source itself. */
+async function chooseCode(isSource: boolean): Promise<void> {
+  if (!isSource) await writeBundle();
+  process.env.CELLMESH_DIST = isSource ? '' : '1';
 }
 
 function refuseUnknown(what: string, names: readonly string[] = [], known: readonly string[]): void {

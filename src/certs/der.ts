@@ -1,4 +1,5 @@
-import forge from 'node-forge';
+import type { asn1 as forge } from 'node-forge';
+import asn1 from 'node-forge/lib/asn1.js';
 import { CellmeshError } from '#runtime/errors.ts';
 
 /**
@@ -55,8 +56,8 @@ export function decodeDer(bytes: Buffer): Der {
   let encoded: Buffer;
   try {
     const options = { strict: true, parseAllBytes: true, decodeBitStrings: false, maxDepth: derDepthMax + 1 };
-    const decoded = forge.asn1.fromDer(bytes.toString('latin1'), options as never);
-    encoded = Buffer.from(forge.asn1.toDer(decoded).getBytes(), 'latin1');
+    const decoded = asn1.fromDer(bytes.toString('latin1'), options as never);
+    encoded = Buffer.from(asn1.toDer(decoded).getBytes(), 'latin1');
     der = fromForge(decoded);
   } catch (cause) {
     throw new CellmeshError('der_invalid', 'the DER encoding cannot be read', { cause });
@@ -67,7 +68,7 @@ export function decodeDer(bytes: Buffer): Der {
 }
 
 export function encodeDer(der: Der): Buffer {
-  return Buffer.from(forge.asn1.toDer(toForge(der)).getBytes(), 'latin1');
+  return Buffer.from(asn1.toDer(toForge(der)).getBytes(), 'latin1');
 }
 
 export function constructed(tag: number, ...children: readonly Der[]): Der {
@@ -87,7 +88,7 @@ export function set(...children: readonly Der[]): Der {
 }
 
 export function oid(dotted: string): Der {
-  return primitive(tags.oid, Buffer.from(forge.asn1.oidToDer(dotted).getBytes(), 'latin1'));
+  return primitive(tags.oid, Buffer.from(asn1.oidToDer(dotted).getBytes(), 'latin1'));
 }
 
 /** A non-negative integer from its big-endian bytes. */
@@ -140,7 +141,7 @@ export function readOid(der: Der | undefined): string {
   const content = contentOf(der, tags.oid);
   if (content.length < 2 || content.at(-1)! >= 0x80) throw derInvalid('an object identifier is cut short');
   try {
-    const dotted = forge.asn1.derToOid(content.toString('latin1'));
+    const dotted = asn1.derToOid(content.toString('latin1'));
     // forge counts in 32 bits and skips padding: without this, a second spelling of a known identifier would pass for it.
     if (oid(dotted).content.equals(content)) return dotted;
   } catch {
@@ -249,14 +250,14 @@ function readLength(bytes: Buffer, position: number): { length: number; start: n
   return { length, start: position + 1 + count };
 }
 
-function fromForge(node: forge.asn1.Asn1): Der {
+function fromForge(node: forge.Asn1): Der {
   const tag = node.tagClass | node.type | (node.constructed ? constructedBit : 0);
   if (Array.isArray(node.value)) return { tag, content: noBytes, children: node.value.map(fromForge) };
   return { tag, content: Buffer.from(node.value, 'latin1'), children: [] };
 }
 
-function toForge(der: Der): forge.asn1.Asn1 {
+function toForge(der: Der): forge.Asn1 {
   const isConstructed = (der.tag & constructedBit) !== 0;
   const value = isConstructed ? der.children.map(toForge) : der.content.toString('latin1');
-  return forge.asn1.create(der.tag & 0xc0, der.tag & 0x1f, isConstructed, value as never);
+  return asn1.create(der.tag & 0xc0, der.tag & 0x1f, isConstructed, value as never);
 }

@@ -3,8 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
 import type { DecisionRecord } from '#policy/decision-record.ts';
 import { systemClock } from '#runtime/clock.ts';
-import { parseDuration } from '#runtime/duration.ts';
-import { CellmeshError } from '#runtime/errors.ts';
+import { momentOf } from './moment.ts';
 import { type AuthorityOptions, atControlPlane, withAuthority } from './operator.ts';
 import { type DecisionQuery, decisionsOnDisk, storedDecisions } from './recorded-decisions.ts';
 
@@ -55,13 +54,4 @@ function queryOf({ since, until, denialsOnly }: ExportOptions, nowMs: number): D
     untilMs: until === undefined ? undefined : momentOf(until, '--until', nowMs),
     denialsOnly,
   };
-}
-
-/** @throws CellmeshError `config_invalid` */
-function momentOf(text: string, option: string, nowMs: number): number {
-  const ago = parseDuration(text);
-  const at = ago === undefined ? Date.parse(text) : nowMs - ago;
-  if (Number.isNaN(at))
-    throw new CellmeshError('config_invalid', `${option} must be RFC 3339, or how long ago: 30m, 7d`);
-  return at;
 }

@@ -1,4 +1,5 @@
 import { isCellmeshError, messageOf } from '#runtime/errors.ts';
+import { withSourcePositions } from '#runtime/source-positions.ts';
 
 export interface OutputOptions {
   readonly json?: boolean;
@@ -20,7 +21,9 @@ export function printError(error: unknown, { json }: OutputOptions): void {
   }
   const lines = problems.length > 0 ? problems : [messageOf(error)];
   for (const line of lines) process.stderr.write(`cellmesh: ${line} [${code}]\n`);
-  if (!isCellmeshError(error) && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  if (!isCellmeshError(error) && error instanceof Error) {
+    process.stderr.write(`${withSourcePositions(error.stack ?? '')}\n`);
+  }
 }
 
 /** Columns of equal width under their titles. */

@@ -1,4 +1,4 @@
-import { glob } from 'node:fs/promises';
+import { glob, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ApiClient } from '#api/api-client.ts';
 import { DecisionLog } from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
@@ -37,11 +37,13 @@ export async function* storedDecisions(
 /**
  * What sidecars and routers wrote down: all rings (`decisions-*.jsonl`) in a directory and below, ring by ring, each in its order; line by line,
  * however much there is. Torn and foreign lines are passed over.
+ * @param onRead is told how many characters more are read, whatever they mean: of the bytes that `bytesOnDisk` counts
  * @throws CellmeshError `not_found`: there is no ring
  */
 export async function* decisionsOnDisk(
   directory: string,
   query: DecisionQuery,
+  onRead: (characters: number) => void = () => {},
 ): AsyncGenerator<DecisionRecord, void, undefined> {
   const rings = new Set<string>();
   for await (const file of glob('**/decisions-*.jsonl', { cwd: directory })) rings.add(dirname(file));
@@ -49,11 +51,20 @@ export async function* decisionsOnDisk(
   for (const ring of [...rings].sort()) {
     for await (const lines of readRingLines(join(directory, ring))) {
       for (const line of lines) {
+        onRead(line.length + 1);
         const record = parseIfRecord(line);
         if (record !== undefined && isMeant(record, query)) yield record;
       }
     }
   }
+}
+
+/** The size of all rings in a directory and below. */
+export async function bytesOnDisk(directory: string): Promise<number> {
+  let bytes = 0;
+  for await (const file of glob('**/decisions-*.jsonl', { cwd: directory }))
+    bytes += (await stat(join(directory, file))).size;
+  return bytes;
 }
 
 function parseIfRecord(line: string): DecisionRecord | undefined {

@@ -8,6 +8,7 @@ import { type Config, environmentNameOf, fallbackText, flagOf, loadConfig, type 
 import { tuneCollector } from '#runtime/heap.ts';
 import { createLogger, type Logger, type LogLevel } from '#runtime/logger.ts';
 import { systemRandom } from '#runtime/random.ts';
+import { withSourcePositions } from '#runtime/source-positions.ts';
 import { sidecarSettings } from '#sidecar/sidecar-config.ts';
 import { stopRequested } from './stop-signal.ts';
 
@@ -87,7 +88,7 @@ function addRole<S extends Settings & { logLevel: Settings[string] }>(program: C
         write: (line) => void process.stderr.write(line),
         fields: { role: role.name },
       });
-      process.on('uncaughtExceptionMonitor', (error) => logger.error('an error that nobody handled', { error }));
+      process.on('uncaughtExceptionMonitor', (error) => lastWords(error, logger));
       tuneCollector();
       const stop = stopRequested({ untilStdinEnds });
       const surroundings = { clock: systemClock, random: systemRandom, logger, accessLog: process.stdout };
@@ -101,4 +102,10 @@ function addRole<S extends Settings & { logLevel: Settings[string] }>(program: C
       process.exit();
     },
   );
+}
+
+/** Node shows it next, and ends. */
+function lastWords(error: unknown, logger: Logger): void {
+  logger.error('an error that nobody handled', { error });
+  if (error instanceof Error && error.stack !== undefined) error.stack = withSourcePositions(error.stack);
 }

@@ -1,4 +1,5 @@
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
+import { decisionStoreSettings } from '#feeds/decision-settings.ts';
 import { address, type Config, choice, duration, optional, parsed, path, text } from '#runtime/config.ts';
 
 /** What a control plane is started with. */
@@ -14,6 +15,7 @@ export const controlPlaneSettings = {
   rootKey: optional(path("an operator's own root key (PEM), instead of one made at the first start")),
   rootCertificate: optional(path("the certificate of the operator's root key (PEM)")),
   svidLifetime: duration('how long an SVID lives', 12 * 3600_000),
+  ...decisionStoreSettings,
   operator: text('whom the first administrator identity is for', 'local'),
   logLevel: choice('what is logged', ['debug', 'info', 'warn', 'error'], 'info'),
 } as const;

@@ -7,6 +7,7 @@ import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-stor
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
+import { observeStore } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -23,11 +24,13 @@ import { CellPublisher } from './cell-publisher.ts';
 import { openCellTrust } from './cell-trust.ts';
 import { controlPlaneService } from './control-plane-service.ts';
 import { subscribeToIdentity } from './identity-feed.ts';
-import { policyHistoryMigration } from './policy-history.ts';
 import { PolicySource } from './policy-source.ts';
-import { Records } from './records.ts';
+import { Records, recordsMigration } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
 import type { ControlPlaneConfig } from './settings.ts';
+
+/** In the order in which they were added. */
+const migrations = [joinTokenMigration, decisionMigration, registrationMigration, recordsMigration];
 
 export interface ProcessDependencies {
   readonly clock: Clock;
@@ -57,12 +60,7 @@ export async function startControlPlane(
   const abort = new AbortController();
   starting.defer(() => abort.abort(new Error('the control plane stops')));
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
-  const migrations = [joinTokenMigration, decisionMigration, registrationMigration, policyHistoryMigration];
-  const database = openDatabase({
-    file: join(config.stateDir, 'control-plane.db'),
-    application: 'control-plane',
-    migrations,
-  });
+  const database = openState(config);
   starting.defer(() => database.close());
 
   const policy = starting.use(await PolicySource.open({ directory: config.manifestsDir, clock, logger }));
@@ -72,7 +70,10 @@ export async function startControlPlane(
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
-  const records = starting.use(new Records({ database, cell: policy.cell, clock, logger }));
+  const onRolloutWithdrawn = () => changed('policy');
+  const records = starting.use(
+    new Records({ ...config, ...dependencies, database, cell: policy.cell, onRolloutWithdrawn }),
+  );
   const keySet = new WatchSource<KeySet | undefined>(undefined);
   const identityFeed =
     config.identity &&
@@ -90,6 +91,7 @@ export async function startControlPlane(
   );
   const publisher = new CellPublisher({
     cell: policy.cell,
+    rollouts: records.rollouts,
     bundles: trust.bundles,
     keySet,
     registrations,
@@ -144,6 +146,10 @@ export async function startControlPlane(
   };
 }
 
+function openState({ stateDir }: ControlPlaneConfig) {
+  return openDatabase({ file: join(stateDir, 'control-plane.db'), application: 'control-plane', migrations });
+}
+
 function refuseAnotherDomain({ globalTrustDomain }: ControlPlaneConfig, domain: TrustDomain): void {
   if (domain === globalTrustDomain) return;
   throw new CellmeshError(
@@ -168,6 +174,6 @@ function observe(feeds: FeedServer, decisions: DecisionStore): Metrics {
         .filter(({ types }) => types.some(({ revisionSent, revisionAcked }) => revisionSent > revisionAcked)).length;
     },
   );
-  metrics.observed('cellmesh_decisions_stored', 'Decisions in the store.', () => decisions.count());
+  observeStore(metrics, decisions);
   return metrics;
 }

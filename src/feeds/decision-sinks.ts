@@ -1,9 +1,11 @@
 import type { Writable } from 'node:stream';
 import type { Clock } from '#runtime/clock.ts';
 import type { Config } from '#runtime/config.ts';
+import type { Random } from '#runtime/random.ts';
 import { AccessLog } from './access-log.ts';
 import type { DecisionRing } from './decision-ring.ts';
 import type { decisionSettings } from './decision-settings.ts';
+import { PermitSampling } from './permit-sampling.ts';
 
 /** `failure`: a denial, or a request that failed; `sighting`: a permit that is the first of its edge. */
 export type DecisionKind = 'failure' | 'sighting' | 'permit';
@@ -14,43 +16,36 @@ export interface DecisionSink {
   add(line: string, kind: DecisionKind): void;
   /** Records that never reached the disk. */
   readonly dropped: number;
-  /** Permits that were too many to report. */
+  /** Records that were given to whoever reports them. */
+  readonly reported: Readonly<Record<DecisionKind, number>>;
+  /** Permits that were not. */
   readonly thinned: number;
   /** Lines that the reader of the access log was too slow for. */
   readonly unlogged: number;
 }
 
 interface DecisionSinksOptions {
-  readonly clock: Clock;
   readonly ring: DecisionRing;
   readonly accessLog?: AccessLog | undefined;
   /** Default: every record is logged. */
   readonly accessLogsDenialsOnly?: boolean;
   /** Takes records to whoever stores them; bounded, and counts what it drops. */
   readonly report?: (line: string, kind: DecisionKind) => void;
-  /** A second. Default: no limit. */
-  readonly reportedPermits?: number;
+  /** Which permits are reported. Default: all. */
+  readonly sampling?: PermitSampling;
 }
 
-/** After a pause, as many seconds' worth of permits may be reported at once. */
-const burstSeconds = 10;
-
 /**
- * Where a finished record goes: all to the ring on disk, to the access log what it is set to, and to the store every denial and failure, but of
- * permits only so many a second. A busy service would otherwise spend more on telling of requests than on deciding them.
+ * Where a finished record goes: all to the ring on disk, to the access log what it is set to, and to the store every denial and failure, the first
+ * permit of every edge, and of the other permits a sample.
  */
 export class DecisionSinks implements DecisionSink {
+  readonly reported: Record<DecisionKind, number> = { failure: 0, sighting: 0, permit: 0 };
   readonly #options: DecisionSinksOptions;
-  readonly #perSecond: number;
-  #allowance: number;
-  #allowanceAt: number;
   #thinned = 0;
 
   constructor(options: DecisionSinksOptions) {
     this.#options = options;
-    this.#perSecond = options.reportedPermits ?? Number.POSITIVE_INFINITY;
-    this.#allowance = this.#perSecond * burstSeconds;
-    this.#allowanceAt = options.clock.monotonic();
   }
 
   get thinned(): number {
@@ -66,30 +61,19 @@ export class DecisionSinks implements DecisionSink {
   }
 
   add(line: string, kind: DecisionKind): void {
-    const { ring, accessLog, accessLogsDenialsOnly, report } = this.#options;
+    const { ring, accessLog, accessLogsDenialsOnly, report, sampling } = this.#options;
     ring.append(line);
     if (kind === 'failure' || accessLogsDenialsOnly !== true) accessLog?.append(line);
-    if (kind !== 'permit' || this.#mayReportPermit()) report?.(line, kind);
-    else this.#thinned++;
-  }
-
-  #mayReportPermit(): boolean {
-    if (this.#allowance < 1) this.#refill();
-    if (this.#allowance < 1) return false;
-    this.#allowance--;
-    return true;
-  }
-
-  #refill(): void {
-    const now = this.#options.clock.monotonic();
-    const earned = ((now - this.#allowanceAt) / 1000) * this.#perSecond;
-    this.#allowance = Math.min(this.#perSecond * burstSeconds, this.#allowance + earned);
-    this.#allowanceAt = now;
+    if (kind !== 'permit' || sampling === undefined || sampling.take()) {
+      this.reported[kind]++;
+      report?.(line, kind);
+    } else this.#thinned++;
   }
 }
 
 interface Setting extends Config<typeof decisionSettings> {
   readonly clock: Clock;
+  readonly random: Random;
   readonly ring: DecisionRing;
   readonly stdout: Writable | undefined;
   readonly report: (line: string, kind: DecisionKind) => void;
@@ -97,9 +81,11 @@ interface Setting extends Config<typeof decisionSettings> {
 
 /** As a process is set. */
 export function decisionSinks({ accessLog, stdout, ...options }: Setting): DecisionSinks {
+  const { reportedPermits: perSecond, reportedPermitsShare: share } = options;
   return new DecisionSinks({
     ...options,
     accessLog: accessLog !== 'off' && stdout !== undefined ? new AccessLog(stdout) : undefined,
     accessLogsDenialsOnly: accessLog === 'denials',
+    sampling: new PermitSampling({ ...options, share, perSecond }),
   });
 }

@@ -17,14 +17,14 @@ export interface DecisionFilter {
 }
 
 interface DecisionRetention {
-  readonly ageMsMax: number;
-  readonly recordsMax: number;
+  readonly decisionsAgeMax: number;
+  readonly decisionsSizeMax: number;
 }
 
-/** About a gigabyte of records. */
-export const decisionRetention: DecisionRetention = { ageMsMax: 7 * 24 * 3600_000, recordsMax: 2_000_000 };
-
 const expireEveryMs = 60_000;
+/** Deleted at once: some ten milliseconds, in which nobody else is served. */
+const sliceRecords = 1_000;
+const sliceEveryMs = 10;
 
 export const decisionMigration = `
 CREATE TABLE decisions (
@@ -36,23 +36,22 @@ CREATE TABLE decisions (
 ) STRICT;
 CREATE INDEX decisions_by_time ON decisions (time_ms);`;
 
+interface DecisionStoreOptions extends DecisionRetention {
+  readonly clock: Clock;
+}
+
 /** Decisions by id, for as long as retention says. A record that comes twice is stored once. */
 export class DecisionStore implements Disposable {
   readonly #database: DatabaseSync;
-  readonly #retention: DecisionRetention;
+  readonly #options: DecisionStoreOptions;
   #expiry: Scheduled;
+  #count: number;
 
-  constructor(
-    database: DatabaseSync,
-    { clock, retention = decisionRetention }: { clock: Clock; retention?: DecisionRetention },
-  ) {
+  constructor(database: DatabaseSync, options: DecisionStoreOptions) {
     this.#database = database;
-    this.#retention = retention;
-    const expireAndGoOn = () => {
-      this.expire(clock.now());
-      this.#expiry = clock.schedule(expireEveryMs, expireAndGoOn);
-    };
-    this.#expiry = clock.schedule(expireEveryMs, expireAndGoOn);
+    this.#options = options;
+    this.#count = this.#number('SELECT count(*) FROM decisions');
+    this.#expiry = options.clock.schedule(expireEveryMs, () => this.#expire());
   }
 
   [Symbol.dispose](): void {
@@ -64,11 +63,15 @@ export class DecisionStore implements Disposable {
     const insert = this.#database.prepare(
       'INSERT OR IGNORE INTO decisions (id, time_ms, is_denial, record) VALUES (?, ?, ?, ?)',
     );
-    return transact(this.#database, () =>
-      decisions.filter(
+    return transact(this.#database, () => {
+      // Twice as many as may come: the size falls below the bound and stays there, however fast they come.
+      if (this.bytes() > this.#options.decisionsSizeMax) this.#deleteOldest(2 * decisions.length);
+      const added = decisions.filter(
         ({ id, timeMs, isDenial, record }) => insert.run(id, timeMs, isDenial ? 1 : 0, record).changes > 0,
-      ),
-    );
+      );
+      this.#count += added.length;
+      return added;
+    });
   }
 
   find(id: string): string | undefined {
@@ -95,16 +98,42 @@ export class DecisionStore implements Disposable {
     return rows.map(({ record }) => record as string);
   }
 
+  /** Counted once at the start: in a large store that is no work for each look. */
   count(): number {
-    return (this.#database.prepare('SELECT count(*) AS n FROM decisions').get() as { n: number }).n;
+    return this.#count;
   }
 
-  /** Forgets what is older than retention allows, by age and by number. */
-  expire(nowMs: number): void {
-    const { ageMsMax, recordsMax } = this.#retention;
-    this.#database.prepare('DELETE FROM decisions WHERE time_ms < ?').run(nowMs - ageMsMax);
-    this.#database
-      .prepare('DELETE FROM decisions WHERE sequence <= (SELECT max(sequence) FROM decisions) - ?')
-      .run(recordsMax);
+  /** Of the database's file, what is in use. What is not is used again before the file grows. */
+  bytes(): number {
+    const pages = this.#number('PRAGMA page_count') - this.#number('PRAGMA freelist_count');
+    return pages * this.#number('PRAGMA page_size');
+  }
+
+  /** Forgets a slice of what is too old or too much, and goes on when others had their turn. */
+  #expire(): void {
+    const { clock, decisionsAgeMax, decisionsSizeMax } = this.#options;
+    const isTooMuch = this.bytes() > decisionsSizeMax;
+    const deleted =
+      this.#deleteOlderThan(clock.now() - decisionsAgeMax) + (isTooMuch ? this.#deleteOldest(sliceRecords) : 0);
+    this.#expiry = clock.schedule(deleted > 0 ? sliceEveryMs : expireEveryMs, () => this.#expire());
+  }
+
+  #deleteOlderThan(timeMs: number): number {
+    const tooOld = 'SELECT sequence FROM decisions WHERE time_ms < ? ORDER BY time_ms LIMIT ?';
+    return this.#delete(`sequence IN (${tooOld})`, timeMs, sliceRecords);
+  }
+
+  #deleteOldest(records: number): number {
+    return this.#delete('sequence IN (SELECT sequence FROM decisions ORDER BY sequence LIMIT ?)', records);
+  }
+
+  #delete(condition: string, ...values: readonly number[]): number {
+    const { changes } = this.#database.prepare(`DELETE FROM decisions WHERE ${condition}`).run(...values);
+    this.#count -= Number(changes);
+    return Number(changes);
+  }
+
+  #number(query: string): number {
+    return Object.values(this.#database.prepare(query).get()!)[0] as number;
   }
 }

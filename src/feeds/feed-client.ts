@@ -2,7 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { FromPublisher, FromSubscriberSchema, Snapshot } from '#api/generated/cellmesh/feeds/v1/feed_pb.ts';
 import type { MessageStream } from '#api/message-stream.ts';
 import { type Clock, type Scheduled, sleep } from '#runtime/clock.ts';
-import { messageOf } from '#runtime/errors.ts';
+import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import type { FeedRegistration } from './feed-server.ts';
@@ -126,6 +126,8 @@ export class FeedClient implements AsyncDisposable {
         });
         return;
       }
+      // A later version may have written it, which could do more.
+      this.#checkFeatures(found.snapshot.requires);
       this.#take(found.snapshot);
     } catch (error) {
       logger.warn('the last good snapshot cannot be used', { type, reason: messageOf(error) });
@@ -211,8 +213,6 @@ export class FeedClient implements AsyncDisposable {
     };
     if (!isFeedType(type) || this.#options.apply[type] === undefined) return refuse(`type ${type} was not asked for`);
     if (!digestOf(document).equals(digest)) return refuse('the digest does not fit the document');
-    const missing = requires.filter((feature) => !this.#options.features.includes(feature));
-    if (missing.length > 0) return refuse(`it requires ${missing.join(', ')}, which this version lacks`);
     const heldRevision = this.revisionOf(type) ?? 0;
     if (Number(revision) < heldRevision)
       return refuse(`revision ${revision} is older than ${heldRevision}, which is held`);
@@ -224,12 +224,20 @@ export class FeedClient implements AsyncDisposable {
       madeAt: Number(madeAt),
     };
     try {
+      this.#checkFeatures(requires);
       this.#take(snapshot);
     } catch (error) {
       return refuse(messageOf(error));
     }
     stream.send({ message: { case: 'ack', value: answer } });
     this.#store(snapshot);
+  }
+
+  /** @throws CellmeshError `feed_invalid` when the document would be misread here */
+  #checkFeatures(requires: readonly string[]): void {
+    const missing = requires.filter((feature) => !this.#options.features.includes(feature));
+    if (missing.length > 0)
+      throw new CellmeshError('feed_invalid', `it requires ${missing.join(', ')}, which this version lacks`);
   }
 
   #take(snapshot: FeedSnapshot): void {

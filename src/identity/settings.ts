@@ -1,4 +1,5 @@
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
+import { decisionStoreSettings } from '#feeds/decision-settings.ts';
 import { address, type Config, choice, duration, parsed, path, text } from '#runtime/config.ts';
 
 /** What the identity service is started with. */
@@ -10,6 +11,7 @@ export const identitySettings = {
   listen: address('gRPC for routers, control planes and operators', { host: '127.0.0.1', port: 14030 }),
   health: address('health, metrics and the JWKS', { host: '127.0.0.1', port: 14031 }),
   svidLifetime: duration('how long an SVID lives', 12 * 3600_000),
+  ...decisionStoreSettings,
   operator: text('whom the first administrator identity is for', 'local'),
   logLevel: choice('what is logged', ['debug', 'info', 'warn', 'error'], 'info'),
 } as const;

@@ -4,10 +4,12 @@ import { startApiServer } from '#api/api-server.ts';
 import { svidIssuerService } from '#api/svid-issuer-service.ts';
 import { JoinTokens } from '#certs/join-token.ts';
 import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
-import { decisionLogService } from '#feeds/decision-log-service.ts';
-import { DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
+import { accountKeyMigration } from '#feeds/account-pseudonyms.ts';
+import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
+import { observeStore } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
+import { StoredDecisions } from '#feeds/stored-decisions.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import { readStoredDecision } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -57,7 +59,7 @@ export async function startIdentity(
   const abort = new AbortController();
   starting.defer(() => abort.abort(new Error('identity stops')));
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  const migrations = [joinTokenMigration, decisionMigration, identityMigration];
+  const migrations = [joinTokenMigration, decisionMigration, identityMigration, accountKeyMigration];
   const database = openDatabase({ file: join(stateDir, 'identity.db'), application: 'identity', migrations });
   starting.defer(() => database.close());
 
@@ -69,7 +71,7 @@ export async function startIdentity(
   const tagKey = await openTagKey(stateDir, random);
   const digests = new KeyDigests(clock, random);
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
-  const decisions = starting.use(new DecisionStore(database, { clock }));
+  const decisions = starting.use(new StoredDecisions(database, { ...config, ...dependencies }, readStoredDecision));
 
   const publisher = new IdentityPublisher({ store, tagKey, keySet: routerKeys.keySet, clock });
   const feeds = starting.use(new FeedServer({ publisher, clock, logger }));
@@ -97,7 +99,7 @@ export async function startIdentity(
           attest: async ({ joinToken }) => ({ spiffeId: joinTokens.redeem(joinToken) }),
         }),
         feeds.service,
-        decisionLogService({ store: decisions, read: readStoredDecision, logger }),
+        decisions.service,
         adminService({ store, digests, tagKey, joinTokens, trustDomain, clock, random, changed }),
         edgeService({ store, digests, tagKey, attempts: new RateLimiter(clock), clock, routerKeys }),
       ],
@@ -107,7 +109,7 @@ export async function startIdentity(
     await startHealthServer({
       ...config.health,
       notReady: () => [],
-      metrics: observe(feeds, store),
+      metrics: observe(feeds, store, decisions.store),
       routes: (path) =>
         path === jwksPath ? json(200, JSON.parse(serializeKeySet(routerKeys.keySet.current))) : undefined,
     }),
@@ -122,8 +124,9 @@ export async function startIdentity(
   };
 }
 
-function observe(feeds: FeedServer, store: IdentityStore): Metrics {
+function observe(feeds: FeedServer, store: IdentityStore, decisions: DecisionStore): Metrics {
   const metrics = new Metrics();
+  observeStore(metrics, decisions);
   metrics.observed(
     'cellmesh_feed_subscribers',
     'Routers and control planes that are connected.',

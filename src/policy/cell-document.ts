@@ -18,7 +18,7 @@ export interface CellDocument {
   /** The `iss` of cell tokens. */
   readonly tokenIssuer: string;
   /** Each scope with a sentence that says what it allows. */
-  readonly scopes: ReadonlyMap<Scope, string>;
+  readonly scopes: ReadonlyMap<Scope, Located<string>>;
   readonly ceiling: readonly Located<CeilingEntry>[];
 }
 
@@ -82,7 +82,7 @@ export function readCellDocument(node: Node, file: string, problems: Problems): 
     trustDomain: spec.trustDomain,
     domain: spec.domain,
     tokenIssuer: spec.tokenIssuer,
-    scopes: new Map([...spec.scopes].map(([name, { value }]) => [name, value])),
+    scopes: spec.scopes,
     ceiling: spec.ceiling ?? [],
   };
 }

@@ -189,7 +189,10 @@ function versionOf(cell: CellDocument, policies: readonly ServicePolicy[]): stri
   const plain = [...policies]
     .sort((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))
     .map(({ file: _file, at: _at, written: _written, ...policy }) => policy);
-  return digestOf([{ ...cell, file: undefined, scopes: [...cell.scopes] }, plain]);
+  return digestOf([
+    { ...cell, file: undefined, scopes: [...cell.scopes].map(([name, { value }]) => [name, value]) },
+    plain,
+  ]);
 }
 
 function placeOf(policy: ServicePolicy): string {

@@ -12,12 +12,17 @@ export function decisionLine(record: DecisionRecord): string {
 function parties({ direction, peer, service, callee, account }: DecisionRecord): string {
   switch (direction) {
     case 'edge':
-      return `${account === undefined ? 'client' : `${account.slice(0, 8)}…`} -> router -> ${callee ?? '-'}`;
+      return `${account === undefined ? 'client' : shortAccount(account)} -> router -> ${callee ?? '-'}`;
     case 'inbound':
       return `${shortName(peer)} -> [${service ?? '-'}]`;
     case 'outbound':
       return `[${service ?? '-'}] -> ${callee ?? '-'}`;
   }
+}
+
+/** An id, or the name that stands for it (`hmac-<key>-<digits>`): enough to tell one from another. */
+function shortAccount(account: string): string {
+  return `${/^hmac-\d+-.{6}/.exec(account)?.[0] ?? account.slice(0, 8)}…`;
 }
 
 /** `spiffe://td/ns/a/sa/b` as `a/b`; other IDs by their path. */

@@ -28,7 +28,7 @@ interface RecordedClaims {
  * JSON, a line each; fields that do not apply are absent.
  */
 export interface DecisionRecord {
-  readonly schema: 1 | 2;
+  readonly schema: 2 | 1;
   readonly id: string;
   /** ISO 8601, milliseconds, UTC. */
   readonly time: string;
@@ -46,7 +46,7 @@ export interface DecisionRecord {
   readonly service?: string;
   /** Outbound and edge: the callee. */
   readonly callee?: string;
-  /** Inbound: the port of the service that was meant. Since schema 2. */
+  /** Inbound and outbound: the port of the service that is asked. Since schema 2. */
   readonly port?: number;
   readonly method?: string;
   /** The canonical path; for what has none, nothing. */

@@ -1,6 +1,8 @@
 import type { DecisionSinks } from '#feeds/decision-sinks.ts';
+import { observeDecisions } from '#feeds/observe-decisions.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
 import { DecisionStamps } from '#policy/decision-stamps.ts';
+import { EdgeSightings } from '#policy/edge-sightings.ts';
 import { failureReasons } from '#policy/failure-reasons.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Counter, Metrics } from '#runtime/metrics.ts';
@@ -25,11 +27,13 @@ interface EdgeDecisionsOptions {
 export class EdgeDecisions {
   readonly #options: EdgeDecisionsOptions;
   readonly #stamps: DecisionStamps;
+  readonly #edges = new EdgeSightings();
   readonly #requests: Counter<'reason' | 'code'>;
 
   constructor(options: EdgeDecisionsOptions) {
     this.#options = options;
     this.#stamps = new DecisionStamps(options.instance, options.clock, options.random);
+    observeDecisions(options.metrics, options.sinks, this.#edges);
     this.#requests = options.metrics.counter('cellmesh_edge_requests_total', "Customers' requests.", [
       'reason',
       'code',
@@ -40,7 +44,7 @@ export class EdgeDecisions {
   begin(): OpenRecord {
     const { instance } = this.#options;
     const { id, time } = this.#stamps.next();
-    return { schema: 1, id, time, direction: 'edge', instance, outcome: 'deny', status: 0 };
+    return { schema: 2, id, time, direction: 'edge', instance, outcome: 'deny', status: 0 };
   }
 
   /** A request whose head could not be read; returns the answer. */
@@ -57,7 +61,7 @@ export class EdgeDecisions {
     const { sinks } = this.#options;
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;
-    sinks.add(JSON.stringify(record), record.reason === undefined ? 'permit' : 'failure');
+    sinks.add(JSON.stringify(record), this.#edges.kindOf(record));
     this.#requests.inc({ reason: record.reason ?? 'allowed', code: String(status) });
   }
 }

@@ -7,7 +7,7 @@ import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { bundlesOf, type TrustBundle } from '#certs/trust-bundle.ts';
 import { DecisionRing } from '#feeds/decision-ring.ts';
 import { decisionSinks } from '#feeds/decision-sinks.ts';
-import { observeReports } from '#feeds/observe-reports.ts';
+import { observeReports } from '#feeds/observe-decisions.ts';
 import { OwnIdentity, type OwnIdentityOptions } from '#net/own-identity.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
@@ -116,7 +116,7 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
       metrics,
       sinks: decisionSinks({
         ...config,
-        clock,
+        ...common,
         ring,
         stdout: surroundings.accessLog,
         report: (line, kind) => link.reporter.report(line, kind),

@@ -1,6 +1,9 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { ListenOptions } from 'node:net';
 import { CellmeshError, messageOf } from './errors.ts';
+
+/** An import would name everything that is exported, and with that load Node's fetch and its WebSocket: 30 ms and 16 MB. */
+const { createServer } = process.getBuiltinModule('node:http');
 
 interface LocalAnswer {
   readonly status: number;

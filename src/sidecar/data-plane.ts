@@ -1,12 +1,14 @@
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { Watch } from '#runtime/watch.ts';
+import { sharedRateLimiterMemory } from '#traffic/shared-rate-limiter.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { CalleeListeners } from './callee-listeners.ts';
 import type { ListenAddress, ListenerSpec, OpenListener } from './listener-spec.ts';
-import { RequestThread, type RequestThreadOptions, type ThreadSummary } from './request-thread.ts';
+import { RequestThread, type ThreadSummary } from './request-thread.ts';
+import type { RequestThreadOptions } from './request-thread-options.ts';
 import { WorkerThreads } from './worker-threads.ts';
 
-interface DataPlaneOptions extends Omit<RequestThreadOptions, 'hasOthers'> {
+interface DataPlaneOptions extends Omit<RequestThreadOptions, 'hasOthers' | 'budgetMemory'> {
   readonly inbound: ListenAddress;
   readonly outbound: ListenAddress;
   /** Threads that serve requests, this one among them. */
@@ -34,9 +36,10 @@ export class DataPlane implements AsyncDisposable {
   constructor(options: DataPlaneOptions) {
     const { workers, policy, metrics, onListenProblems } = options;
     this.#options = options;
-    this.#thread = this.#stack.use(new RequestThread({ ...options, hasOthers: workers > 1 }));
+    const budgetMemory = sharedRateLimiterMemory(options.random);
+    this.#thread = this.#stack.use(new RequestThread({ ...options, budgetMemory, hasOthers: workers > 1 }));
     if (workers > 1) {
-      const others = this.#stack.use(new WorkerThreads(options, workers - 1));
+      const others = this.#stack.use(new WorkerThreads({ ...options, budgetMemory }, workers - 1));
       metrics.merge(() => others.metrics());
       this.#others = others;
     }

@@ -1,6 +1,7 @@
 import type { DecisionSink } from '#feeds/decision-sinks.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
 import { DecisionStamps } from '#policy/decision-stamps.ts';
+import { EdgeSightings } from '#policy/edge-sightings.ts';
 import { failureReasons } from '#policy/failure-reasons.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
@@ -27,6 +28,7 @@ interface DecisionLogOptions {
 export class DecisionLog {
   readonly #options: DecisionLogOptions;
   readonly #stamps: DecisionStamps;
+  readonly edges = new EdgeSightings();
 
   constructor(options: DecisionLogOptions) {
     this.#options = options;
@@ -55,7 +57,7 @@ export class DecisionLog {
     const { status, durationMs } = outcome;
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;
-    sinks.add(JSON.stringify(record), record.reason === undefined ? 'permit' : 'failure');
+    sinks.add(JSON.stringify(record), this.edges.kindOf(record));
     metrics.count(record, durationMs);
     if (span !== undefined) spans?.end(span, record, outcome);
   }

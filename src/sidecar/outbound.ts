@@ -119,6 +119,7 @@ export class Outbound {
     const chosen = choose(policy, exchange);
     if (chosen === undefined) return policy.outbound.notDeclared(authorityOf(exchange));
     record.callee = chosen.call.source.name;
+    record.port = chosen.port.port;
     if (trace.span !== undefined) noteCallee(trace.span, chosen.authority, chosen.call.source.id);
 
     const isOpaque = chosen.port.protocol === 'tcp';

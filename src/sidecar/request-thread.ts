@@ -1,78 +1,43 @@
-import type { SpiffeId, TrustDomain } from '#certs/spiffe-id.ts';
-import type { DecisionSink } from '#feeds/decision-sinks.ts';
+import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { Refusal } from '#net/accept.ts';
-import type { Endpoint, EndpointsByService } from '#net/endpoints.ts';
+import type { Endpoint } from '#net/endpoints.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { VerifiedPeer } from '#net/verified-peer.ts';
-import type { Clock } from '#runtime/clock.ts';
+import { monotonicOffsetMs } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
-import type { Logger } from '#runtime/logger.ts';
-import type { Metrics } from '#runtime/metrics.ts';
-import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
-import type { CellId } from '#tokens/cell-id.ts';
-import type { KeySet } from '#tokens/key-set.ts';
 import { TokenVerifier } from '#tokens/token-verifier.ts';
 import { Balancers } from '#traffic/balancers.ts';
+import { SharedRateLimiter } from '#traffic/shared-rate-limiter.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
-import type { WireLimits } from '#wire/limit-settings.ts';
 import { defaultPoolLimits } from '#wire/limits.ts';
 import { listenPlain, type PlainListener } from '#wire/listen-plain.ts';
 import { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import { OpenTunnels } from '#wire/open-tunnels.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
 import { UpstreamPool } from '#wire/upstream-pool.ts';
-import type { ActivePolicy } from './active-policy.ts';
 import type { OutboundEntry } from './chosen-call.ts';
 import { ConnectionMetrics } from './connection-metrics.ts';
 import { DecisionLog } from './decision-log.ts';
 import { HandleTable } from './handles.ts';
 import { Inbound } from './inbound.ts';
-import { InterceptedCalls, type Interception } from './intercepted-calls.ts';
+import { InterceptedCalls } from './intercepted-calls.ts';
 import type { ListenAddress, ListenerSpec, OpenListener } from './listener-spec.ts';
 import { listenMesh, type MeshListener } from './mesh-listener.ts';
 import { observeTables } from './observe-tables.ts';
 import { OpenListeners } from './open-listeners.ts';
 import { Outbound } from './outbound.ts';
 import { RequestMetrics } from './request-metrics.ts';
-import { RequestSpans, type SpanSink } from './request-span.ts';
+import { RequestSpans } from './request-span.ts';
+import type { RequestThreadOptions } from './request-thread-options.ts';
+import { RuleBudgets } from './rule-budgets.ts';
+import { RuleEnds } from './rule-ends.ts';
 
 /** Sums over threads mean something, of `handles` excepted: threads tell each other theirs. */
 export type ThreadSummary = Readonly<
   Record<'handles' | 'verifiedTokens' | 'inboundConnections' | 'outboundConnections' | 'tunnels', number>
 >;
-
-export interface RequestThreadOptions {
-  /** Begins the ids of decisions. */
-  readonly instance: string;
-  readonly cellId: CellId;
-  readonly trustDomain: TrustDomain;
-  readonly globalTrustDomain: TrustDomain;
-  /** Absent where no packet filter redirects anything. */
-  readonly interception?: Interception | undefined;
-  readonly applicationHost: string;
-  readonly tracingRatio: number;
-  /** Where this sidecar runs. */
-  readonly locality: string;
-  readonly limits: WireLimits;
-  readonly policy: Watch<ActivePolicy | undefined>;
-  readonly keySet: Watch<KeySet>;
-  readonly endpoints: Watch<EndpointsByService>;
-  /** What is known is older than it may be. */
-  readonly isStale: () => boolean;
-  readonly askForKey?: (iss: string, kid: string) => Promise<void>;
-  /** Where finished records go. */
-  readonly decisions: DecisionSink;
-  /** Where spans of sampled requests go. Default: none are made. */
-  readonly spans?: SpanSink | undefined;
-  /** Other threads serve requests of the same sidecar: ports are theirs too, and so are handles. */
-  readonly hasOthers: boolean;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-}
 
 /**
  * Everything of one thread that touches requests. What it decides by is looked up in watches for each of them, so a change of policy, keys,
@@ -121,6 +86,7 @@ export class RequestThread implements AsyncDisposable {
       tokens: this.#verifier,
       client,
       connectMs,
+      budgets: budgetsOf(options),
       onApplicationConnected: (socket, protocol) =>
         this.#connections.opened(socket, 'inbound', 'application', protocol),
     });
@@ -132,12 +98,20 @@ export class RequestThread implements AsyncDisposable {
       serveTunnel: (exchange, authority) => this.#serveTunnel(exchange, authority),
     });
     this.#stack.use(this.#opaque);
-    this.#stack.defer(policy.subscribe(() => this.#opaque.decideAgain()));
+    const ends = this.#stack.use(new RuleEnds(clock, () => this.#opaque.decideAgain()));
+    ends.watch(policy.current?.snapshot);
+    this.#stack.defer(
+      policy.subscribe((current) => {
+        this.#opaque.decideAgain();
+        ends.watch(current?.snapshot);
+      }),
+    );
     observeTables(metrics, {
       handles: this.#handles,
       tokens: this.#verifier,
       balancers: this.#balancers,
       decisions: options.decisions,
+      edges: decisions.edges,
       peerConnections: () => this.#listeners.sum('mesh', 'connections'),
     });
   }
@@ -292,4 +266,8 @@ function decisionLog({ decisions, spans, metrics, ...options }: RequestThreadOpt
     metrics: new RequestMetrics(metrics),
     spans: spans && new RequestSpans(spans, options.clock),
   });
+}
+
+function budgetsOf({ budgetMemory: memory, clock }: RequestThreadOptions): RuleBudgets {
+  return new RuleBudgets(new SharedRateLimiter({ memory, clock, offsetMs: monotonicOffsetMs() }));
 }

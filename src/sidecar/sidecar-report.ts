@@ -1,6 +1,7 @@
-import { observeReports } from '#feeds/observe-reports.ts';
+import { observeReports } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
-import type { Metrics } from '#runtime/metrics.ts';
+import type { Metrics, Sample } from '#runtime/metrics.ts';
+import type { CandidateCounts, CandidateTally } from './candidate-tally.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Membership } from './membership.ts';
 import type { SidecarState } from './sidecar-state.ts';
@@ -44,7 +45,12 @@ export async function summaryOf(
 }
 
 /** Ages and ends, for alerts: what the control plane last said, and how long the SVID still holds. */
-export function observeState(metrics: Metrics, state: SidecarState, membership: Membership): void {
+export function observeState(
+  metrics: Metrics,
+  state: SidecarState,
+  membership: Membership,
+  candidates: CandidateTally,
+): void {
   metrics.observed(
     'cellmesh_feed_age_seconds',
     'Since the control plane last stood by what is held; -1 before.',
@@ -61,6 +67,17 @@ export function observeState(metrics: Metrics, state: SidecarState, membership: 
   });
   metrics.observed('cellmesh_keys', 'Keys that tokens are verified with.', () => state.keySet.current.size);
   observeReports(metrics, () => membership.reporter);
+  metrics.family({
+    name: 'cellmesh_candidate_requests_total',
+    help: 'Requests that the version in force allowed, those of them that the candidate denies, and those that it alone allows.',
+    type: 'counter',
+    read: () => candidates.all().flatMap(candidateSamples),
+  });
+}
+
+function candidateSamples({ version, ...counts }: CandidateCounts): Sample[] {
+  const named = { allowed: counts.allowed, newly_denied: counts.newlyDenied, newly_allowed: counts.newlyAllowed };
+  return Object.entries(named).map(([outcome, value]) => ({ labels: { version, outcome }, value }));
 }
 
 function timeOf(ms: number): string {

@@ -16,6 +16,7 @@ export const batchesMax = 32;
 
 /** Brings the records of one thread to the first, which has the disk and the control plane. */
 export class WorkerDecisions implements DecisionSink {
+  readonly reported = { failure: 0, sighting: 0, permit: 0 };
   readonly thinned = 0;
   readonly unlogged = 0;
   readonly #options: WorkerDecisionsOptions;

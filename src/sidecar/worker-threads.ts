@@ -11,7 +11,8 @@ import type { Watch } from '#runtime/watch.ts';
 import { serializeKeySet } from '#tokens/key-set.ts';
 import { listening } from '#wire/listen-plain.ts';
 import type { ListenerSpec, OpenListener } from './listener-spec.ts';
-import type { RequestThread, RequestThreadOptions, ThreadSummary } from './request-thread.ts';
+import type { RequestThread, ThreadSummary } from './request-thread.ts';
+import type { RequestThreadOptions } from './request-thread-options.ts';
 import { identityMessage, type MainCalls, type WorkerCalls, type WorkerSetting } from './thread-calls.ts';
 
 type Options = Omit<RequestThreadOptions, 'hasOthers'>;
@@ -107,12 +108,13 @@ export class WorkerThreads implements AsyncDisposable {
   }
 
   #start(index: number): OtherThread {
-    const { interception, spans, limits } = this.#options;
+    const { interception, spans, limits, budgetMemory } = this.#options;
     const { instance, cellId, trustDomain, globalTrustDomain, applicationHost, tracingRatio, locality } = this.#options;
     const setting: WorkerSetting = {
       ...{ instance, cellId, trustDomain, globalTrustDomain, applicationHost, tracingRatio, locality, limits },
       isIntercepting: interception !== undefined,
       makesSpans: spans !== undefined,
+      budgetMemory,
     };
     const worker = new Worker(new URL('./worker-thread.ts', import.meta.url), {
       workerData: setting,
@@ -130,12 +132,15 @@ export class WorkerThreads implements AsyncDisposable {
   }
 
   #answers(thread: number): MainCalls {
-    const { decisions, spans, askForKey, logger } = this.#options;
+    const { decisions, spans, candidates, askForKey, logger } = this.#options;
     return {
       decisions({ lines, kinds }) {
         for (const [index, line] of lines.entries()) decisions.add(line, kinds[index]!);
       },
       span: (span) => spans?.add(span),
+      candidates: (counts) => {
+        for (const one of counts) candidates.add(one);
+      },
       askForKey: async ({ iss, kid }) => await askForKey?.(iss, kid),
       log: ({ level, message, fields }) => logger[level](message, { thread, ...fields }),
     };

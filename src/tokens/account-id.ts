@@ -19,6 +19,11 @@ export function parseAccountId(text: string): AccountId {
   );
 }
 
+/** Every account id in a text, whatever stands around it. */
+export function replaceAccountIds(text: string, replace: (account: string) => string): string {
+  return text.replace(/AC[0-9a-f]{32}/g, replace);
+}
+
 export function newAccountId(random: Random): AccountId {
   return `AC${random.bytes(16).toString('hex')}` as AccountId;
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { text as readText } from 'node:stream/consumers';
@@ -223,6 +223,29 @@ describe('a cell of real processes', () => {
     );
     await up.json('keys', 'revoke', created.keyId);
     await eventually(async () => assert.equal(await readAs(), 401));
+  });
+
+  test('manifests in force are linted and drawn, and versions compared that were in force', async () => {
+    assert.match((await up.run('policy', 'lint')).stdout, /^0 errors, 0 warnings, 0 notes in 6 files/);
+    assert.match((await up.run('policy', 'graph')).stdout, /^flowchart LR/);
+    const versions = async () => (await up.json('policy', 'versions')) as { version: string }[];
+    const [first] = await versions();
+    const file = join(stateDir, 'policy', 'api.yaml');
+    const before = await readFile(file, 'utf8');
+    await writeFile(file, before.replace('methods: [POST]', 'methods: [POST, PUT]'));
+    const second = await eventually(async () => {
+      const now = (await versions()).at(-1);
+      assert.notEqual(now!.version, first!.version);
+      return now!;
+    });
+    const { stdout } = await up.run('policy', 'diff', `@${first!.version}`, `@${second.version}`);
+    const change = 'messaging/api\n  rule write: wider\n    methods: POST -> POST, PUT (wider)\n\n1 change: 1 wider\n';
+    assert.equal(stdout, change);
+    assert.equal((await up.run('policy', 'diff', `@${first!.version}`, join(stateDir, 'policy'))).stdout, change);
+    const unknown = await up.run('policy', 'diff', '@000000000000', join(stateDir, 'policy'));
+    assert.deepEqual([unknown.code, unknown.stdout], [66, '']);
+    await writeFile(file, before);
+    await eventually(async () => assert.equal((await versions()).at(-1)!.version, first!.version));
   });
 
   test('shows who holds which certificate, and makes join tokens', async () => {

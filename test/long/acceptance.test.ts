@@ -4,8 +4,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Pool } from 'undici';
-import { edgeAuthorityOf, isAlive, type RunningUp, startUp } from '../support/command.ts';
+import { isAlive, type RunningUp, startUp } from '../support/command.ts';
+import { customersOf } from '../support/customers.ts';
 import { eventually } from '../support/eventually.ts';
 import { type LoadReport, startLoad } from '../support/load.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
@@ -44,35 +44,6 @@ test(`two minutes at ${perSecond} requests a second through router and five serv
   assert.ok(report.sent > 1.95 * perSecond * 60, `${report.sent} requests`);
   assert.equal(report.succeeded, report.sent);
 });
-
-interface Customers extends AsyncDisposable {
-  send(): Promise<{ status: number; body: string; decision: string }>;
-}
-
-/** Customers with the demonstration's key, on connections that are kept. A success is a message that came through to the carrier. */
-async function customersOf({ stateDir, portBase }: RunningUp): Promise<Customers> {
-  const { accountId, keys } = JSON.parse(await readFile(join(stateDir, 'demo.json'), 'utf8')) as {
-    accountId: string;
-    keys: { secret: string }[];
-  };
-  const ca = await readFile(edgeAuthorityOf(stateDir), 'utf8');
-  const pool = new Pool(`https://localhost:${portBase + 443}`, { connections: 64, pipelining: 1, connect: { ca } });
-  const authorization = `Basic ${Buffer.from(`${accountId}:${keys[0]!.secret}`).toString('base64')}`;
-  return {
-    async send() {
-      const answer = await pool.request({
-        method: 'POST',
-        path: '/v1/messages',
-        headers: { authorization, 'content-type': 'application/json' },
-        body: '{"to":"+15550100","text":"hello"}',
-      });
-      const body = await answer.body.text();
-      const isWhole = answer.statusCode === 201 && (JSON.parse(body) as { delivery?: string }).delivery !== undefined;
-      return { status: isWhole ? 200 : answer.statusCode, body, decision: String(answer.headers['cellmesh-decision']) };
-    },
-    [Symbol.asyncDispose]: () => pool.close(),
-  };
-}
 
 async function serialOf(stateDir: string, service: string): Promise<string> {
   return await readFile(join(stateDir, 'sidecars', service, 'svid/current/svid.pem'), 'utf8');

@@ -33,6 +33,43 @@ describe('docs/manifest.md', () => {
     assert.equal(policies[0]!.calls[0]!.value.connectMs, 500);
   });
 
+  test('has rules that go into a manifest', () => {
+    const rules = blocks.flatMap(({ kind, text }) => (kind === 'yaml rule' ? [text] : []));
+    const example = blocks.filter(({ kind }) => kind === 'yaml')[0]!.text;
+    const read = rules.map((rule) =>
+      readDocuments(example.replace(/ {2}allow:\n/, `  allow:\n${rule}`), 'example.yaml'),
+    );
+    const [first, second] = read.map(({ policies }) => policies[0]!.allow[0]!.value);
+    assert.deepEqual(first!.claims, [
+      { pointer: '/plan', as: 'value', anyOf: ['pro', 'enterprise'] },
+      { pointer: '/roles', as: 'list', anyOf: ['auditor'] },
+      { pointer: '/client_id', as: 'value', anyOf: ['spiffe://cellmesh.localhost/router/local/router-1'] },
+      { pointer: '/suspended', as: 'value', exists: false },
+    ]);
+    assert.deepEqual(second!.limits, [
+      { per: 'account', perSecond: 10, burst: 50 },
+      { per: 'rule', perSecond: 500, burst: 500 },
+    ]);
+  });
+
+  test('has a candidate and a ceiling that go into the documents of the cell', () => {
+    const text = (wanted: string) => blocks.find(({ kind }) => kind === wanted)!.text;
+    const all = blocks.flatMap(({ kind, text }) => (kind === 'yaml' ? [text] : []));
+    const candidate = all[0]!.replace(/ {2}(expose|calls):.*\n( {4}.*\n)*/g, '') + text('yaml rollout');
+    const cell = all.at(-1)! + text('yaml ceiling');
+    const { cells, policies } = readDocuments([...all.slice(0, -1), candidate, cell].join('---\n'), 'example.yaml');
+    const compiled = compileCell(cells[0]!, policies);
+    assert.deepEqual(
+      compiled.candidates.map(({ service, percent, newlyDeniedMax, requestsMin, isBesideEnforced }) => ({
+        ...{ service, percent, newlyDeniedMax, requestsMin, isBesideEnforced },
+      })),
+      [{ service: 'messaging/api', percent: 10, newlyDeniedMax: 0.5, requestsMin: 1000, isBesideEnforced: true }],
+    );
+    const api = compiled.snapshots.get(compiled.candidates[0]!.id)!;
+    assert.deepEqual(api.routerCarry, ['messages:read', 'messages:write']);
+    assert.deepEqual(api.calls[0]!.carry, ['deliveries:create', 'deliveries:read']);
+  });
+
   const wrong = blocks.flatMap(({ kind, text }, at) => (kind === 'yaml error' ? [[text, blocks[at + 1]!.text]] : []));
 
   test('shows several wrong ones', () => assert.equal(wrong.length, 5));

@@ -78,6 +78,9 @@ describe('under constant load', () => {
       await load.next(20);
       await cell.services.messaging.startSidecar();
       await eventually(() => assert.deepEqual(cell.services.messaging.sidecar.notReady(), []));
+      // Its caller learns of it a moment later.
+      const { succeeded } = load.report;
+      await eventually(() => assert.ok(load.report.succeeded > succeeded));
       const readyMs = load.nowMs;
       await load.next(perSecond);
       const { failures } = await load.stop();

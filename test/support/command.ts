@@ -3,7 +3,8 @@ import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { eventually } from './eventually.ts';
 
-const launcher = resolve(import.meta.dirname, '../../cellmesh');
+/** The command of this checkout. */
+export const launcher = resolve(import.meta.dirname, '../../cellmesh');
 
 export interface CommandResult {
   readonly code: number | null;
@@ -16,8 +17,9 @@ export async function runCommand(
   args: readonly string[],
   input = '',
   environment: Readonly<Record<string, string>> = {},
+  command = launcher,
 ): Promise<CommandResult> {
-  const child = spawn(launcher, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
   child.stdin.end(input);
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
@@ -51,16 +53,18 @@ export interface UpOptions {
   readonly portBase?: number;
   /** Beside this process's own; every process that `up` starts has it too. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Default: that of this checkout. */
+  readonly command?: string;
 }
 
 /** Starts `cellmesh up` on free ports and waits until it says what runs where. */
 export async function startUp(
   stateDir: string,
-  { portBase: known, environment = {} }: UpOptions = {},
+  { portBase: known, environment = {}, command = launcher }: UpOptions = {},
 ): Promise<RunningUp> {
   for (let attempt = 1; ; attempt++) {
     const portBase = known ?? portBases.first + portBases.step * Math.floor(Math.random() * portBases.count);
-    const up = launch(stateDir, portBase, environment);
+    const up = launch(stateDir, portBase, environment, command);
     try {
       await eventually(() => {
         if (up.process.exitCode !== null) throw new Ended(up.output());
@@ -76,9 +80,9 @@ export async function startUp(
 
 class Ended extends Error {}
 
-function launch(stateDir: string, portBase: number, environment: UpOptions['environment']): RunningUp {
+function launch(stateDir: string, portBase: number, environment: UpOptions['environment'], command: string): RunningUp {
   const args = ['up', '--state', stateDir, '--port-base', String(portBase)];
-  const child = spawn(launcher, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
@@ -88,7 +92,7 @@ function launch(stateDir: string, portBase: number, environment: UpOptions['envi
     stderr += chunk;
   });
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
-  const run = (...rest: readonly string[]) => runCommand([...rest, '--state', stateDir]);
+  const run = (...rest: readonly string[]) => runCommand([...rest, '--state', stateDir], '', environment, command);
   return {
     process: child,
     stateDir,

@@ -1,3 +1,4 @@
+import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose';
 import { routerId } from '#certs/reserved-ids.ts';
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -13,12 +14,17 @@ export const router = routerId(parseTrustDomain('cellmesh.localhost'), 'local', 
 export interface TokenChange extends Partial<Omit<TokenClaims, 'scope'>> {
   readonly scope?: string;
   readonly key?: SigningKey;
+  /** Beside those that every token has. */
+  readonly claims?: Readonly<Record<string, unknown>>;
 }
 
 let minted = 0;
 
 /** A cell token of `account` for `cell-1` as `router-1` mints it, but for what `change` says. */
-export async function mintTestToken(signingKey: SigningKey, { key, scope, ...change }: TokenChange): Promise<string> {
+export async function mintTestToken(
+  signingKey: SigningKey,
+  { key, scope, claims, ...change }: TokenChange,
+): Promise<string> {
   const now = systemClock.now();
   const secret = await mintToken(key ?? signingKey, {
     sub: account,
@@ -34,5 +40,10 @@ export async function mintTestToken(signingKey: SigningKey, { key, scope, ...cha
     generation: 1,
     ...change,
   });
-  return secret.reveal();
+  return claims === undefined ? secret.reveal() : await withClaims(secret.reveal(), key ?? signingKey, claims);
+}
+
+function withClaims(token: string, { privateKey }: SigningKey, claims: Readonly<Record<string, unknown>>) {
+  const header = decodeProtectedHeader(token) as { alg: string };
+  return new SignJWT({ ...decodeJwt(token), ...claims }).setProtectedHeader(header).sign(privateKey);
 }

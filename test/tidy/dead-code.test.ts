@@ -12,8 +12,8 @@ const forTests: Readonly<Record<string, string>> = {
   'src/certs/svid-rules.ts: svidRules': 'docs/errors.md is held to it',
   'src/identity/verify-key.ts: neighbourhoodOf': 'a pure part with cases of its own',
   'src/net/peer-refused.ts: connectionRules': 'docs/errors.md is held to it',
+  'src/policy/lint/shadowed-rules.ts: shadowedRules': 'a pure part with properties of its own',
   'src/policy/read-documents.ts: readDocuments': 'one file alone',
-  'src/policy/read-manifests.ts: collectManifests': 'a pure part with cases of its own',
   'src/runtime/logger.ts: silentLogger': 'the fake of a port, beside it',
   'src/wire/field-lines.ts: isFieldValue': 'a pure part with cases of its own',
 };

@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isGenerated, sourceFiles } from './source-files.ts';
 
-const files = [...sourceFiles('src'), ...sourceFiles('test'), ...sourceFiles('bench')].filter(
-  (file) => !isGenerated(file),
-);
+const files = ['src', 'test', 'bench', 'build'].flatMap(sourceFiles).filter((file) => !isGenerated(file));
 const source = files.filter(({ path }) => path.startsWith('src/'));
 
 const fileLinesMax = 300;
@@ -17,7 +15,7 @@ const longFiles: Readonly<Record<string, number>> = {
 };
 const longFunctions: Readonly<Record<string, number>> = {
   'src/cli/up/start-cell.ts: startCell': 63,
-  'src/control-plane/start-control-plane.ts: startControlPlane': 95,
+  'src/control-plane/start-control-plane.ts: startControlPlane': 94,
   'src/identity/admin-service.ts: adminService': 71,
   'src/identity/start-identity.ts: startIdentity': 74,
   'src/router/start-router.ts: startRouter': 104,

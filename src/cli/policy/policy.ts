@@ -2,7 +2,13 @@ import { Argument, type Command } from 'commander';
 import { policyTestSchema } from '#policy/cases/policy-test-schema.ts';
 import { manifestSchema } from '#policy/manifest-schema.ts';
 import { print } from '../output.ts';
+import { addDiff } from './diff.ts';
 import { addExplain } from './explain.ts';
+import { addGenerate } from './generate.ts';
+import { addGraph } from './graph.ts';
+import { addLint } from './lint.ts';
+import { addPlan } from './plan.ts';
+import { addRollout } from './rollout.ts';
 import { addTest } from './test.ts';
 import { addVersions } from './versions.ts';
 
@@ -12,8 +18,16 @@ export function addPolicy(program: Command): void {
     .command('policy')
     .summary('tools for manifests')
     .description('Tools for manifests: what policy says, said and would say.');
+  // In the order in which somebody who changes a manifest needs them.
+  addLint(policy);
   addTest(policy);
+  addPlan(policy);
+  addGenerate(policy);
+  addRollout(policy);
   addExplain(policy);
+  addGraph(policy);
+  addDiff(policy);
+  addVersions(policy);
   policy
     .command('schema')
     .description('Prints the JSON Schema of manifests, or of their tests (draft 2020-12), for editors.')
@@ -21,5 +35,4 @@ export function addPolicy(program: Command): void {
     .action((documents: string) =>
       print(documents === 'test' ? policyTestSchema() : manifestSchema(), () => '', { json: true }),
     );
-  addVersions(policy);
 }

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { basename, join, resolve } from 'node:path';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { exists } from '#certs/private-file.ts';
 import type { Address } from '#runtime/config.ts';
 import { CellmeshError } from '#runtime/errors.ts';
@@ -12,7 +13,7 @@ interface OpenOptions {
   readonly portBase?: number;
 }
 
-const examplePolicyDir = resolve(import.meta.dirname, '../../../examples/messaging/policy');
+const examplePolicyDir = fileURLToPath(import.meta.resolve('#examples/messaging/policy'));
 
 /**
  * The state directory, made when there is none, with everything checked that would otherwise go wrong halfway.

@@ -1,4 +1,5 @@
-import { basename, join, resolve } from 'node:path';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { writePrivateFile } from '#certs/private-file.ts';
 import type { Address } from '#runtime/config.ts';
 import {
@@ -15,12 +16,8 @@ import type { ProcessSpec } from './supervised-process.ts';
 type Role = 'identity' | 'control-plane' | 'router' | 'sidecar';
 type RoleSettings = Readonly<Record<string, string | number>>;
 
-const servicesDir = resolve(import.meta.dirname, '../../../examples/messaging/services');
 /** This command itself: `main.ts`, or `main.js` where it was built. */
-const command = resolve(
-  import.meta.dirname,
-  `../main${basename(import.meta.filename).endsWith('.ts') ? '.ts' : '.js'}`,
-);
+const command = process.argv[1]!;
 
 /** A process of the mesh. Its settings are written to a file that shows how such a process is set up. */
 export async function roleSpec(role: Role, installation: Installation, service?: ServicePlan): Promise<ProcessSpec> {
@@ -41,7 +38,7 @@ export function applicationSpec(
 ): ProcessSpec {
   return {
     name,
-    args: [join(servicesDir, `${name}.js`)],
+    args: [fileURLToPath(import.meta.resolve(`#examples/messaging/services/${name}.js`))],
     environment: {
       PORT: String(application.port),
       NODE_USE_ENV_PROXY: '1',
