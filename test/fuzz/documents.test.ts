@@ -7,6 +7,7 @@ import { createCsr } from '#certs/csr.ts';
 import { parseTrustDomain, workloadId } from '#certs/spiffe-id.ts';
 import { serializeTrustBundle } from '#certs/trust-bundle.ts';
 import { serializeEndpoints } from '#net/endpoints.ts';
+import { CellPolicies } from '#policy/cases/cell-policies.ts';
 import { compileCell } from '#policy/compile.ts';
 import { readDocuments } from '#policy/read-documents.ts';
 import { serializeRoutes } from '#policy/routes.ts';
@@ -18,7 +19,7 @@ import { mintTestToken } from '../support/mint-test-token.ts';
 import { testAuthority } from '../support/test-authority.ts';
 import { fuzzCount, fuzzSeed } from './budget.ts';
 import { feedCertificates } from './certificates.ts';
-import { feedDocuments } from './documents.ts';
+import { feedCases, feedDocuments } from './documents.ts';
 import { feedJsonDocuments } from './json-documents.ts';
 import { Mutator } from './mutate.ts';
 
@@ -29,6 +30,11 @@ const policyDir = join(import.meta.dirname, '../../examples/messaging/policy');
 const manifests = ['api', 'carrier', 'cell', 'delivery', 'messaging', 'store'].map((name) =>
   readFileSync(join(policyDir, `${name}.yaml`), 'latin1'),
 );
+
+const tests = ['api', 'delivery', 'messaging', 'store'].map((name) =>
+  readFileSync(join(policyDir, `${name}.test.yaml`), 'latin1'),
+);
+const policies = CellPolicies.read(new Map(manifests.map((text, at) => [`${at}.yaml`, text])));
 
 async function certificates(): Promise<string[]> {
   const { authority, issue } = await testAuthority(systemClock, 'cell-1.example');
@@ -56,6 +62,7 @@ async function jsonDocuments(): Promise<string[]> {
 
 for (const [name, seedsOf, feed] of [
   ['manifest', () => manifests, feedDocuments],
+  ['policy test', () => tests, (bytes: Uint8Array) => feedCases(bytes, policies)],
   ['certificate', certificates, feedCertificates],
   ['feed document', jsonDocuments, feedJsonDocuments],
 ] as const) {

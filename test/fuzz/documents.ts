@@ -1,3 +1,6 @@
+import type { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { readCases } from '#policy/cases/read-cases.ts';
+import { runCases } from '#policy/cases/run-cases.ts';
 import { readDocuments } from '#policy/read-documents.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 
@@ -8,8 +11,20 @@ const located = /^fuzz\.yaml:\d+:\d+: ./;
  * @throws whatever is not a CellmeshError: a bug
  */
 export function feedDocuments(bytes: Uint8Array): void {
+  refusesWithPlace(() => readDocuments(textOf(bytes), file));
+}
+
+/** Reads `bytes` as a file of cases and runs what can be read. Like `feedDocuments`. */
+export function feedCases(bytes: Uint8Array, policies: CellPolicies): void {
+  refusesWithPlace(() => runCases(policies, readCases(new Map([[file, textOf(bytes)]])), 0));
+}
+
+const file = 'fuzz.yaml';
+const textOf = (bytes: Uint8Array) => Buffer.from(bytes).toString('latin1');
+
+function refusesWithPlace(read: () => void): void {
   try {
-    readDocuments(Buffer.from(bytes).toString('latin1'), 'fuzz.yaml');
+    read();
   } catch (error) {
     if (!isCellmeshError(error, 'document_invalid')) throw error;
     for (const problem of error.problems) {

@@ -23,6 +23,7 @@ export function addPolicy(program: Command): void {
   addTest(policy);
   addDiff(policy);
   addPlan(policy);
+  addGenerate(policy);
   addRollout(policy);
   addExplain(policy);
   addGraph(policy);
