@@ -51,6 +51,7 @@ test('every command of docs/policy.md prints what the page shows', { timeout: 30
     }
     for (const { command, output } of block.commands) {
       const printed = await run(command);
+      assert.doesNotMatch(printed, /\[internal\]/);
       outputs.push(printed);
       const numbers = hasNumbers.test(command);
       if (!isUpdate) assert.equal(withoutChances(printed, { numbers }), withoutChances(output, { numbers }), command);

@@ -14,6 +14,7 @@ import { readTestFiles, readYamlFiles } from '#runtime/yaml-files.ts';
 import { type AuthorityOptions, withAuthority } from '../operator.ts';
 import { print } from '../output.ts';
 import { explainById, type RulesOption, rulesOption, rulesShownOf } from './explained-decision.ts';
+import { defaultManifestDir } from './manifest-files.ts';
 import { addRequestOptions, type RequestOptions, requestText } from './request-options.ts';
 
 interface ExplainOptions extends AuthorityOptions, RulesOption, RequestOptions {
@@ -33,7 +34,10 @@ export function addExplain(policy: Command): void {
     .argument('[decision-id]', 'as in the header `cellmesh-decision`')
     .option(...rulesOption)
     .option('--case <file#name>', 'a case of a test, by the manifests beside it')
-    .option('--manifests-dir <dir>', 'whose manifests decide about a request (default: the current directory)')
+    .option(
+      '--manifests-dir <dir>',
+      'whose manifests decide about a request (default: those of `cellmesh up`, or of the working directory)',
+    )
     .option('--candidate', 'decide about a request by the candidates, for everybody');
   withAuthority(addRequestOptions(command), 'control plane').action(explain);
 }
@@ -70,7 +74,7 @@ async function callOfRequest(
     const told = problems.map((problem) => (isWhole ? problemText(problem) : problem.message));
     throw new CellmeshError('document_invalid', told.join('; '), { problems: told });
   }
-  const policies = await policiesOf(options.manifestsDir ?? '.', options);
+  const policies = await policiesOf(options.manifestsDir ?? (await defaultManifestDir(options.state)), options);
   const call = callOf(request, policies, systemClock.now());
   return [[{ call, decision: decideCall(policies, call) }], policies];
 }

@@ -27,7 +27,6 @@ export function addPolicy(program: Command): void {
   addRollout(policy);
   addExplain(policy);
   addGraph(policy);
-  addGenerate(policy);
   addVersions(policy);
   policy
     .command('schema')

@@ -11,37 +11,46 @@ import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { WatchedDirectory } from '#runtime/watched-directory.ts';
 import { readTestFiles, readYamlFiles } from '#runtime/yaml-files.ts';
 import { exitCodes } from '../exit-codes.ts';
+import { withState } from '../operator.ts';
 import { type OutputOptions, print, printError } from '../output.ts';
 import { stopRequested } from '../stop-signal.ts';
+import { defaultManifestDir } from './manifest-files.ts';
 
 interface TestOptions extends OutputOptions {
   readonly candidate?: boolean;
   readonly coverageMin?: number;
   readonly junit?: string;
   readonly watch?: boolean;
+  readonly quiet?: boolean;
+  readonly state: string;
 }
 
 /** Whether manifests allow and refuse what their authors mean. */
 export function addTest(policy: Command): void {
-  policy
-    .command('test')
-    .summary('runs the cases beside manifests')
-    .description(
-      'Runs the cases (*.test.yaml, kind PolicyTest) beside manifests: each is decided on both sides of the call, as sidecars do. Ends with 1 when a case fails.',
-    )
-    .argument('[directory]', 'where manifests and cases lie', '.')
-    .option('--candidate', 'decide by the candidates, for everybody, of services that have one')
-    .option('--coverage-min <percent>', 'fail when fewer of the rules allow something in the cases', percent)
-    .option('--junit <file>', 'write a report for CI servers too')
-    .option('--watch', 'run again with every change, until Ctrl-C')
-    .option('--json', 'print JSON')
-    .action(async (directory: string, options: TestOptions) => {
-      if (options.watch) return await watchCases(directory, options);
-      const complaint = await run(await readFiles(directory), directory, options);
-      if (complaint === undefined) return;
-      process.stderr.write(`cellmesh: ${complaint}\n`);
-      process.exitCode = exitCodes.failed.code;
-    });
+  withState(
+    policy
+      .command('test')
+      .summary('runs the cases beside manifests')
+      .description(
+        'Runs the cases (*.test.yaml, kind PolicyTest) beside manifests: each is decided on both sides of the call, as sidecars do. Ends with 1 when a case fails.',
+      )
+      .argument(
+        '[directory]',
+        'where manifests and cases lie (default: the manifests of `cellmesh up`, or the working directory)',
+      )
+      .option('--candidate', 'decide by the candidates, for everybody, of services that have one')
+      .option('--coverage-min <percent>', 'fail when fewer of the rules allow something in the cases', percent)
+      .option('--junit <file>', 'write a report for CI servers too')
+      .option('--watch', 'run again with every change, until Ctrl-C')
+      .option('--quiet', 'name the cases that fail only'),
+  ).action(async (given: string | undefined, options: TestOptions) => {
+    const directory = given ?? (await defaultManifestDir(options.state));
+    if (options.watch) return await watchCases(directory, options);
+    const complaint = await run(await readFiles(directory), directory, options);
+    if (complaint === undefined) return;
+    process.stderr.write(`cellmesh: ${complaint}\n`);
+    process.exitCode = exitCodes.failed.code;
+  });
 }
 
 interface Files {
@@ -59,7 +68,7 @@ async function run({ manifests, tests }: Files, directory: string, options: Test
   const policies = CellPolicies.read(manifests, options.candidate ? 'candidate' : 'in-force');
   const results = runCases(policies, readCases(tests), systemClock.now());
   const coverage = coverageOf(policies, results);
-  const forPeople = () => reportLines(policies, results, coverage).join('\n');
+  const forPeople = () => reportLines(policies, results, coverage, { isQuiet: options.quiet }).join('\n');
   print(options.json ? reportJson(policies, results, coverage) : undefined, forPeople, options);
   if (options.junit !== undefined) {
     const details = (result: CaseResult) => failureLines(policies, result).join('\n');

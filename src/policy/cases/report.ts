@@ -7,9 +7,20 @@ import type { CaseResult } from './run-cases.ts';
 const rulesShownMax = 10;
 const missedShownMax = 50;
 
+interface ReportStyle {
+  /** Cases that pass are counted, not named. */
+  readonly isQuiet?: boolean | undefined;
+}
+
 /** Results for people: a line for each case; of one that fails, all that was found out. */
-export function reportLines(policies: CellPolicies, results: readonly CaseResult[], coverage: Coverage): string[] {
-  const files = Map.groupBy(results, ({ test }) => test.file);
+export function reportLines(
+  policies: CellPolicies,
+  results: readonly CaseResult[],
+  coverage: Coverage,
+  { isQuiet = false }: ReportStyle = {},
+): string[] {
+  const named = isQuiet ? results.filter(({ isPassed }) => !isPassed) : results;
+  const files = Map.groupBy(named, ({ test }) => test.file);
   const failed = results.filter(({ isPassed }) => !isPassed).length;
   const outcome = failed === 0 ? `${results.length} passed` : `${results.length - failed} passed, ${failed} failed`;
   return [
