@@ -1,7 +1,7 @@
 import { basename, dirname } from 'node:path';
 import type { Command } from 'commander';
 import { type Call, callOf } from '#policy/cases/call.ts';
-import { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import { type CallDecision, decideCall } from '#policy/cases/decide-call.ts';
 import { readCases } from '#policy/cases/read-cases.ts';
 import { readRequest } from '#policy/cases/read-request.ts';
@@ -14,6 +14,7 @@ import { readTestFiles, readYamlFiles } from '#runtime/yaml-files.ts';
 import { type AuthorityOptions, withAuthority } from '../operator.ts';
 import { print } from '../output.ts';
 import { explainById, type RulesOption, rulesOption, rulesShownOf } from './explained-decision.ts';
+import { defaultManifestDir } from './manifest-files.ts';
 import { addRequestOptions, type RequestOptions, requestText } from './request-options.ts';
 
 interface ExplainOptions extends AuthorityOptions, RulesOption, RequestOptions {
@@ -33,7 +34,10 @@ export function addExplain(policy: Command): void {
     .argument('[decision-id]', 'as in the header `cellmesh-decision`')
     .option(...rulesOption)
     .option('--case <file#name>', 'a case of a test, by the manifests beside it')
-    .option('--manifests-dir <dir>', 'whose manifests decide about a request (default: the current directory)')
+    .option(
+      '--manifests-dir <dir>',
+      'whose manifests decide about a request (default: those of `cellmesh up`, or of the working directory)',
+    )
     .option('--candidate', 'decide about a request by the candidates, for everybody');
   withAuthority(addRequestOptions(command), 'control plane').action(explain);
 }
@@ -63,19 +67,19 @@ interface Decided {
 async function callOfRequest(
   { text, isWhole }: { readonly text: string; readonly isWhole: boolean },
   options: ExplainOptions,
-): Promise<[Decided[], CellPolicies]> {
+): Promise<[Decided[], CellAtHand]> {
   const { request, problems } = readRequest(text, '--request');
   if (request === undefined) {
     // Flags have no lines and columns.
     const told = problems.map((problem) => (isWhole ? problemText(problem) : problem.message));
     throw new CellmeshError('document_invalid', told.join('; '), { problems: told });
   }
-  const policies = await policiesOf(options.manifestsDir ?? '.', options);
+  const policies = await policiesOf(options.manifestsDir ?? (await defaultManifestDir(options.state)), options);
   const call = callOf(request, policies, systemClock.now());
   return [[{ call, decision: decideCall(policies, call) }], policies];
 }
 
-async function callsOfCase(named: string, options: ExplainOptions): Promise<[readonly Decided[], CellPolicies]> {
+async function callsOfCase(named: string, options: ExplainOptions): Promise<[readonly Decided[], CellAtHand]> {
   const [path = '', ...rest] = named.split('#');
   const [directory, name] = [dirname(path), rest.join('#')];
   const tests = await readTestFiles(directory);
@@ -87,6 +91,6 @@ async function callsOfCase(named: string, options: ExplainOptions): Promise<[rea
   return [runCases(policies, cases, systemClock.now())[0]!.hops, policies];
 }
 
-async function policiesOf(directory: string, { candidate }: ExplainOptions): Promise<CellPolicies> {
-  return CellPolicies.read(await readYamlFiles(directory), candidate ? 'candidate' : 'in-force');
+async function policiesOf(directory: string, { candidate }: ExplainOptions): Promise<CellAtHand> {
+  return CellAtHand.read(await readYamlFiles(directory), candidate ? 'candidate' : 'in-force');
 }

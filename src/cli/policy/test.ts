@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
-import { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import { type Coverage, coverageOf } from '#policy/cases/coverage.ts';
 import { junitReport } from '#policy/cases/junit.ts';
 import { readCases } from '#policy/cases/read-cases.ts';
@@ -11,10 +11,12 @@ import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { WatchedDirectory } from '#runtime/watched-directory.ts';
 import { readTestFiles, readYamlFiles } from '#runtime/yaml-files.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { type OutputOptions, print, printError } from '../output.ts';
+import { type StateOptions, withState } from '../operator.ts';
+import { print, printError } from '../output.ts';
 import { stopRequested } from '../stop-signal.ts';
+import { defaultManifestDir } from './manifest-files.ts';
 
-interface TestOptions extends OutputOptions {
+interface TestOptions extends StateOptions {
   readonly candidate?: boolean;
   readonly coverageMin?: number;
   readonly junit?: string;
@@ -23,25 +25,25 @@ interface TestOptions extends OutputOptions {
 
 /** Whether manifests allow and refuse what their authors mean. */
 export function addTest(policy: Command): void {
-  policy
+  const command = policy
     .command('test')
     .summary('runs the cases beside manifests')
     .description(
       'Runs the cases (*.test.yaml, kind PolicyTest) beside manifests: each is decided on both sides of the call, as sidecars do. Ends with 1 when a case fails.',
     )
-    .argument('[directory]', 'where manifests and cases lie', '.')
+    .argument('[dir]', 'manifests and cases (default: those of `cellmesh up`, or of the working directory)')
     .option('--candidate', 'decide by the candidates, for everybody, of services that have one')
     .option('--coverage-min <percent>', 'fail when fewer of the rules allow something in the cases', percent)
     .option('--junit <file>', 'write a report for CI servers too')
-    .option('--watch', 'run again with every change, until Ctrl-C')
-    .option('--json', 'print JSON')
-    .action(async (directory: string, options: TestOptions) => {
-      if (options.watch) return await watchCases(directory, options);
-      const complaint = await run(await readFiles(directory), directory, options);
-      if (complaint === undefined) return;
-      process.stderr.write(`cellmesh: ${complaint}\n`);
-      process.exitCode = exitCodes.failed.code;
-    });
+    .option('--watch', 'run again with every change, until Ctrl-C');
+  withState(command).action(async (given: string | undefined, options: TestOptions) => {
+    const directory = given ?? (await defaultManifestDir(options.state));
+    if (options.watch) return await watchCases(directory, options);
+    const complaint = await run(await readFiles(directory), directory, options);
+    if (complaint === undefined) return;
+    process.stderr.write(`cellmesh: ${complaint}\n`);
+    process.exitCode = exitCodes.failed.code;
+  });
 }
 
 interface Files {
@@ -56,7 +58,7 @@ async function readFiles(directory: string): Promise<Files> {
 /** Prints and writes the results. Returns what is wrong with them. */
 async function run({ manifests, tests }: Files, directory: string, options: TestOptions): Promise<string | undefined> {
   if (tests.size === 0) throw new CellmeshError('not_found', `no *.test.yaml lies in ${directory}`);
-  const policies = CellPolicies.read(manifests, options.candidate ? 'candidate' : 'in-force');
+  const policies = CellAtHand.read(manifests, options.candidate ? 'candidate' : 'in-force');
   const results = runCases(policies, readCases(tests), systemClock.now());
   const coverage = coverageOf(policies, results);
   const forPeople = () => reportLines(policies, results, coverage).join('\n');

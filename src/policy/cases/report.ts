@@ -1,5 +1,5 @@
 import { callLines, explainCall } from '../explain/explain-call.ts';
-import type { CellPolicies } from './cell-policies.ts';
+import type { CellAtHand } from './cell-at-hand.ts';
 import type { Coverage } from './coverage.ts';
 import type { CaseResult } from './run-cases.ts';
 
@@ -8,7 +8,7 @@ const rulesShownMax = 10;
 const missedShownMax = 50;
 
 /** Results for people: a line for each case; of one that fails, all that was found out. */
-export function reportLines(policies: CellPolicies, results: readonly CaseResult[], coverage: Coverage): string[] {
+export function reportLines(policies: CellAtHand, results: readonly CaseResult[], coverage: Coverage): string[] {
   const files = Map.groupBy(results, ({ test }) => test.file);
   const failed = results.filter(({ isPassed }) => !isPassed).length;
   const outcome = failed === 0 ? `${results.length} passed` : `${results.length - failed} passed, ${failed} failed`;
@@ -27,7 +27,7 @@ function missedLines({ missed }: Coverage): string[] {
   ];
 }
 
-function caseLines(policies: CellPolicies, result: CaseResult): string[] {
+function caseLines(policies: CellAtHand, result: CaseResult): string[] {
   const title = `  ${result.isPassed ? '✔' : '✖'} ${result.test.name}`;
   return result.isPassed
     ? [title]
@@ -35,7 +35,7 @@ function caseLines(policies: CellPolicies, result: CaseResult): string[] {
 }
 
 /** What is not as expected in a case that fails, and the whole evaluation. */
-export function failureLines(policies: CellPolicies, { test, hops }: CaseResult): string[] {
+export function failureLines(policies: CellAtHand, { test, hops }: CaseResult): string[] {
   const hop = hops.at(-1)!;
   const which = test.hops.length === 1 ? [] : [`in hop ${hops.length}, ${hop.parties}:`];
   return [
@@ -49,7 +49,7 @@ export function failureLines(policies: CellPolicies, { test, hops }: CaseResult)
 }
 
 /** Results for programs. */
-export function reportJson(policies: CellPolicies, results: readonly CaseResult[], coverage: Coverage): unknown {
+export function reportJson(policies: CellAtHand, results: readonly CaseResult[], coverage: Coverage): unknown {
   const cases = results.map(({ test, isPassed, hops }) => ({
     ...{ file: test.file, line: test.line, name: test.name, isPassed },
     hops: hops.map(({ call, parties, differences, decision }) => {
