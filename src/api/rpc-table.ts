@@ -85,7 +85,7 @@ export const rpcTable: Readonly<Record<string, RpcRule>> = {
     callers: ['admin'],
     permission: 'policies.read',
     rate: 'operate',
-    isAudited: false,
+    isAudited: true,
   },
   'cellmesh.policy.v1.Rollouts/Report': {
     callers: ['workload'],

@@ -38,7 +38,7 @@ export class PolicyHistory {
 
   /** From now on `cell` is in force. The same one again, after a restart say, is no change. */
   enter({ compiled: { version }, files }: Pick<LoadedCell, 'compiled' | 'files'>, nowMs: number): void {
-    if (this.versions().at(-1)?.version === version) return;
+    if (this.#inForce() === version) return;
     transact(this.#database, () => {
       this.#database
         .prepare('INSERT OR IGNORE INTO policy_sources (version, files) VALUES (?, ?)')
@@ -71,6 +71,11 @@ export class PolicyHistory {
       this.#database.prepare(`DELETE FROM policy_in_force WHERE sequence < (${lastBefore})`).run(sinceMs);
       this.#removeUnused();
     });
+  }
+
+  #inForce(): string | undefined {
+    const row = this.#database.prepare('SELECT version FROM policy_in_force ORDER BY sequence DESC LIMIT 1').get();
+    return row?.['version'] as string | undefined;
   }
 
   #keepNewest(count: number): void {

@@ -96,15 +96,15 @@ export class DecisionRing implements AsyncDisposable {
 
   /** Resolves when everything appended so far is written or counted as dropped. */
   async flush(): Promise<void> {
-    while (this.#writing !== undefined || this.#pending.length > 0) {
-      this.#writing ??= this.#write();
-      await this.#writing;
-    }
+    // What is not in the write under way is in the next one. More may come meanwhile, for ever, and is not waited for.
+    await this.#writing;
+    if (this.#writing === undefined && this.#pending.length > 0) this.#writing = this.#write();
+    await this.#writing;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    while (this.#writing !== undefined || this.#pending.length > 0) await this.flush();
     this.#scheduled?.cancel();
-    await this.flush();
     await this.#file?.close();
     this.#file = undefined;
   }

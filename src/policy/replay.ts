@@ -112,7 +112,7 @@ function recordedToken({ claims, account }: DecisionRecord, audience: string): V
 export function recordedClaims(record: DecisionRecord, assumed: symbol, missing = new Set<string>()) {
   return (pointer: Pointer): unknown => {
     const found = recordedClaim(record, pointer);
-    if (found !== unrecorded) return found;
+    if (found !== unrecorded && !isPseudonym(found)) return found;
     missing.add(pointer.text);
     return assumed;
   };
@@ -134,6 +134,11 @@ export function recordedScopes(text: string): ScopeSet {
 }
 
 const unrecorded = Symbol('unrecorded');
+
+/** What a store wrote in place of an account id (`--decision-accounts hmac`) says that there was one, and not which. */
+function isPseudonym(value: unknown): boolean {
+  return typeof value === 'string' && /^hmac-\d+-[0-9a-f]+$/.test(value);
+}
 
 /** What a record says of a claim: its value, undefined where the token had none, or `unrecorded`. */
 function recordedClaim({ claims = noClaims, account }: DecisionRecord, pointer: Pointer): unknown {

@@ -3,6 +3,7 @@ import { appendFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type DecisionQuery, decisionsOnDisk, storedDecisions } from '#cli/recorded-decisions.ts';
+import { exportsMax } from '#feeds/decision-log-service.ts';
 import { DecisionRing } from '#feeds/decision-ring.ts';
 import { type DecisionRecord, readStoredDecision } from '#policy/decision-record.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -67,6 +68,19 @@ describe('the export of a control plane', () => {
     await using server = await startDecisionLogServer();
     using client = server.client('workload');
     await assert.rejects(numbersOf(storedDecisions(client, {})), (error) => isCellmeshError(error, 'rpc_denied'));
+  });
+
+  test('is for a few at a time', async () => {
+    await using server = await startDecisionLogServer();
+    store(server, 0, 50_000);
+    using client = server.client('admin');
+    const readers = Array.from({ length: exportsMax }, () => storedDecisions(client, {}));
+    await Promise.all(readers.map((reader) => reader.next()));
+    const oneMore = () => numbersOf(storedDecisions(client, { untilMs: 0 }));
+    await assert.rejects(oneMore(), (error) => isCellmeshError(error, 'rpc_rate_limited'));
+    await readers[0]!.return(undefined);
+    await eventually(oneMore);
+    await Promise.all(readers.map((reader) => reader.return(undefined)));
   });
 
   test('of an empty store ends at once', async () => {

@@ -87,6 +87,26 @@ describe('the decision ring', () => {
     assert.deepEqual(numbers(await readDecisionRing(path)), [2]);
   });
 
+  test('a flush waits for what was appended before it, not for what comes meanwhile', async () => {
+    await using directory = await temporaryDirectory();
+    await using ring = await DecisionRing.open({ directory: directory.path, clock: systemClock, logger: silentLogger });
+    ring.append('{"n":0}');
+    let appended = 0;
+    let isOver = false;
+    const appending = (async () => {
+      // A disk is never done with what comes at each turn.
+      while (!isOver && appended < 100_000) {
+        ring.append(`{"n":${++appended}}`);
+        await new Promise(setImmediate);
+      }
+    })();
+    await ring.flush();
+    isOver = true;
+    await appending;
+    assert.ok(appended < 100_000);
+    assert.equal(numbers(await readDecisionRing(directory.path))[0], 0);
+  });
+
   test('what waits for the disk is bounded', async () => {
     await using directory = await temporaryDirectory();
     await using ring = await DecisionRing.open({ directory: directory.path, clock: systemClock, logger: silentLogger });

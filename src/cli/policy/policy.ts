@@ -21,12 +21,13 @@ export function addPolicy(program: Command): void {
   // In the order in which somebody who changes a manifest needs them.
   addLint(policy);
   addTest(policy);
+  addDiff(policy);
   addPlan(policy);
   addGenerate(policy);
   addRollout(policy);
   addExplain(policy);
   addGraph(policy);
-  addDiff(policy);
+  addGenerate(policy);
   addVersions(policy);
   policy
     .command('schema')

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { platform } from 'node:os';
 import { test } from 'node:test';
 import { storedDecisions } from '#cli/recorded-decisions.ts';
+import type { HttpResponse } from '../support/application.ts';
 import { eventually } from '../support/eventually.ts';
 import { startCell } from '../support/start-cell.ts';
 
@@ -25,4 +26,25 @@ test('the first permit of each edge is reported though none else is, by each thr
     return permits;
   });
   assert.ok(ofTheRouter.length <= threads, `${ofTheRouter.length} of one edge`);
+});
+
+test('denials of a sidecar that was alone, and is another process since, come to the control plane', async () => {
+  await using cell = await startCell();
+  await cell.stopControlPlane();
+  const token = await cell.mint();
+  const answers: HttpResponse[] = [];
+  for (let n = 0; n < 50; n++)
+    answers.push(await cell.callAsRouter({ token, method: 'DELETE', path: `/nowhere/${n}` }));
+  const permitted = await cell.callAsRouter({ token });
+  assert.equal(permitted.status, 200);
+  await cell.services.api.stopSidecar();
+  await cell.services.api.startSidecar();
+  await cell.startControlPlane();
+  using admin = await cell.client();
+  await eventually(async () => {
+    const denials = await Array.fromAsync(storedDecisions(admin, { denialsOnly: true }));
+    const ids = denials.filter(({ service }) => service === 'messaging/api').map(({ id }) => id);
+    const expected = answers.map(({ headers }) => headers['cellmesh-decision']);
+    assert.deepEqual(ids.sort(), expected.sort());
+  });
 });
