@@ -107,6 +107,8 @@ export class FeedClient implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abort.abort(new Error('the subscriber stops'));
     await this.#running;
+    // Whoever stops it may want the directory for something else, or remove it.
+    await this.#options.lastGood.settled();
   }
 
   #types(): readonly FeedType[] {

@@ -38,6 +38,11 @@ export class LastGoodStore {
     return this.#writing;
   }
 
+  /** When all that was asked for lies there, or could not be written. */
+  async settled(): Promise<void> {
+    await this.#writing.catch(() => {});
+  }
+
   async #writeNow(lastGood: LastGood): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     const path = this.#path(lastGood.snapshot.type);

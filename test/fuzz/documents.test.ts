@@ -7,7 +7,7 @@ import { createCsr } from '#certs/csr.ts';
 import { parseTrustDomain, workloadId } from '#certs/spiffe-id.ts';
 import { serializeTrustBundle } from '#certs/trust-bundle.ts';
 import { serializeEndpoints } from '#net/endpoints.ts';
-import { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import { compileCell } from '#policy/compile.ts';
 import { readDocuments } from '#policy/read-documents.ts';
 import { serializeRoutes } from '#policy/routes.ts';
@@ -34,7 +34,7 @@ const manifests = ['api', 'carrier', 'cell', 'delivery', 'messaging', 'store'].m
 const tests = ['api', 'delivery', 'messaging', 'store'].map((name) =>
   readFileSync(join(policyDir, `${name}.test.yaml`), 'latin1'),
 );
-const policies = CellPolicies.read(new Map(manifests.map((text, at) => [`${at}.yaml`, text])));
+const policies = CellAtHand.read(new Map(manifests.map((text, at) => [`${at}.yaml`, text])));
 
 async function certificates(): Promise<string[]> {
   const { authority, issue } = await testAuthority(systemClock, 'cell-1.example');

@@ -1,4 +1,4 @@
-import type { CellPolicies } from '#policy/cases/cell-policies.ts';
+import type { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import { readCases } from '#policy/cases/read-cases.ts';
 import { runCases } from '#policy/cases/run-cases.ts';
 import { readDocuments } from '#policy/read-documents.ts';
@@ -15,7 +15,7 @@ export function feedDocuments(bytes: Uint8Array): void {
 }
 
 /** Reads `bytes` as a file of cases and runs what can be read. Like `feedDocuments`. */
-export function feedCases(bytes: Uint8Array, policies: CellPolicies): void {
+export function feedCases(bytes: Uint8Array, policies: CellAtHand): void {
   refusesWithPlace(() => runCases(policies, readCases(new Map([[file, textOf(bytes)]])), 0));
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import { coverageOf } from '#policy/cases/coverage.ts';
 import { readCases } from '#policy/cases/read-cases.ts';
 import { failureLines, reportLines } from '#policy/cases/report.ts';
@@ -12,17 +12,17 @@ import { readTestFiles, readYamlFiles } from '#runtime/yaml-files.ts';
 const root = join(import.meta.dirname, '../..');
 const directory = join(root, 'examples/messaging/policy');
 const manifests = await readYamlFiles(directory);
-const policies = CellPolicies.read(manifests);
+const policies = CellAtHand.read(manifests);
 const nowMs = Date.parse('2027-01-01T00:00:00Z');
 
 /** The manifests of the example with some of their text replaced. */
-function changed(...changes: readonly [file: string, from: string, to: string][]): CellPolicies {
+function changed(...changes: readonly [file: string, from: string, to: string][]): CellAtHand {
   const texts = new Map(manifests);
   for (const [file, from, to] of changes) {
     assert.ok(texts.get(file)!.includes(from), `${file}: ${from}`);
     texts.set(file, texts.get(file)!.replace(from, to));
   }
-  return CellPolicies.read(texts);
+  return CellAtHand.read(texts);
 }
 
 const document = (cases: string) => `apiVersion: cellmesh.io/v1alpha1
@@ -78,7 +78,7 @@ describe('the sample application', () => {
 
   test('has cases that fail with manifests that allow less, or more', async () => {
     const cases = readCases(await readTestFiles(directory));
-    const failures = (of: CellPolicies) =>
+    const failures = (of: CellAtHand) =>
       runCases(of, cases, nowMs).flatMap(({ isPassed, test: { name } }) => (isPassed ? [] : [name]));
     assert.deepEqual(
       failures(
@@ -104,7 +104,7 @@ describe('the sample application', () => {
 
 describe('a case', () => {
   test('is decided on both sides, as the mesh does: the caller first, then the callee', () => {
-    const cases: readonly [request: string, expect: string, of?: CellPolicies][] = [
+    const cases: readonly [request: string, expect: string, of?: CellAtHand][] = [
       [`${toApi}, token: { scopes: [messages:read] }`, 'allow: read, left: [messages:read]'],
       [`${toApi}, host: api.cellmesh.localhost, token: { scopes: [messages:read] }`, 'allow: read'],
       [`${toApi}, host: other.example, token: { scopes: [messages:read] }`, 'deny: route_unknown, by: caller'],
@@ -206,8 +206,8 @@ describe('a case', () => {
     const candidate = `---\napiVersion: cellmesh.io/v1alpha1\nkind: ServicePolicy\nmetadata: { name: delivery, namespace: messaging }\nspec:\n  serviceAccount: delivery\n  mode: enforce\n  ports: [{ port: 14280, protocol: http }]\n  rollout: { percent: 10, newlyDeniedMax: 1% }\n  allow: [{ name: new, from: [messaging/messaging] }]\n`;
     const texts = new Map([...manifests, ['candidate.yaml', candidate]]);
     const request = `${toDelivery}, ${create}`;
-    assert.equal(said(request, 'allow: create', CellPolicies.read(texts)), '');
-    assert.equal(said(request, 'allow: new', CellPolicies.read(texts, 'candidate')), '');
+    assert.equal(said(request, 'allow: create', CellAtHand.read(texts)), '');
+    assert.equal(said(request, 'allow: new', CellAtHand.read(texts, 'candidate')), '');
   });
 });
 

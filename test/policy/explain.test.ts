@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { callOf } from '#policy/cases/call.ts';
-import { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import { type CallDecision, decideCall } from '#policy/cases/decide-call.ts';
 import { readRequest } from '#policy/cases/read-request.ts';
 import { claimsOf, type DecisionRecord } from '#policy/decision-record.ts';
@@ -17,17 +17,17 @@ const nowMs = Date.parse('2027-01-01T00:00:00Z');
 
 type Edit = readonly [file: string, from: string, to: string];
 
-function edited(...edits: readonly Edit[]): CellPolicies {
+function edited(...edits: readonly Edit[]): CellAtHand {
   const texts = new Map(manifests);
   for (const [file, from, to] of edits) {
     const text = texts.get(file) ?? '';
     assert.ok(from === '' || text.includes(from), `${file}: ${from}`);
     texts.set(file, from === '' ? text + to : text.replace(from, to));
   }
-  return CellPolicies.read(texts);
+  return CellAtHand.read(texts);
 }
 
-function decide(request: string, policies: CellPolicies) {
+function decide(request: string, policies: CellAtHand) {
   const { request: read, problems } = readRequest(`{ ${request} }`, 'request');
   assert.deepEqual(problems, []);
   const call = callOf(read!, policies, nowMs);
@@ -36,11 +36,7 @@ function decide(request: string, policies: CellPolicies) {
 }
 
 /** As the callee's sidecar writes it down. */
-function recordOf(
-  decision: CallDecision,
-  policies: CellPolicies,
-  change: Partial<DecisionRecord> = {},
-): DecisionRecord {
+function recordOf(decision: CallDecision, policies: CellAtHand, change: Partial<DecisionRecord> = {}): DecisionRecord {
   assert.ok('asked' in decision);
   const { policy, request } = decision.asked;
   const { token, left } = request;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
-import { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import { policyTestSchema } from '#policy/cases/policy-test-schema.ts';
 import { readCases } from '#policy/cases/read-cases.ts';
 import { runCases } from '#policy/cases/run-cases.ts';
@@ -73,7 +73,7 @@ test('docs/policy-tests.md has an example that holds for the sample application'
   const [, example = ''] = /^```yaml\n([\s\S]*?)^```$/m.exec(read('docs/policy-tests.md')) ?? [];
   assert.ok(isValid(parse(example)), JSON.stringify(isValid.errors));
   const cases = readCases(new Map([['example.test.yaml', example]]));
-  const policies = CellPolicies.read(await readYamlFiles(join(root, 'examples/messaging/policy')));
+  const policies = CellAtHand.read(await readYamlFiles(join(root, 'examples/messaging/policy')));
   const results = runCases(policies, cases, 0);
   assert.deepEqual([results.length, results.filter(({ isPassed }) => !isPassed)], [2, []]);
 });

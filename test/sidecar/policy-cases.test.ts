@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { callOf } from '#policy/cases/call.ts';
-import { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import { decideCall } from '#policy/cases/decide-call.ts';
 import { readRequest } from '#policy/cases/read-request.ts';
 import { explainDecision } from '#policy/explain/explain-decision.ts';
@@ -10,10 +10,10 @@ import type { HttpResponse } from '../support/application.ts';
 import { type Cell, startCell } from '../support/start-cell.ts';
 
 let cell: Cell;
-let policies: CellPolicies;
+let policies: CellAtHand;
 before(async () => {
   cell = await startCell();
-  policies = CellPolicies.read(await readYamlFiles(cell.manifestsDir));
+  policies = CellAtHand.read(await readYamlFiles(cell.manifestsDir));
 });
 after(() => cell[Symbol.asyncDispose]());
 

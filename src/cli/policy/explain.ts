@@ -1,7 +1,7 @@
 import { basename, dirname } from 'node:path';
 import type { Command } from 'commander';
 import { type Call, callOf } from '#policy/cases/call.ts';
-import { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import { type CallDecision, decideCall } from '#policy/cases/decide-call.ts';
 import { readCases } from '#policy/cases/read-cases.ts';
 import { readRequest } from '#policy/cases/read-request.ts';
@@ -67,7 +67,7 @@ interface Decided {
 async function callOfRequest(
   { text, isWhole }: { readonly text: string; readonly isWhole: boolean },
   options: ExplainOptions,
-): Promise<[Decided[], CellPolicies]> {
+): Promise<[Decided[], CellAtHand]> {
   const { request, problems } = readRequest(text, '--request');
   if (request === undefined) {
     // Flags have no lines and columns.
@@ -79,7 +79,7 @@ async function callOfRequest(
   return [[{ call, decision: decideCall(policies, call) }], policies];
 }
 
-async function callsOfCase(named: string, options: ExplainOptions): Promise<[readonly Decided[], CellPolicies]> {
+async function callsOfCase(named: string, options: ExplainOptions): Promise<[readonly Decided[], CellAtHand]> {
   const [path = '', ...rest] = named.split('#');
   const [directory, name] = [dirname(path), rest.join('#')];
   const tests = await readTestFiles(directory);
@@ -91,6 +91,6 @@ async function callsOfCase(named: string, options: ExplainOptions): Promise<[rea
   return [runCases(policies, cases, systemClock.now())[0]!.hops, policies];
 }
 
-async function policiesOf(directory: string, { candidate }: ExplainOptions): Promise<CellPolicies> {
-  return CellPolicies.read(await readYamlFiles(directory), candidate ? 'candidate' : 'in-force');
+async function policiesOf(directory: string, { candidate }: ExplainOptions): Promise<CellAtHand> {
+  return CellAtHand.read(await readYamlFiles(directory), candidate ? 'candidate' : 'in-force');
 }

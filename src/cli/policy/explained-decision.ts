@@ -1,4 +1,4 @@
-import { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
 import { type DecisionExplanation, explainDecision } from '#policy/explain/explain-decision.ts';
 import { explain } from '#policy/explain/explain-record.ts';
@@ -33,11 +33,11 @@ export async function explainById(id: string, given: Omit<AuthorityOptions, 'reg
 async function policiesThen(
   { policyVersion, candidate }: DecisionRecord,
   options: AuthorityOptions,
-): Promise<CellPolicies | { readonly why: string }> {
+): Promise<CellAtHand | { readonly why: string }> {
   if (policyVersion === undefined) return { why: 'none is named' };
   try {
     const files = await atControlPlane(options, (client) => policyFiles(client, policyVersion));
-    return CellPolicies.read(files, candidate?.isInForce ? 'candidate' : 'in-force');
+    return CellAtHand.read(files, candidate?.isInForce ? 'candidate' : 'in-force');
   } catch (error) {
     if (!isCellmeshError(error)) throw error;
     return { why: messageOf(error) };

@@ -23,7 +23,6 @@ export function addPolicy(program: Command): void {
   addTest(policy);
   addDiff(policy);
   addPlan(policy);
-  addGenerate(policy);
   addRollout(policy);
   addExplain(policy);
   addGraph(policy);

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
-import { CellPolicies } from '#policy/cases/cell-policies.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
 import { type Coverage, coverageOf } from '#policy/cases/coverage.ts';
 import { junitReport } from '#policy/cases/junit.ts';
 import { readCases } from '#policy/cases/read-cases.ts';
@@ -11,12 +11,17 @@ import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { WatchedDirectory } from '#runtime/watched-directory.ts';
 import { readTestFiles, readYamlFiles } from '#runtime/yaml-files.ts';
 import { exitCodes } from '../exit-codes.ts';
+<<<<<<< HEAD
 import { withState } from '../operator.ts';
 import { type OutputOptions, print, printError } from '../output.ts';
+=======
+import { type StateOptions, withState } from '../operator.ts';
+import { print, printError } from '../output.ts';
+>>>>>>> 5e9dc7d80718a074b26b60167e3f3b7c22b4cb21
 import { stopRequested } from '../stop-signal.ts';
 import { defaultManifestDir } from './manifest-files.ts';
 
-interface TestOptions extends OutputOptions {
+interface TestOptions extends StateOptions {
   readonly candidate?: boolean;
   readonly coverageMin?: number;
   readonly junit?: string;
@@ -27,6 +32,7 @@ interface TestOptions extends OutputOptions {
 
 /** Whether manifests allow and refuse what their authors mean. */
 export function addTest(policy: Command): void {
+<<<<<<< HEAD
   withState(
     policy
       .command('test')
@@ -44,6 +50,20 @@ export function addTest(policy: Command): void {
       .option('--watch', 'run again with every change, until Ctrl-C')
       .option('--quiet', 'name the cases that fail only'),
   ).action(async (given: string | undefined, options: TestOptions) => {
+=======
+  const command = policy
+    .command('test')
+    .summary('runs the cases beside manifests')
+    .description(
+      'Runs the cases (*.test.yaml, kind PolicyTest) beside manifests: each is decided on both sides of the call, as sidecars do. Ends with 1 when a case fails.',
+    )
+    .argument('[dir]', 'manifests and cases (default: those of `cellmesh up`, or of the working directory)')
+    .option('--candidate', 'decide by the candidates, for everybody, of services that have one')
+    .option('--coverage-min <percent>', 'fail when fewer of the rules allow something in the cases', percent)
+    .option('--junit <file>', 'write a report for CI servers too')
+    .option('--watch', 'run again with every change, until Ctrl-C');
+  withState(command).action(async (given: string | undefined, options: TestOptions) => {
+>>>>>>> 5e9dc7d80718a074b26b60167e3f3b7c22b4cb21
     const directory = given ?? (await defaultManifestDir(options.state));
     if (options.watch) return await watchCases(directory, options);
     const complaint = await run(await readFiles(directory), directory, options);
@@ -65,7 +85,7 @@ async function readFiles(directory: string): Promise<Files> {
 /** Prints and writes the results. Returns what is wrong with them. */
 async function run({ manifests, tests }: Files, directory: string, options: TestOptions): Promise<string | undefined> {
   if (tests.size === 0) throw new CellmeshError('not_found', `no *.test.yaml lies in ${directory}`);
-  const policies = CellPolicies.read(manifests, options.candidate ? 'candidate' : 'in-force');
+  const policies = CellAtHand.read(manifests, options.candidate ? 'candidate' : 'in-force');
   const results = runCases(policies, readCases(tests), systemClock.now());
   const coverage = coverageOf(policies, results);
   const forPeople = () => reportLines(policies, results, coverage, { isQuiet: options.quiet }).join('\n');

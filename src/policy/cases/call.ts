@@ -9,7 +9,7 @@ import type { CellDocument } from '../cell-document.ts';
 import { type ServicePort, workloadText } from '../manifest.ts';
 import { suggestion } from '../suggestion.ts';
 import type { Caller, WrittenRequest } from './case-shapes.ts';
-import type { CellPolicies } from './cell-policies.ts';
+import type { CellAtHand } from './cell-at-hand.ts';
 
 /** A request from one party of a cell to a service of it, before anybody has decided. */
 export interface Call {
@@ -45,11 +45,11 @@ const tokenLifetimeMs = 300_000;
  * The call that a written request means.
  * @throws CellmeshError `document_invalid`: the manifests know nothing of what it names
  */
-export function callOf(written: WrittenRequest, policies: CellPolicies, nowMs: number): Call {
-  const { cell, snapshots } = policies;
+export function callOf(written: WrittenRequest, policies: CellAtHand, nowMs: number): Call {
+  const { cell, services } = policies;
   const callee = workloadText(written.to);
-  const snapshot = snapshots.get(callee);
-  if (snapshot === undefined) throw wrong(`no manifest declares ${callee}${suggestion(callee, [...snapshots.keys()])}`);
+  const snapshot = policies.snapshotOf(callee);
+  if (snapshot === undefined) throw wrong(`no manifest declares ${callee}${suggestion(callee, services)}`);
   const { method, path, grpc, tcp, token, as, expectAccount, host, time = nowMs } = written;
   const peer = peerOf(written, policies);
   const isRouter = isRouterId(cell.domain, peer);
@@ -67,7 +67,7 @@ export function callOf(written: WrittenRequest, policies: CellPolicies, nowMs: n
   };
 }
 
-function peerOf({ from, token }: Pick<WrittenRequest, 'from' | 'token'>, policies: CellPolicies): SpiffeId {
+function peerOf({ from, token }: Pick<WrittenRequest, 'from' | 'token'>, policies: CellAtHand): SpiffeId {
   const { trustDomain, domain } = policies.cell;
   switch (from.kind) {
     case 'router':

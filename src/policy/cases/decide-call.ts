@@ -5,7 +5,7 @@ import type { InboundPolicy } from '../decide-inbound.ts';
 import { findRoute } from '../routes.ts';
 import type { InboundRequest } from '../rule.ts';
 import type { Call, Customer } from './call.ts';
-import type { CellPolicies } from './cell-policies.ts';
+import type { CellAtHand } from './cell-at-hand.ts';
 
 /** What became of a call, and on whose side. A router is the caller's side of what customers ask. */
 export type CallDecision =
@@ -28,7 +28,7 @@ interface Sent {
 }
 
 /** Decides a call as the mesh does: the caller's side first, with what it may carry, then the callee's. Limits are not counted. */
-export function decideCall(policies: CellPolicies, call: Call): CallDecision {
+export function decideCall(policies: CellAtHand, call: Call): CallDecision {
   const sent = send(policies, call);
   if ('outcome' in sent) return { outcome: 'deny', by: 'caller', denial: sent };
   const policy = policies.inbound(call.callee)!;
@@ -44,11 +44,11 @@ export function decideCall(policies: CellPolicies, call: Call): CallDecision {
   return { outcome: 'allow', rule: rule!, granted, asked };
 }
 
-function send(policies: CellPolicies, call: Call): Sent | Denial {
+function send(policies: CellAtHand, call: Call): Sent | Denial {
   if (call.isRouter) return throughRouter(policies, call);
   const outbound = call.caller === undefined ? undefined : policies.outbound(call.caller);
   const { port, isConnection, customer, method, expectedAccount } = call;
-  const callee = policies.snapshots.get(call.callee)!.service;
+  const callee = policies.snapshotOf(call.callee)!.service;
   const found = outbound?.findCall(callee.hosts[0]!, port.port);
   if (outbound !== undefined && found === undefined) return outbound.notDeclared(`${callee.hosts[0]!}:${port.port}`);
   if (isConnection !== (port.protocol === 'tcp'))
@@ -69,18 +69,20 @@ function send(policies: CellPolicies, call: Call): Sent | Denial {
 }
 
 /** Routers send what some manifest exposes. */
-function throughRouter({ routes, snapshots }: CellPolicies, call: Call): Sent | Denial {
+function throughRouter(policies: CellAtHand, call: Call): Sent | Denial {
   const path = pathOf(call);
   if (typeof path !== 'string') return path;
   const { callee, host, customer } = call;
   const isCallees = (service: string) => service === callee;
-  const exposed = routes.routes.filter(({ service }) => isCallees(service)).flatMap(({ hosts }) => hosts);
+  const exposed = policies.routes.routes.filter(({ service }) => isCallees(service)).flatMap(({ hosts }) => hosts);
   const hosts = host === undefined ? exposed : [host];
-  const found = hosts.map((one) => findRoute(routes, one, path)).find((route) => route && isCallees(route.service));
+  const found = hosts
+    .map((one) => findRoute(policies.routes, one, path))
+    .find((route) => route && isCallees(route.service));
   if (found === undefined)
     return deny('route_unknown', {
       ...{ condition: 'call', expected: `a route to ${callee} that is exposed` },
-      actual: `${host ?? (exposed.join(' or ') || snapshots.get(callee)!.service.hosts[0])} ${path}`,
+      actual: `${host ?? (exposed.join(' or ') || policies.snapshotOf(callee)!.service.hosts[0])} ${path}`,
     });
   if (found.auth === 'required' && customer === undefined)
     return deny('credentials_missing', { condition: 'call', expected: "a customer's credentials", actual: 'none' });

@@ -1,5 +1,5 @@
 import { callLines, explainCall } from '../explain/explain-call.ts';
-import type { CellPolicies } from './cell-policies.ts';
+import type { CellAtHand } from './cell-at-hand.ts';
 import type { Coverage } from './coverage.ts';
 import type { CaseResult } from './run-cases.ts';
 
@@ -13,6 +13,7 @@ interface ReportStyle {
 }
 
 /** Results for people: a line for each case; of one that fails, all that was found out. */
+<<<<<<< HEAD
 export function reportLines(
   policies: CellPolicies,
   results: readonly CaseResult[],
@@ -21,6 +22,10 @@ export function reportLines(
 ): string[] {
   const named = isQuiet ? results.filter(({ isPassed }) => !isPassed) : results;
   const files = Map.groupBy(named, ({ test }) => test.file);
+=======
+export function reportLines(policies: CellAtHand, results: readonly CaseResult[], coverage: Coverage): string[] {
+  const files = Map.groupBy(results, ({ test }) => test.file);
+>>>>>>> 5e9dc7d80718a074b26b60167e3f3b7c22b4cb21
   const failed = results.filter(({ isPassed }) => !isPassed).length;
   const outcome = failed === 0 ? `${results.length} passed` : `${results.length - failed} passed, ${failed} failed`;
   return [
@@ -38,7 +43,7 @@ function missedLines({ missed }: Coverage): string[] {
   ];
 }
 
-function caseLines(policies: CellPolicies, result: CaseResult): string[] {
+function caseLines(policies: CellAtHand, result: CaseResult): string[] {
   const title = `  ${result.isPassed ? '✔' : '✖'} ${result.test.name}`;
   return result.isPassed
     ? [title]
@@ -46,7 +51,7 @@ function caseLines(policies: CellPolicies, result: CaseResult): string[] {
 }
 
 /** What is not as expected in a case that fails, and the whole evaluation. */
-export function failureLines(policies: CellPolicies, { test, hops }: CaseResult): string[] {
+export function failureLines(policies: CellAtHand, { test, hops }: CaseResult): string[] {
   const hop = hops.at(-1)!;
   const which = test.hops.length === 1 ? [] : [`in hop ${hops.length}, ${hop.parties}:`];
   return [
@@ -60,7 +65,7 @@ export function failureLines(policies: CellPolicies, { test, hops }: CaseResult)
 }
 
 /** Results for programs. */
-export function reportJson(policies: CellPolicies, results: readonly CaseResult[], coverage: Coverage): unknown {
+export function reportJson(policies: CellAtHand, results: readonly CaseResult[], coverage: Coverage): unknown {
   const cases = results.map(({ test, isPassed, hops }) => ({
     ...{ file: test.file, line: test.line, name: test.name, isPassed },
     hops: hops.map(({ call, parties, differences, decision }) => {

@@ -5,7 +5,7 @@ import { workloadText } from '../manifest.ts';
 import { suggestion } from '../suggestion.ts';
 import { type Call, type Customer, callerText, callOf } from './call.ts';
 import type { Caller, Expectation, NextRequest } from './case-shapes.ts';
-import type { CellPolicies } from './cell-policies.ts';
+import type { CellAtHand } from './cell-at-hand.ts';
 import { type CallDecision, customerAfter, decideCall } from './decide-call.ts';
 import type { Hop, TestCase } from './read-cases.ts';
 
@@ -37,7 +37,7 @@ export interface CaseResult {
  * @param nowMs the time of cases that do not say theirs
  * @throws CellmeshError `document_invalid` with every place where a case names what the manifests do not know
  */
-export function runCases(policies: CellPolicies, cases: readonly TestCase[], nowMs: number): readonly CaseResult[] {
+export function runCases(policies: CellAtHand, cases: readonly TestCase[], nowMs: number): readonly CaseResult[] {
   const problems = new Set<string>();
   const results = cases.map((test) =>
     runCase(policies, test, nowMs, ({ line, column }, message) =>
@@ -56,7 +56,7 @@ interface Before {
   readonly nowMs: number;
 }
 
-function runCase(policies: CellPolicies, test: TestCase, nowMs: number, add: Add): CaseResult {
+function runCase(policies: CellAtHand, test: TestCase, nowMs: number, add: Add): CaseResult {
   const hops: HopResult[] = [];
   let before: Before | undefined;
   for (const hop of test.hops) {
@@ -76,7 +76,7 @@ function runCase(policies: CellPolicies, test: TestCase, nowMs: number, add: Add
 }
 
 function readCall(
-  policies: CellPolicies,
+  policies: CellAtHand,
   { request: { value, at } }: Hop,
   before: Before | undefined,
   nowMs: number,
@@ -98,8 +98,8 @@ function fromOf({ from }: NextRequest, before: Before | undefined): Caller {
 }
 
 /** An expectation that names what is not there would hold, or fail, for another reason than its author means. */
-function checkNames(policies: CellPolicies, { request, expect }: Hop, add: Add): void {
-  const snapshot = policies.snapshots.get(workloadText(request.value.to));
+function checkNames(policies: CellAtHand, { request, expect }: Hop, add: Add): void {
+  const snapshot = policies.snapshotOf(workloadText(request.value.to));
   if (snapshot === undefined) return;
   const names = snapshot.rules.map(({ name }) => name);
   const { allow, rule, left = [] } = expect.value;

@@ -1,5 +1,5 @@
 import type { Call } from '../cases/call.ts';
-import type { CellPolicies } from '../cases/cell-policies.ts';
+import type { CellAtHand } from '../cases/cell-at-hand.ts';
 import type { CallDecision } from '../cases/decide-call.ts';
 import type { FailedCondition } from '../decide.ts';
 import { shortName } from '../decision-line.ts';
@@ -38,7 +38,7 @@ interface CallExplanation {
   readonly needed?: NeededChanges | undefined;
 }
 
-export function explainCall(policies: CellPolicies, call: Call, decision: CallDecision): CallExplanation {
+export function explainCall(policies: CellAtHand, call: Call, decision: CallDecision): CallExplanation {
   const rules = 'asked' in decision ? evaluate(decision.asked) : undefined;
   return {
     version: policies.version,
@@ -65,7 +65,7 @@ function told(decision: CallDecision): CallExplanation['decision'] {
 }
 
 /** The same for people. @param rulesMax so many rules are shown, the nearest first */
-export function callLines(policies: CellPolicies, call: Call, decision: CallDecision, rulesMax: number): string[] {
+export function callLines(policies: CellAtHand, call: Call, decision: CallDecision, rulesMax: number): string[] {
   const { rules, needed } = explainCall(policies, call, decision);
   const callee = `${call.callee}, port ${call.port.port}`;
   const lines = [

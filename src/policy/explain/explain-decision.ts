@@ -1,5 +1,5 @@
 import { isCellmeshError } from '#runtime/errors.ts';
-import type { CellPolicies } from '../cases/cell-policies.ts';
+import type { CellAtHand } from '../cases/cell-at-hand.ts';
 import type { Asked } from '../cases/decide-call.ts';
 import { assumedToFail, assumedToHold } from '../claim-condition.ts';
 import type { DecisionRecord } from '../decision-record.ts';
@@ -21,7 +21,7 @@ export interface DecisionExplanation {
 /** @param then the manifests that were in force, or why they cannot be had; today's are no substitute */
 export function explainDecision(
   record: DecisionRecord,
-  then: CellPolicies | { readonly why: string },
+  then: CellAtHand | { readonly why: string },
 ): DecisionExplanation {
   const { policyVersion: version, direction } = record;
   if (version === undefined) return { notes: [noVersion[direction]] };
@@ -51,7 +51,7 @@ const noVersion = {
 
 type Told = Pick<DecisionExplanation, 'rules' | 'needed' | 'notes'>;
 
-function inbound(record: DecisionRecord, then: CellPolicies, notes: readonly string[]): Told {
+function inbound(record: DecisionRecord, then: CellAtHand, notes: readonly string[]): Told {
   const policy = then.inbound(record.service ?? '');
   if (policy === undefined) return { notes: [...notes, `That version has no manifest of ${record.service ?? 'it'}.`] };
   try {
@@ -118,11 +118,7 @@ function* doubts(
     yield `Held against the rules again, ${first.rule} comes first; recorded was ${recorded}.`;
 }
 
-function outbound(
-  { service = '', reason, failed }: DecisionRecord,
-  then: CellPolicies,
-  notes: readonly string[],
-): Told {
+function outbound({ service = '', reason, failed }: DecisionRecord, then: CellAtHand, notes: readonly string[]): Told {
   const policy = then.outbound(service);
   if (policy === undefined) return { notes: [...notes, `That version has no manifest of ${service}.`] };
   const calls = policy.calls.map(({ source }) => `${source.name} (${source.hosts.join(', ')})`);
