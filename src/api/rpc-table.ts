@@ -16,6 +16,8 @@ export const rateClasses = {
   stream: { perMinute: 60, burst: 30 },
   /** The cold path of routers; identity limits the work behind it by itself. */
   serve: { perMinute: 60_000, burst: 2_000 },
+  /** Once a second for each instance of a workload, at most. */
+  report: { perMinute: 60_000, burst: 2_000 },
   /** People and their scripts. */
   operate: { perMinute: 1_200, burst: 300 },
 } as const satisfies Record<string, RateClass>;
@@ -80,6 +82,18 @@ export const rpcTable: Readonly<Record<string, RpcRule>> = {
     isAudited: false,
   },
   'cellmesh.policy.v1.PolicyHistory/GetVersion': {
+    callers: ['admin'],
+    permission: 'policies.read',
+    rate: 'operate',
+    isAudited: false,
+  },
+  'cellmesh.policy.v1.Rollouts/Report': {
+    callers: ['workload'],
+    permission: 'rollouts.report',
+    rate: 'report',
+    isAudited: false,
+  },
+  'cellmesh.policy.v1.Rollouts/List': {
     callers: ['admin'],
     permission: 'policies.read',
     rate: 'operate',

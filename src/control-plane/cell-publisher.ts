@@ -6,16 +6,18 @@ import { Revisions } from '#feeds/revisions.ts';
 import type { FeedSnapshot, FeedType } from '#feeds/snapshot.ts';
 import { type EndpointsByService, serializeEndpoints } from '#net/endpoints.ts';
 import { serializeRoutes } from '#policy/routes.ts';
-import { serializePolicySnapshot } from '#policy/snapshot.ts';
+import { type PolicySnapshot, serializePolicySnapshot } from '#policy/snapshot.ts';
 import { requiredFeatures } from '#policy/snapshot-features.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { KeySet, serializeKeySet } from '#tokens/key-set.ts';
 import type { LoadedCell } from './policy-source.ts';
 import type { Registrations } from './registrations.ts';
+import type { Rollouts } from './rollouts.ts';
 
 interface CellPublisherOptions {
   readonly cell: Watch<LoadedCell>;
+  readonly rollouts: Pick<Rollouts, 'effective'>;
   readonly bundles: Watch<TrustBundles>;
   readonly keySet: Watch<KeySet | undefined>;
   readonly registrations: Registrations;
@@ -36,7 +38,7 @@ export class CellPublisher implements FeedPublisher {
   snapshotFor(type: FeedType, { caller }: FeedSubscriber): FeedSnapshot | undefined {
     const document = this.#documentFor(type, caller.peer!.id, caller.kind === 'router');
     if (document === undefined) return undefined;
-    const policy = type === 'policy' ? this.#options.cell.current.compiled.snapshots.get(caller.peer!.id) : undefined;
+    const policy = type === 'policy' ? this.#policyOf(caller.peer!.id) : undefined;
     const requires = policy === undefined ? [] : requiredFeatures(policy);
     return { type, ...this.revisions.of(type), requires, document };
   }
@@ -66,7 +68,7 @@ export class CellPublisher implements FeedPublisher {
   #documentFor(type: FeedType, peer: SpiffeId, isRouter: boolean): string | undefined {
     const { cell, bundles, keySet } = this.#options;
     const { document, compiled } = cell.current;
-    const snapshot = compiled.snapshots.get(peer);
+    const snapshot = this.#policyOf(peer);
     switch (type) {
       case 'bundles':
         return serializeTrustBundles(bundles.current);
@@ -87,6 +89,12 @@ export class CellPublisher implements FeedPublisher {
       case 'cells':
         return undefined;
     }
+  }
+
+  #policyOf(service: SpiffeId): PolicySnapshot | undefined {
+    const { cell, rollouts } = this.#options;
+    const snapshot = cell.current.compiled.snapshots.get(service);
+    return snapshot && rollouts.effective(snapshot);
   }
 
   #endpoints(services: readonly SpiffeId[]): string {

@@ -9,12 +9,16 @@ import type { Watch } from '#runtime/watch.ts';
 import { PolicyHistory } from './policy-history.ts';
 import { policyHistoryService } from './policy-history-service.ts';
 import type { LoadedCell } from './policy-source.ts';
+import { rolloutService } from './rollout-service.ts';
+import { Rollouts } from './rollouts.ts';
 
 interface RecordsOptions {
   readonly database: DatabaseSync;
   readonly cell: Watch<LoadedCell>;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** What sidecars get of the cell is another thing now. */
+  readonly onRolloutWithdrawn: () => void;
 }
 
 const expireEveryMs = 3600_000;
@@ -22,16 +26,19 @@ const expireEveryMs = 3600_000;
 /** What a control plane remembers: the decisions of its cell, and the policy that they were made by. */
 export class Records implements Disposable {
   readonly decisions: DecisionStore;
+  readonly rollouts: Rollouts;
   readonly services: readonly ServedService[];
   readonly #stack = new DisposableStack();
 
-  constructor({ database, cell, clock, logger }: RecordsOptions) {
+  constructor({ database, cell, clock, logger, onRolloutWithdrawn: onWithdrawn }: RecordsOptions) {
     this.decisions = this.#stack.use(new DecisionStore(database, { clock }));
     const history = new PolicyHistory(database);
     history.enter(cell.current, clock.now());
     this.#stack.defer(cell.subscribe((loaded) => history.enter(loaded, clock.now())));
+    this.rollouts = new Rollouts({ database, cell, clock, logger, onWithdrawn });
     let expiry: Scheduled;
     const expireAndGoOn = () => {
+      this.rollouts.expire();
       history.expire(clock.now() - decisionRetention.ageMsMax);
       expiry = clock.schedule(expireEveryMs, expireAndGoOn);
     };
@@ -40,6 +47,7 @@ export class Records implements Disposable {
     this.services = [
       decisionLogService({ store: this.decisions, read: readStoredDecision, logger }),
       policyHistoryService(history),
+      rolloutService(this.rollouts),
     ];
   }
 

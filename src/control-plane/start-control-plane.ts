@@ -27,7 +27,17 @@ import { policyHistoryMigration } from './policy-history.ts';
 import { PolicySource } from './policy-source.ts';
 import { Records } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
+import { rolloutMigration } from './rollouts.ts';
 import type { ControlPlaneConfig } from './settings.ts';
+
+/** In the order in which they were added. */
+const migrations = [
+  joinTokenMigration,
+  decisionMigration,
+  registrationMigration,
+  policyHistoryMigration,
+  rolloutMigration,
+];
 
 export interface ProcessDependencies {
   readonly clock: Clock;
@@ -57,12 +67,7 @@ export async function startControlPlane(
   const abort = new AbortController();
   starting.defer(() => abort.abort(new Error('the control plane stops')));
   await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
-  const migrations = [joinTokenMigration, decisionMigration, registrationMigration, policyHistoryMigration];
-  const database = openDatabase({
-    file: join(config.stateDir, 'control-plane.db'),
-    application: 'control-plane',
-    migrations,
-  });
+  const database = openState(config);
   starting.defer(() => database.close());
 
   const policy = starting.use(await PolicySource.open({ directory: config.manifestsDir, clock, logger }));
@@ -72,7 +77,9 @@ export async function startControlPlane(
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
-  const records = starting.use(new Records({ database, cell: policy.cell, clock, logger }));
+  const records = starting.use(
+    new Records({ database, cell: policy.cell, clock, logger, onRolloutWithdrawn: () => changed('policy') }),
+  );
   const keySet = new WatchSource<KeySet | undefined>(undefined);
   const identityFeed =
     config.identity &&
@@ -90,6 +97,7 @@ export async function startControlPlane(
   );
   const publisher = new CellPublisher({
     cell: policy.cell,
+    rollouts: records.rollouts,
     bundles: trust.bundles,
     keySet,
     registrations,
@@ -142,6 +150,10 @@ export async function startControlPlane(
     notReady,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function openState({ stateDir }: ControlPlaneConfig) {
+  return openDatabase({ file: join(stateDir, 'control-plane.db'), application: 'control-plane', migrations });
 }
 
 function refuseAnotherDomain({ globalTrustDomain }: ControlPlaneConfig, domain: TrustDomain): void {

@@ -19,8 +19,8 @@ type PathReason =
 export class PathRejected extends CellmeshError {
   readonly reason: PathReason;
 
-  constructor(reason: PathReason, message: string) {
-    super('path_rejected', message);
+  constructor(reason: PathReason, message: string, cause?: unknown) {
+    super('path_rejected', message, { cause });
     this.name = 'PathRejected';
     this.reason = reason;
   }
@@ -35,6 +35,7 @@ export interface CanonicalTarget {
 /** Of an opaque connection: no pattern matches it, so no rule that names paths is about one. */
 export const noTarget: CanonicalTarget = { path: '' as CanonicalPath, query: '' };
 
+const aboveAscii = /%[89A-F]/;
 const unreserved = /[A-Za-z0-9\-._~]/;
 /** RFC 3986 3.3 pchar without `;`, and `/`. What is left out of a path is percent-encoded by every correct client. */
 const pathCharacters = /^[A-Za-z0-9\-._~!$&'()*+,=:@/%]*$/;
@@ -90,5 +91,15 @@ function decodeUnreserved(path: string): string {
       throw new PathRejected('path_percent', `the path encodes ${character}`);
     return byte < 0x80 && unreserved.test(character) ? character : `%${digits.toUpperCase()}`;
   });
+  if (aboveAscii.test(canonical)) checkUtf8(canonical);
   return canonical;
+}
+
+/** Old decoders take an overlong `%C0%AE` for a dot; others fail on what is no UTF-8 (RFC 3986 2.5), and some then let it pass. */
+function checkUtf8(path: string): void {
+  try {
+    decodeURIComponent(path);
+  } catch (cause) {
+    throw new PathRejected('path_percent', 'the path encodes bytes that are no UTF-8', cause);
+  }
 }

@@ -59,14 +59,14 @@ export class OutboundPolicy {
   }
 
   /**
-   * The declared call to `host` (lower case), and the port that is meant: the callee's first when none is named.
+   * The declared call to `host` (lower case, without a final dot), and the port that is meant: the callee's first when none is named.
    * Undefined when the manifest declares no such call.
    */
   findCall(
     host: string,
     port: number | undefined,
   ): { readonly call: OutboundCall; readonly port: ServicePort } | undefined {
-    const call = this.#byHost.get(host.endsWith('.') ? host.slice(0, -1) : host);
+    const call = this.#byHost.get(host);
     if (call === undefined) return undefined;
     const found = port === undefined ? call.source.ports[0] : call.source.ports.find((entry) => entry.port === port);
     return found === undefined ? undefined : { call, port: found };

@@ -35,6 +35,12 @@ export const systemClock: Clock = {
   },
 };
 
+/** What `systemClock.monotonic()` of this thread lacks to a time that all threads of the process have in common. Asked once a thread. */
+export function monotonicOffsetMs(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1000 + nanoseconds / 1e6 - performance.now();
+}
+
 /** Resolves after `delayMs` of `clock`; rejects with the signal's reason when it is aborted first. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

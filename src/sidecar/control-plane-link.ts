@@ -1,5 +1,6 @@
 import { ApiClient } from '#api/api-client.ts';
 import { Feed } from '#api/generated/cellmesh/feeds/v1/feed_pb.ts';
+import { Rollouts } from '#api/generated/cellmesh/policy/v1/rollouts_pb.ts';
 import { joinRequester, renewalRequester } from '#api/svid-issuer-service.ts';
 import type { SvidRequester } from '#certs/renew-svid.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
@@ -15,6 +16,7 @@ import type { Address } from '#runtime/config.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
+import type { CandidateCounts } from './candidate-tally.ts';
 
 interface ControlPlaneOptions {
   readonly address: Address;
@@ -67,6 +69,18 @@ class ControlPlaneSession implements Disposable {
 
   decisionReporter(ring: DecisionRing): DecisionReporter {
     return new DecisionReporter({ ...this.#options, client: this.#client, ring, isFailure: isFailedRecord });
+  }
+
+  /** @param run names this run of the process */
+  candidateReporter(run: string): (counts: CandidateCounts) => Promise<void> {
+    return async ({ version, allowed, newlyDenied, newlyAllowed }) => {
+      const counts = {
+        allowed: BigInt(allowed),
+        newlyDenied: BigInt(newlyDenied),
+        newlyAllowed: BigInt(newlyAllowed),
+      };
+      await this.#client.call(Rollouts.method.report, { run, version, ...counts });
+    };
   }
 
   [Symbol.dispose](): void {

@@ -12,8 +12,18 @@ export const removedFields: Readonly<Record<Passage, FieldSet>> = {
   /**
    * Trace fields are parsed and written anew, so that our member in `tracestate` is on or off as it must be. Every name with an underscore goes: CGI,
    * WSGI and Rack fold `cellmesh_account` and `cellmesh-account` into one variable, and the forged one may win (PAINS.md P11).
+   * So do those by which frameworks put another path in place of the one that was decided on (CVE-2018-14773, CVE-2023-27487).
    */
-  inboundRequest: fieldSet('cellmesh-*', '*_*', 'x-forwarded-client-cert', 'traceparent', 'tracestate'),
+  inboundRequest: fieldSet(
+    'cellmesh-*',
+    '*_*',
+    'x-forwarded-client-cert',
+    'x-original-url',
+    'x-rewrite-url',
+    'x-envoy-original-path',
+    'traceparent',
+    'tracestate',
+  ),
   inboundResponse: fieldSet('cellmesh-*', 'x-forwarded-client-cert'),
   outboundRequest: fieldSet('cellmesh-*', 'x-forwarded-client-cert', 'traceparent', 'tracestate', 'retry-attempt'),
   outboundResponse: fieldSet('cellmesh-*', 'x-forwarded-client-cert'),

@@ -5,7 +5,7 @@ import type { TrustDomain } from '#certs/spiffe-id.ts';
 import type { VerifiedPeer } from '#net/verified-peer.ts';
 import { type CanonicalTarget, canonicalTarget, noTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
-import type { Budgets, InboundPermit } from '#policy/decide-inbound.ts';
+import type { Budgets, CandidateVerdict, InboundPermit } from '#policy/decide-inbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
 import type { ServicePort } from '#policy/manifest.ts';
 import type { InboundRequest } from '#policy/rule.ts';
@@ -24,6 +24,7 @@ import type { OpenTunnels } from '#wire/open-tunnels.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
+import type { CandidateTally } from './candidate-tally.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 import { answerFailure } from './failure.ts';
@@ -48,6 +49,7 @@ interface InboundOptions {
   readonly tokens: TokenVerifier;
   readonly handles: HandleTable;
   readonly decisions: DecisionLog;
+  readonly candidates: CandidateTally;
   /** Absent: limits of rules are not asked. */
   readonly budgets?: Budgets | undefined;
   /** Connections to the application. */
@@ -148,13 +150,18 @@ export class Inbound {
     const nowMs = clock.now();
     const facts = { peer: peer.id, isRouter, port: port.port, method, path: target.path, token, left, nowMs };
     const decision = policy.inbound.decide(facts, budgets);
-    if (decision.candidate !== undefined) record.candidate = decision.candidate;
+    if (decision.candidate !== undefined) this.#noteCandidate(record, decision.candidate);
     if (decision.outcome === 'deny') return decision;
     notePermit(record, decision);
 
     if (isOpaque) await this.#connect(asked, facts);
     else this.#forward(asked, facts, decision, port, target, trace);
     return undefined;
+  }
+
+  #noteCandidate(record: OpenRecord, verdict: CandidateVerdict): void {
+    record.candidate = verdict;
+    this.#options.candidates.count(verdict);
   }
 
   #policyNow(record: OpenRecord): ActivePolicy {

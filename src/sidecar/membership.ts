@@ -12,6 +12,8 @@ import { type Clock, sleep } from '#runtime/clock.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
+import { CandidateReports } from './candidate-reports.ts';
+import type { CandidateTally } from './candidate-tally.ts';
 import { ControlPlaneLink } from './control-plane-link.ts';
 import { joinProblem } from './join-problem.ts';
 import type { SidecarConfig } from './sidecar-config.ts';
@@ -29,6 +31,7 @@ interface MembershipOptions {
   readonly openInbound: (identity: OwnIdentity) => Promise<number>;
   /** Where decisions lie; asked for once there is an SVID. */
   readonly ring: () => DecisionRing;
+  readonly candidates: CandidateTally;
   /** Told why there is no SVID; undefined when there is one. */
   readonly onIdentity: (missing: string | undefined) => void;
   /** What was known from before is in use; the control plane's word may still be outstanding. */
@@ -117,7 +120,7 @@ export class Membership implements AsyncDisposable {
    * control plane. Only a port of the system's choice must be open before it can be announced.
    */
   async #enter(identity: OwnIdentity): Promise<void> {
-    const { config, instance, state, openInbound, onEntered, onIdentity } = this.#options;
+    const { config, instance, state, candidates, openInbound, onEntered, onIdentity } = this.#options;
     const { inbound, advertise, locality, weight, stateDir, svidRenewal } = config;
     this.#identity = identity;
     const session = this.#stack.use(this.#link.connected(identity.tls));
@@ -134,6 +137,9 @@ export class Membership implements AsyncDisposable {
     await feed.start();
     if (inbound.port !== 0) await openInbound(identity);
     this.#reporter = this.#stack.use(session.decisionReporter(this.#options.ring()));
+    this.#stack.use(
+      new CandidateReports({ ...this.#options, tally: candidates, report: session.candidateReporter(instance) }),
+    );
     const { signal } = this.#abort;
     const renewing = identity.renew({ requester: session.renewal, signal, intervalMs: svidRenewal });
     this.#stack.defer(async () => {

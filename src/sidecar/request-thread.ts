@@ -24,6 +24,7 @@ import { OpenTunnels } from '#wire/open-tunnels.ts';
 import { type ServeOptions, type ServerConnection, serveConnection } from '#wire/server-connection.ts';
 import { UpstreamPool } from '#wire/upstream-pool.ts';
 import type { ActivePolicy } from './active-policy.ts';
+import type { CandidateTally } from './candidate-tally.ts';
 import type { OutboundEntry } from './chosen-call.ts';
 import { ConnectionMetrics } from './connection-metrics.ts';
 import { DecisionLog } from './decision-log.ts';
@@ -64,6 +65,8 @@ export interface RequestThreadOptions {
   readonly askForKey?: (iss: string, kid: string) => Promise<void>;
   /** Where finished records go. */
   readonly decisions: DecisionSink;
+  /** Counts what candidates say. */
+  readonly candidates: CandidateTally;
   /** Where spans of sampled requests go. Default: none are made. */
   readonly spans?: SpanSink | undefined;
   /** Other threads serve requests of the same sidecar: ports are theirs too, and so are handles. */

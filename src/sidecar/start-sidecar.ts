@@ -15,6 +15,7 @@ import { Metrics } from '#runtime/metrics.ts';
 import type { Random } from '#runtime/random.ts';
 import { wireLimitsOf } from '#wire/limit-settings.ts';
 import { startAdminSocket } from './admin-socket.ts';
+import { CandidateTally } from './candidate-tally.ts';
 import { DataPlane } from './data-plane.ts';
 import { Drain } from './drain.ts';
 import type { Interception } from './intercepted-calls.ts';
@@ -77,6 +78,7 @@ class RunningSidecar implements Sidecar {
   readonly #config: SidecarConfig;
   readonly #surroundings: SidecarSurroundings;
   readonly #metrics = new Metrics();
+  readonly #candidates = new CandidateTally();
   readonly #state: SidecarState;
   readonly #readiness: Readiness;
   readonly #membership: Membership;
@@ -111,6 +113,7 @@ class RunningSidecar implements Sidecar {
         return this.#dataPlane!.inboundPort!;
       },
       ring: () => this.#ring!,
+      candidates: this.#candidates,
       onIdentity: (missing) => this.#readiness.setProblems('svid', missing === undefined ? [] : [missing]),
       onEntered: (feed) => this.#readiness.watch(feed, this.#membership.identity!),
     });
@@ -243,6 +246,7 @@ class RunningSidecar implements Sidecar {
         stdout: accessLog,
         report: (line, kind) => this.#membership.reporter?.report(line, kind),
       }),
+      candidates: this.#candidates,
       spans: this.#spans,
       onListenProblems: (problems) => this.#readiness.setProblems('calls_listen', problems),
       metrics: this.#metrics,

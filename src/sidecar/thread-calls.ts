@@ -9,6 +9,7 @@ import type { LogFields, LogLevel } from '#runtime/logger.ts';
 import type { MetricsSnapshot } from '#runtime/metrics.ts';
 import type { CellId } from '#tokens/cell-id.ts';
 import type { WireLimits } from '#wire/limit-settings.ts';
+import type { CandidateCounts } from './candidate-tally.ts';
 import type { ListenerSpec } from './listener-spec.ts';
 import type { ThreadSummary } from './request-thread.ts';
 
@@ -67,6 +68,8 @@ export interface DecisionBatch {
 export type MainCalls = {
   decisions(batch: DecisionBatch): void;
   span(span: FinishedSpan): void;
+  /** Since the last time. */
+  candidates(counts: readonly CandidateCounts[]): void;
   /** Answered when the answer, if there is one, has been told. */
   askForKey(key: { readonly iss: string; readonly kid: string }): Promise<void>;
   log(line: { readonly level: LogLevel; readonly message: string; readonly fields: LogFields }): void;

@@ -15,10 +15,14 @@ import { ThreadChannel } from '#runtime/thread-channel.ts';
 import { WatchSource } from '#runtime/watch.ts';
 import { KeySet, parseKeySet } from '#tokens/key-set.ts';
 import { type ActivePolicy, activePolicy } from './active-policy.ts';
+import { CandidateTally } from './candidate-tally.ts';
 import type { OpenListener } from './listener-spec.ts';
 import { RequestThread } from './request-thread.ts';
 import type { IdentityMessage, MainCalls, WorkerCalls, WorkerSetting } from './thread-calls.ts';
 import { WorkerDecisions } from './worker-decisions.ts';
+
+/** The first thread tells the control plane as often. */
+const candidatesEveryMs = 1_000;
 
 /** A thread beside the first one of a sidecar: serves requests by what it is told. */
 class WorkerThread {
@@ -29,6 +33,7 @@ class WorkerThread {
   readonly #listeners = new Map<number, OpenListener>();
   readonly #main: ThreadChannel<MainCalls>;
   readonly #decisions: WorkerDecisions;
+  readonly #candidates = new CandidateTally();
   readonly #thread: Promise<RequestThread>;
   #identity: WatchSource<TlsIdentity> | undefined;
   #isStale = false;
@@ -37,18 +42,27 @@ class WorkerThread {
     this.#main = new ThreadChannel(parentPort!, this.#answers());
     this.#decisions = new WorkerDecisions({ clock, send: (batch) => this.#main.call('decisions', batch) });
     this.#thread = this.#open(setting);
+    this.#tellOfCandidates();
   }
 
   async #open({ isIntercepting, makesSpans, ...setting }: WorkerSetting): Promise<RequestThread> {
     return new RequestThread({
       ...setting,
       ...{ clock, random, policy: this.#policy, keySet: this.#keySet, endpoints: this.#endpoints },
-      ...{ metrics: this.#metrics, decisions: this.#decisions, hasOthers: true },
+      ...{ metrics: this.#metrics, decisions: this.#decisions, candidates: this.#candidates, hasOthers: true },
       logger: loggerOf((line) => this.#main.call('log', line)),
       interception: isIntercepting ? { port: 0, destinationOf: await openOriginalDestination() } : undefined,
       isStale: () => this.#isStale,
       askForKey: (iss, kid) => this.#main.call('askForKey', { iss, kid }),
       spans: makesSpans ? { add: (span) => void this.#main.call('span', span).catch(() => {}) } : undefined,
+    });
+  }
+
+  #tellOfCandidates(): void {
+    clock.schedule(candidatesEveryMs, () => {
+      const counts = this.#candidates.take();
+      if (counts.length > 0) void this.#main.call('candidates', counts).catch(() => {});
+      this.#tellOfCandidates();
     });
   }
 

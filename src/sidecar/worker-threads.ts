@@ -130,12 +130,15 @@ export class WorkerThreads implements AsyncDisposable {
   }
 
   #answers(thread: number): MainCalls {
-    const { decisions, spans, askForKey, logger } = this.#options;
+    const { decisions, spans, candidates, askForKey, logger } = this.#options;
     return {
       decisions({ lines, kinds }) {
         for (const [index, line] of lines.entries()) decisions.add(line, kinds[index]!);
       },
       span: (span) => spans?.add(span),
+      candidates: (counts) => {
+        for (const one of counts) candidates.add(one);
+      },
       askForKey: async ({ iss, kid }) => await askForKey?.(iss, kid),
       log: ({ level, message, fields }) => logger[level](message, { thread, ...fields }),
     };

@@ -77,10 +77,7 @@ export class TokenVerifier implements Disposable {
     const known = this.lookup(text);
     if (known !== undefined) return known;
     try {
-      const token = await this.#verifyWithFreshKeys(text);
-      this.#dropExpired();
-      remember(this.#verified, text, token, this.#options.tokensMax ?? tokensMaxDefault);
-      return token;
+      return await this.#verifyWithFreshKeys(text);
     } catch (error) {
       if (error instanceof TokenRejected && error.reason !== 'token_key_unknown') {
         remember(this.#refused, text, { error, until: this.#options.clock.now() + refusalKeptMs }, refusalsMax);
@@ -104,7 +101,10 @@ export class TokenVerifier implements Disposable {
     }
   }
 
-  /** A key set that changes while a signature is checked makes the result worthless: it is checked again. */
+  /**
+   * A key set that changes while a signature is checked makes the result worthless: it is checked again. What is kept is kept before anything else
+   * can happen: later the keys may be others.
+   */
   async #verifyNow(text: string): Promise<VerifiedToken> {
     for (;;) {
       const keySet = this.#options.keySet.current;
@@ -113,7 +113,10 @@ export class TokenVerifier implements Disposable {
         audience: this.#options.audience,
         nowMs: this.#options.clock.now(),
       });
-      if (this.#options.keySet.current === keySet) return token;
+      if (this.#options.keySet.current !== keySet) continue;
+      this.#dropExpired();
+      remember(this.#verified, text, token, this.#options.tokensMax ?? tokensMaxDefault);
+      return token;
     }
   }
 

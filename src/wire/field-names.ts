@@ -43,6 +43,9 @@ const specialNames = [
   'sec-websocket-key',
   'sec-websocket-accept',
   'retry-attempt',
+  'x-original-url',
+  'x-rewrite-url',
+  'x-envoy-original-path',
 ] as const;
 
 export type SpecialFieldName = (typeof specialNames)[number];

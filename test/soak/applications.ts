@@ -102,9 +102,9 @@ function answer(incoming: IncomingMessage, response: ServerResponse): void {
 
 /** Serves a customer's request as an instrumented application does: with one call, under the same trace context. */
 async function callOn(incoming: IncomingMessage, response: ServerResponse, port: number): Promise<void> {
-  const { method = '', url = '', headers, rawHeaders } = incoming.resume();
+  const { headers } = incoming.resume();
   try {
-    const trace = traceContextOf({ method, url, headers, rawHeaders, body: '' });
+    const trace = traceContextOf({ headers });
     const called = await callHttp({ port, authority: 'callee', path: '/customer/100', headers: trace });
     response.writeHead(called.status).end(called.body);
   } catch (error) {

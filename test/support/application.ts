@@ -8,6 +8,8 @@ export interface ReceivedRequest {
   readonly headers: IncomingHttpHeaders;
   /** Names and values as they came, in order. */
   readonly rawHeaders: readonly string[];
+  /** Names and values of the trailer section. */
+  readonly rawTrailers: readonly string[];
   readonly body: string;
 }
 
@@ -19,7 +21,7 @@ export interface HttpAnswer {
 
 export interface Application extends AsyncDisposable {
   readonly port: number;
-  /** Every request that reached the application, oldest first. */
+  /** Every request that reached the application whole, oldest first. */
   readonly received: readonly ReceivedRequest[];
 }
 
@@ -29,11 +31,11 @@ export type Handler = (received: ReceivedRequest) => Promise<HttpAnswer> | HttpA
 export async function startApplication(handler: Handler = echo, host = '127.0.0.1', port = 0): Promise<Application> {
   const received: ReceivedRequest[] = [];
   const server = createServer({ keepAliveTimeout: 60_000 }, async (incoming, response) => {
-    const body = Buffer.concat(await incoming.toArray()).toString();
-    const { method = '', url = '', headers, rawHeaders } = incoming;
-    const record = { method, url, headers, rawHeaders, body };
-    received.push(record);
     try {
+      const body = Buffer.concat(await incoming.toArray()).toString();
+      const { method = '', url = '', headers, rawHeaders, rawTrailers } = incoming;
+      const record = { method, url, headers, rawHeaders, rawTrailers, body };
+      received.push(record);
       const answer = await handler(record);
       response.writeHead(answer.status, answer.headers);
       response.end(answer.body);
@@ -118,7 +120,7 @@ export function callHttp({
 }
 
 /** What OpenTelemetry's propagator does with what a request came with; new spans do not matter here. */
-export function traceContextOf({ headers }: ReceivedRequest): Record<string, string> {
+export function traceContextOf({ headers }: Pick<ReceivedRequest, 'headers'>): Record<string, string> {
   const { traceparent, tracestate } = headers;
   return {
     ...(typeof traceparent === 'string' && { traceparent }),

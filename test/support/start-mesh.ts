@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { parseTrustDomain, type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import { bundlesOf, type TrustBundles } from '#certs/trust-bundle.ts';
 import { AccessLog } from '#feeds/access-log.ts';
@@ -20,11 +21,13 @@ import { Metrics } from '#runtime/metrics.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { WatchSource } from '#runtime/watch.ts';
 import { type ActivePolicy, activePolicy } from '#sidecar/active-policy.ts';
+import { CandidateTally } from '#sidecar/candidate-tally.ts';
 import { DataPlane } from '#sidecar/data-plane.ts';
 import type { Interception } from '#sidecar/intercepted-calls.ts';
 import { parseCellId } from '#tokens/cell-id.ts';
 import { KeySet } from '#tokens/key-set.ts';
 import { generateSigningKey, type SigningKey } from '#tokens/signing-key.ts';
+import type { Protocol } from '#wire/exchange.ts';
 import { limitSettings, wireLimitsOf } from '#wire/limit-settings.ts';
 import {
   type Application,
@@ -72,6 +75,8 @@ export interface Mesh extends AsyncDisposable {
   /** Signs as the router `router-1`. */
   readonly signingKey: SigningKey;
   mint(change?: TokenChange): Promise<string>;
+  /** A connection to a service's inbound port over mutual TLS as whoever `id` names. */
+  dialAs(id: SpiffeId, service: ServiceName, protocol: Protocol): Promise<TLSSocket>;
   /** A request to a service's inbound port over mutual TLS as whoever `id` names, with any fields. */
   callAs(id: SpiffeId, service: ServiceName, call: HttpCall): Promise<HttpResponse>;
   /** What a customer's request through the router is to the cell. */
@@ -88,6 +93,8 @@ export interface MeshOptions {
   readonly interception?: Interception;
   /** Default: there must be none. */
   readonly onListenProblems?: (problems: readonly string[]) => void;
+  /** Whether what they know is too old to decide by. */
+  readonly isStale?: () => boolean;
   /** Threads of each. */
   readonly workers?: number;
   /** Base URL of a collector of spans. */
@@ -147,6 +154,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         outbound: { host: '127.0.0.1', port: 0 },
         applicationHost: '127.0.0.1',
         tracingRatio: 0,
+        candidates: new CandidateTally(),
         spans,
         limits,
         policy,
@@ -159,7 +167,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
           report: (line) => records.push(parseDecisionRecord(line)),
         }),
         ...(name === 'api' && { interception: options.interception }),
-        isStale: () => false,
+        isStale: options.isStale ?? (() => false),
         onListenProblems: options.onListenProblems ?? expectNone,
         clock,
         random: systemRandom,
@@ -184,18 +192,15 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
     ),
   );
 
-  const callAs = async (id: SpiffeId, service: ServiceName, call: HttpCall) => {
+  const dialAs = async (id: SpiffeId, service: ServiceName, protocol: Protocol) => {
     const authority = id.startsWith(`spiffe://${trustDomain}/`) ? cell : global;
     const identity = new WatchSource<TlsIdentity>({ svid: await authority.issue(id), bundles });
     const port = services[service].dataPlane.inboundPort!;
-    const { socket } = await dialMtls({
-      host: '127.0.0.1',
-      port,
-      identity,
-      expect: idOf(service),
-      alpn: ['http/1.1'],
-      clock,
-    });
+    const expect = idOf(service);
+    return (await dialMtls({ host: '127.0.0.1', port, identity, expect, alpn: [protocol], clock })).socket;
+  };
+  const callAs = async (id: SpiffeId, service: ServiceName, call: HttpCall) => {
+    const socket = await dialAs(id, service, 'http/1.1');
     try {
       return await callHttp({ authority: `${service}:${applications[service].port}`, ...call, socket });
     } finally {
@@ -208,6 +213,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
     endpoints,
     signingKey,
     mint: (change = {}) => mintTestToken(signingKey, change),
+    dialAs,
     callAs,
     callAsRouter: ({ token, ...call }) => {
       const headers = { ...(token !== undefined && { 'cellmesh-token': token }), ...call.headers };

@@ -210,6 +210,25 @@ test('a verifier remembers a token, until it ends or the keys change', async () 
   assert.throws(() => verifier.lookup(text), /expired/);
 });
 
+test('keys that change between the check of a token and its answer leave nothing remembered', async () => {
+  const keys = new WatchSource(keySet);
+  let reads = 0;
+  const changing = {
+    get current() {
+      const current = keys.current;
+      // The second look is the last one at these keys.
+      if (++reads === 2) queueMicrotask(() => keys.set(KeySet.empty));
+      return current;
+    },
+    subscribe: (listener: (value: KeySet) => void) => keys.subscribe(listener),
+  };
+  using verifier = new TokenVerifier({ keySet: changing, audience, clock });
+  const text = (await mintToken(key, claims())).reveal();
+  await verifier.verify(text);
+  assert.equal(verifier.lookup(text), undefined);
+  await rejects(verifier.verify(text), 'token_issuer');
+});
+
 test('a flood of unknown keys makes one question in thirty seconds', async () => {
   const own = new FakeClock(clock.now());
   let questions = 0;

@@ -3,6 +3,7 @@ import { manifestSchema } from '#policy/manifest-schema.ts';
 import { print } from '../output.ts';
 import { addGenerate } from './generate.ts';
 import { addPlan } from './plan.ts';
+import { addRollout } from './rollout.ts';
 import { addVersions } from './versions.ts';
 
 /** What policy says, said and would say. */
@@ -17,5 +18,6 @@ export function addPolicy(program: Command): void {
     .action(() => print(manifestSchema(), () => '', { json: true }));
   addPlan(policy);
   addGenerate(policy);
+  addRollout(policy);
   addVersions(policy);
 }

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { eventually } from '../support/eventually.ts';
-import { startMesh } from '../support/start-mesh.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startMesh } from '../../support/start-mesh.ts';
 
 test('a request that is not clean HTTP is answered with reason and id, and its record says which rule it broke', async () => {
   await using mesh = await startMesh();
