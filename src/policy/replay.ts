@@ -15,7 +15,7 @@ import type { InboundRequest } from './rule.ts';
 
 /** What a policy would have said to a recorded request. */
 export type Replayed =
-  | { readonly tag: 'allowed'; readonly rule: string | undefined }
+  | { readonly tag: 'allowed'; readonly rule: string | undefined; readonly granted: ScopeSet }
   | { readonly tag: 'denied'; readonly denial: Denial }
   /** The rule would allow it if a claim is what it asks for, and that claim was not recorded. */
   | { readonly tag: 'unknown'; readonly rule: string | undefined; readonly pointers: readonly string[] };
@@ -58,7 +58,8 @@ export function replay(policy: InboundPolicy, record: DecisionRecord, otherwise:
   if (atBest.outcome === 'deny') return { tag: 'denied', denial: atBest };
   const atWorst = missing.size === 0 ? atBest : assuming(assumedToFail);
   if (atWorst.outcome === 'deny') return { tag: 'unknown', rule: atBest.rule, pointers: [...missing] };
-  return atWorst.audited === undefined ? { tag: 'allowed', rule: atWorst.rule } : { tag: 'allowed', rule: undefined };
+  const { rule, granted, audited } = atWorst;
+  return { tag: 'allowed', rule: audited === undefined ? rule : undefined, granted };
 }
 
 /**

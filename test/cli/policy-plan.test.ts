@@ -104,7 +104,7 @@ describe('`policy plan`', () => {
   test('ends with 1 for a change that must not be', async () => {
     const manifests = await manifestsWith('less', withoutWrite);
     const failing = await run(manifests, '--fail-on', 'unknown', '--fail-on', 'newly-denied');
-    assert.deepEqual([failing.code, failing.stderr], [1, 'cellmesh: 4 decisions are newly-denied [--fail-on]\n']);
+    assert.deepEqual([failing.code, failing.stderr], [1, 'cellmesh: newly-denied: 4 [--fail-on]\n']);
     assert.equal((await run(manifests, '--fail-on', 'newly-allowed')).code, 0);
     assert.equal((await run(manifests, '--fail-on', 'anything')).code, 64);
   });

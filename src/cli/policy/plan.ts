@@ -57,7 +57,7 @@ export function addPlan(policy: Command): void {
     print(plan, () => planText(plan, comparedWith(options)), options);
     const failed = options.failOn.filter((change) => plan[failures[change]].decisions > 0);
     for (const change of failed)
-      process.stderr.write(`cellmesh: ${plan[failures[change]].decisions} decisions are ${change} [--fail-on]\n`);
+      process.stderr.write(`cellmesh: ${change}: ${plan[failures[change]].decisions} [--fail-on]\n`);
     if (failed.length > 0) process.exitCode = exitCodes.failed.code;
   });
 }

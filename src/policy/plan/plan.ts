@@ -134,12 +134,13 @@ export class Planner {
       edge: { service: callee.replace(/^\S+ /, ''), peer: 'router' },
     }[at];
     const failed = after.tag === 'denied' ? after.failed : undefined;
-    const scopes = record.granted ?? this.#scopesOf(record);
+    const scopes = record.granted ?? this.#scopesOf(record, after);
     return { change, at, ...sides, before: inWords(before), after: inWords(after), scopes, ...(failed && { failed }) };
   }
 
   /** What would be granted now to whom nothing was granted then. */
-  #scopesOf(record: DecisionRecord): string {
+  #scopesOf(record: DecisionRecord, after: Verdict): string {
+    if (after.tag === 'allowed' && after.granted !== undefined) return after.granted.text;
     const policy = record.direction === 'inbound' ? this.#after.inbound(record.service ?? '') : undefined;
     return policy === undefined
       ? (record.left ?? record.claims?.scope ?? '')

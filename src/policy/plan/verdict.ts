@@ -1,3 +1,4 @@
+import type { ScopeSet } from '#tokens/scope.ts';
 import type { FailedCondition } from '../decide.ts';
 import type { DecisionRecord } from '../decision-record.ts';
 import type { Reason } from '../reasons.ts';
@@ -5,7 +6,7 @@ import type { Replayed } from '../replay.ts';
 
 /** What one version of the manifests says of a recorded request, at the hop that recorded it. */
 export type Verdict =
-  | { readonly tag: 'allowed'; readonly rule?: string | undefined }
+  | { readonly tag: 'allowed'; readonly rule?: string | undefined; readonly granted?: ScopeSet | undefined }
   | { readonly tag: 'denied'; readonly reason: Reason; readonly failed: FailedCondition }
   /** `lacking`: what was not recorded and decides, each in words. */
   | { readonly tag: 'unknown'; readonly rule?: string | undefined; readonly lacking: readonly string[] };
@@ -33,7 +34,7 @@ export function recordedVerdict({ outcome, rule, reason, failed }: DecisionRecor
 export function replayedVerdict(replayed: Replayed): Verdict {
   switch (replayed.tag) {
     case 'allowed':
-      return { tag: 'allowed', rule: replayed.rule };
+      return { tag: 'allowed', rule: replayed.rule, granted: replayed.granted };
     case 'denied':
       return { tag: 'denied', reason: replayed.denial.reason, failed: replayed.denial.failed };
     case 'unknown':
