@@ -11,13 +11,8 @@ import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { WatchedDirectory } from '#runtime/watched-directory.ts';
 import { readTestFiles, readYamlFiles } from '#runtime/yaml-files.ts';
 import { exitCodes } from '../exit-codes.ts';
-<<<<<<< HEAD
-import { withState } from '../operator.ts';
-import { type OutputOptions, print, printError } from '../output.ts';
-=======
 import { type StateOptions, withState } from '../operator.ts';
 import { print, printError } from '../output.ts';
->>>>>>> 5e9dc7d80718a074b26b60167e3f3b7c22b4cb21
 import { stopRequested } from '../stop-signal.ts';
 import { defaultManifestDir } from './manifest-files.ts';
 
@@ -27,30 +22,10 @@ interface TestOptions extends StateOptions {
   readonly junit?: string;
   readonly watch?: boolean;
   readonly quiet?: boolean;
-  readonly state: string;
 }
 
 /** Whether manifests allow and refuse what their authors mean. */
 export function addTest(policy: Command): void {
-<<<<<<< HEAD
-  withState(
-    policy
-      .command('test')
-      .summary('runs the cases beside manifests')
-      .description(
-        'Runs the cases (*.test.yaml, kind PolicyTest) beside manifests: each is decided on both sides of the call, as sidecars do. Ends with 1 when a case fails.',
-      )
-      .argument(
-        '[directory]',
-        'where manifests and cases lie (default: the manifests of `cellmesh up`, or the working directory)',
-      )
-      .option('--candidate', 'decide by the candidates, for everybody, of services that have one')
-      .option('--coverage-min <percent>', 'fail when fewer of the rules allow something in the cases', percent)
-      .option('--junit <file>', 'write a report for CI servers too')
-      .option('--watch', 'run again with every change, until Ctrl-C')
-      .option('--quiet', 'name the cases that fail only'),
-  ).action(async (given: string | undefined, options: TestOptions) => {
-=======
   const command = policy
     .command('test')
     .summary('runs the cases beside manifests')
@@ -61,9 +36,9 @@ export function addTest(policy: Command): void {
     .option('--candidate', 'decide by the candidates, for everybody, of services that have one')
     .option('--coverage-min <percent>', 'fail when fewer of the rules allow something in the cases', percent)
     .option('--junit <file>', 'write a report for CI servers too')
+    .option('--quiet', 'name the cases that fail only')
     .option('--watch', 'run again with every change, until Ctrl-C');
   withState(command).action(async (given: string | undefined, options: TestOptions) => {
->>>>>>> 5e9dc7d80718a074b26b60167e3f3b7c22b4cb21
     const directory = given ?? (await defaultManifestDir(options.state));
     if (options.watch) return await watchCases(directory, options);
     const complaint = await run(await readFiles(directory), directory, options);

@@ -13,19 +13,14 @@ interface ReportStyle {
 }
 
 /** Results for people: a line for each case; of one that fails, all that was found out. */
-<<<<<<< HEAD
 export function reportLines(
-  policies: CellPolicies,
+  policies: CellAtHand,
   results: readonly CaseResult[],
   coverage: Coverage,
   { isQuiet = false }: ReportStyle = {},
 ): string[] {
   const named = isQuiet ? results.filter(({ isPassed }) => !isPassed) : results;
   const files = Map.groupBy(named, ({ test }) => test.file);
-=======
-export function reportLines(policies: CellAtHand, results: readonly CaseResult[], coverage: Coverage): string[] {
-  const files = Map.groupBy(results, ({ test }) => test.file);
->>>>>>> 5e9dc7d80718a074b26b60167e3f3b7c22b4cb21
   const failed = results.filter(({ isPassed }) => !isPassed).length;
   const outcome = failed === 0 ? `${results.length} passed` : `${results.length - failed} passed, ${failed} failed`;
   return [
