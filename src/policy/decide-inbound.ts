@@ -137,7 +137,7 @@ export class InboundPolicy implements Declarations {
       limited === undefined
         ? this.#nearest(index, request, granted)
         : { ...denialOf(limited, 'limit', request, granted), retryAfterMs: waitMs };
-    return mode === 'audit' && !denial.reason.startsWith('token_')
+    return mode === 'audit'
       ? permit({ outcome: 'permit', rule: undefined, untilMs: undefined, granted, token, audited: denial })
       : denial;
   }

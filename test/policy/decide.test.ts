@@ -149,11 +149,14 @@ test('what is granted is never more than token, left and carry', () => {
   );
 });
 
-test('audit mode softens a missing rule, and nothing about the token', () => {
+test('audit mode softens what rules say, a customer that one needs too, and nothing about the token or the hop before', () => {
   const audit = new InboundPolicy({ ...compiled.snapshots.get(id('delivery'))!, mode: 'audit' });
   const decision = audit.decide(request({ path: '/nothing' }));
   assert.ok(decision.outcome === 'permit');
   assert.equal(decision.audited?.reason, 'route_not_allowed');
+  const without = audit.decide(request({ token: undefined, left: undefined }));
+  assert.ok(without.outcome === 'permit');
+  assert.equal(without.audited?.reason, 'token_missing');
   assert.equal(audit.decide(request({ left: undefined })).outcome, 'deny');
 });
 

@@ -106,11 +106,9 @@ describe('a plan', () => {
     assert.ok(changed > 500, `only ${changed} decisions changed`);
   });
 
-  test('never has newly denied decisions for a rule more where rules are enforced', () => {
-    // In audit mode one more rule can be the nearest, for want of a token: that is a refusal in both modes.
-    const enforcing = snapshots.filter(({ mode }) => mode === 'enforce');
+  test('never has newly denied decisions for a rule more', () => {
     fc.assert(
-      fc.property(enforcing, rules(3), requests, (snapshot, more, asked) => {
+      fc.property(snapshots, rules(3), requests, (snapshot, more, asked) => {
         const to = {
           ...snapshot,
           rules: [...more.map((rule) => ({ ...rule, name: `new-${rule.name}` })), ...snapshot.rules],

@@ -32,9 +32,11 @@ describe('deciding', () => {
     );
   });
 
-  test('never denies for a rule more what was allowed without it', () => {
+  test('never denies for a rule more what was allowed without it, in either mode', () => {
+    const mode = fc.constantFrom('audit' as const, 'enforce' as const);
     fc.assert(
-      fc.property(snapshotOf(rules()), rules(3), request, fc.nat(), (snapshot, more, asked, at) => {
+      fc.property(snapshotOf(rules()), mode, rules(3), request, fc.nat(), (enforced, inMode, more, asked, at) => {
+        const snapshot = { ...enforced, mode: inMode };
         if (new InboundPolicy(snapshot).decide(asked).outcome !== 'permit') return;
         const added = more.map((rule, index) => ({ ...rule, name: `added${index}` }));
         const wider = { ...snapshot, rules: snapshot.rules.toSpliced(at % (snapshot.rules.length + 1), 0, ...added) };

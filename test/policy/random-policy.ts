@@ -110,7 +110,7 @@ export const snapshotOf = (some: fc.Arbitrary<SnapshotRule[]>): fc.Arbitrary<Pol
           { port: 2, protocol: 'http' as const },
         ],
       },
-      mode: 'enforce' as const,
+      mode: 'enforce' as 'audit' | 'enforce',
       calls: [],
       ...parts,
       undeclared: parts.undeclared.filter((id) => !parts.callers.some((caller) => caller.id === id)),

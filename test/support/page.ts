@@ -57,6 +57,7 @@ const kinds: readonly (readonly [RegExp, string])[] = [
   [/\b[a-z]+(?:-[a-z0-9]+)*-[a-z0-9]{6}\.[a-z0-9]{18}\b/g, 'DECISION'],
   [/\b(?:router-1)\.[a-z0-9]{18}\b/g, 'DECISION'],
   [/\b\d{4}-\d{2}-\d{2}T[\d:.]+Z/g, 'TIME'],
+  [/\b[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT/g, 'DATE'],
   [/\bAC[0-9a-f]{32}\b/g, 'ACCOUNT'],
   [/\b[0-9a-f]{32}\b/g, 'TRACE'],
   [/\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b/g, 'ID'],
