@@ -16,7 +16,9 @@ import { decidedRecord } from './decided-record.ts';
 
 const directory = join(import.meta.dirname, '../../examples/messaging/policy');
 export const manifestTexts: ReadonlyMap<string, string> = new Map(
-  readdirSync(directory).map((file) => [file, readFileSync(join(directory, file), 'utf8')]),
+  readdirSync(directory)
+    .filter((file) => !file.endsWith('.test.yaml'))
+    .map((file) => [file, readFileSync(join(directory, file), 'utf8')]),
 );
 
 export function compiledTexts(texts: ReadonlyMap<string, string>): CompiledCell {
