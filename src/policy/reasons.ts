@@ -261,3 +261,17 @@ export type Reason = keyof typeof reasons;
 export function statusOf(reason: Reason): number {
   return reasons[reason].status;
 }
+
+/** Denials that rules have a say in, limits aside: another manifest can say otherwise. */
+export const reasonsOfRules = [
+  'route_not_allowed',
+  'peer_not_allowed',
+  'peer_not_declared',
+  'rule_expired',
+  'token_missing',
+  'actor_not_allowed',
+  'claim_not_allowed',
+  'scope_missing',
+  'scope_not_carried',
+  'scope_not_own',
+] as const satisfies readonly Reason[];

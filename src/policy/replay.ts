@@ -10,7 +10,7 @@ import { assumedToFail, assumedToHold, type Pointer, valueAt } from './claim-con
 import type { Denial } from './decide.ts';
 import type { Budgets, InboundPolicy } from './decide-inbound.ts';
 import type { DecisionRecord } from './decision-record.ts';
-import type { Reason } from './reasons.ts';
+import { type Reason, reasonsOfRules } from './reasons.ts';
 import type { InboundRequest } from './rule.ts';
 
 /** What a policy would have said to a recorded request. */
@@ -20,24 +20,11 @@ export type Replayed =
   /** The rule would allow it if a claim is what it asks for, and that claim was not recorded. */
   | { readonly tag: 'unknown'; readonly rule: string | undefined; readonly pointers: readonly string[] };
 
-/** Denials that rules had a say in; the others were settled before, and no manifest changes them. */
-const reasonsOfRules: ReadonlySet<Reason | undefined> = new Set<Reason>([
-  'route_not_allowed',
-  'peer_not_allowed',
-  'peer_not_declared',
-  'rule_expired',
-  'token_missing',
-  'actor_not_allowed',
-  'claim_not_allowed',
-  'scope_missing',
-  'scope_not_carried',
-  'scope_not_own',
-  'limit_reached',
-]);
+const ofRules: ReadonlySet<Reason | undefined> = new Set<Reason>([...reasonsOfRules, 'limit_reached']);
 
 /** Whether rules of the service asked had a say in a recorded decision, so that other rules could say otherwise. */
 export function isOfRules({ direction, outcome, reason, isAudited }: DecisionRecord): boolean {
-  return direction === 'inbound' && ((outcome === 'permit' && !isAudited) || reasonsOfRules.has(reason));
+  return direction === 'inbound' && ((outcome === 'permit' && !isAudited) || ofRules.has(reason));
 }
 
 /** What is otherwise than the record says. */

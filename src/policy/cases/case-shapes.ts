@@ -3,7 +3,7 @@ import { parseAccountId } from '#tokens/account-id.ts';
 import { conditions } from '../decide.ts';
 import type { WorkloadName } from '../manifest.ts';
 import { apiVersion } from '../manifest-shapes.ts';
-import type { Reason } from '../reasons.ts';
+import { type Reason, reasonsOfRules } from '../reasons.ts';
 import {
   host,
   method,
@@ -47,16 +47,7 @@ const expectedReasons = [
   'account_mismatch',
   'account_not_expected',
   'protocol_mismatch',
-  'route_not_allowed',
-  'peer_not_allowed',
-  'peer_not_declared',
-  'rule_expired',
-  'token_missing',
-  'actor_not_allowed',
-  'claim_not_allowed',
-  'scope_missing',
-  'scope_not_carried',
-  'scope_not_own',
+  ...reasonsOfRules,
   'path_not_absolute',
   'path_character',
   'path_percent',
