@@ -52,7 +52,7 @@ const peer = parsed(parsePeer, 'a peer', {
 });
 
 /** Of HTTP. */
-export const method = matching(methodPattern, 'method');
+export const method = matching(methodPattern, 'method', 32);
 
 export const http = object({
   methods: optional(set(method, { min: 1, max: 32 }), 'Methods in capitals; without it every method.'),
