@@ -91,6 +91,11 @@ export const policyRules: Additions = {
   'spec.allow[]': rule,
   'spec.allow[].claims[]': claim,
   'spec.allow[].until': { format: 'date-time' },
+  'spec.allow[].limits[].perSecond': holds({
+    // To a whole number the API server compares the whole part of a minimum.
+    rule: 'self >= 0.001',
+    message: 'a number from 0.001 to 1000000 is expected',
+  }),
   'spec.calls': byName('to'),
   'spec.calls[].listen': holds({
     rule: "int(self.substring(self.lastIndexOf(':') + 1)) <= 65535",

@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { parse, parseAllDocuments } from 'yaml';
+import { readDocuments } from '#policy/read-documents.ts';
+import { isCellmeshError } from '#runtime/errors.ts';
+import { definitionFiles } from '../../build/crds/custom-resources.ts';
+import type { StructuralSchema } from '../../build/crds/structural-schema.ts';
+import { eventually } from '../support/eventually.ts';
+import { type ApiServer, kubernetesPrograms, startApiServer } from '../support/kubernetes-api-server.ts';
+import { refusals, wholeCell, wholePolicy } from './whole-documents.ts';
+
+const root = join(import.meta.dirname, '../..');
+const read = (file: string) => readFileSync(join(root, file), 'utf8');
+
+interface Definition {
+  readonly metadata: { readonly name: string };
+  readonly spec: { readonly versions: readonly [{ readonly schema: { readonly openAPIV3Schema: StructuralSchema } }] };
+}
+const definitions = readdirSync(join(root, 'k8s/crds')).map((file) => parse(read(`k8s/crds/${file}`)) as Definition);
+
+describe('k8s/crds', () => {
+  test('is what the shapes of the readers say; `npm run fix:crds` writes it', () => {
+    const files = readdirSync(join(root, 'k8s/crds'));
+    assert.deepEqual(new Map(files.map((file) => [file, read(`k8s/crds/${file}`)])), definitionFiles());
+  });
+
+  for (const { metadata, spec } of definitions) {
+    const fields = [...fieldsOf(spec.versions[0].schema.openAPIV3Schema, '')].filter(
+      ([at]) => !/^(apiVersion|kind)$/.test(at),
+    );
+
+    test(`has a bound on all that can grow in ${metadata.name}, or its conditions cost without end`, () => {
+      const unbounded = fields.filter(
+        ([, { type, maxItems, maxLength, maxProperties, additionalProperties, ...field }]) =>
+          (type === 'array' && maxItems === undefined) ||
+          (type === 'string' && field.enum === undefined && maxLength === undefined) ||
+          (additionalProperties !== undefined && maxProperties === undefined),
+      );
+      assert.deepEqual(unbounded, []);
+    });
+
+    test(`says of every field of ${metadata.name} what it is, for kubectl explain`, () => {
+      const silent = fields.filter(
+        ([at, { description }]) => !/(\[\]|\{\}|^metadata)$/.test(at) && !/^\S.*\.$/.test(description ?? ''),
+      );
+      assert.deepEqual(silent, []);
+    });
+  }
+});
+
+const programs = kubernetesPrograms();
+const skip = 'skip' in programs ? programs.skip : false;
+
+describe('an API server', { skip }, () => {
+  let api: ApiServer;
+  before(async () => {
+    if ('skip' in programs) return;
+    api = await startApiServer(programs);
+    await applyDefinitions(api);
+  });
+  after(() => api?.[Symbol.asyncDispose]());
+
+  test('takes the definitions as structural, without a warning', async () => {
+    for (const { metadata } of definitions) {
+      const { status, body, warnings } = await api.request('GET', `${definitionsPath}/${metadata.name}`);
+      const { conditions } = (body as { status: { conditions: { type: string; status: string }[] } }).status;
+      assert.deepEqual(
+        [status, warnings, conditions.map(({ type, status }) => `${type} ${status}`).sort()],
+        [200, '', ['Established True', 'NamesAccepted True']],
+      );
+    }
+  });
+
+  test('takes the manifests of the examples', async () => {
+    const files = globSync('examples/*/policy/*.yaml', { cwd: root }).filter((file) => !file.endsWith('.test.yaml'));
+    assert.ok(files.length > 0);
+    for (const file of files) await takes(read(file));
+  });
+
+  test('takes what docs/manifest.md shows', async () => {
+    const blocks = [...read('docs/manifest.md').matchAll(/^```yaml( \w+)?\n([\s\S]*?)^```$/gm)];
+    const shown = (kind: string | undefined) =>
+      blocks.flatMap(([, written, text]) => (written === kind ? [text!] : []));
+    const whole = shown(undefined);
+    for (const text of whole) await takes(text);
+    const [policy, cell] = [whole[0]!, whole.at(-1)!];
+    for (const rule of shown(' rule')) await takes(policy.replace(/ {2}allow:\n/, (start) => start + rule));
+    for (const calls of shown(' calls')) await takes(policy.replace(/ {2}calls:\n[\s\S]*$/, calls));
+    for (const rollout of shown(' rollout')) await takes(policy + rollout);
+    for (const ceiling of shown(' ceiling')) await takes(cell + ceiling);
+  });
+
+  test('takes documents in which every field is said, and reads them as we do', async () => {
+    for (const text of [wholePolicy, wholeCell]) {
+      assert.equal(refusalOf(text), '');
+      const { body } = await takes(text);
+      assert.deepEqual((body as { spec: object }).spec, parse(text).spec);
+    }
+  });
+
+  test('takes ten thousand rules', async () => {
+    const rules = Array.from(
+      { length: 10_000 },
+      (_, at) => `    - { name: r${at}, from: [mail/two], port: 80, account: none }\n`,
+    );
+    await takes(`${wholePolicy.split('  allow:')[0]}  allow:\n${rules.join('')}`);
+  });
+
+  for (const [from, to, said] of refusals) {
+    test(`refuses \`${to.slice(0, 60).trim()}\` in place of \`${from.trim()}\`, as the reader does`, async () => {
+      const text = (wholePolicy.includes(from) ? wholePolicy : wholeCell).replace(from, () => to);
+      assert.ok(text !== wholePolicy && text !== wholeCell);
+      assert.notEqual(refusalOf(text), '');
+      const { status, body } = await create(api, text);
+      assert.match((body as { message?: string }).message ?? 'taken', said);
+      assert.equal(status, 422);
+    });
+  }
+
+  test('refuses a field that nobody knows, where its client is strict', async () => {
+    const { status, body } = await create(api, wholePolicy.replace('  allow:', '  alow: []\n  allow:'));
+    assert.match((body as { message: string }).message, /strict decoding error: unknown field "spec\.alow"/);
+    assert.equal(status, 400);
+  });
+
+  async function takes(text: string) {
+    let answer = { status: 0, body: undefined as unknown };
+    for (const document of parseAllDocuments(text)) {
+      answer = await apply(api, text.includes('\n---') ? document.toString() : text);
+      assert.ok(answer.status < 300, `${JSON.stringify(answer.body)}\n${text.slice(0, 2_000)}`);
+    }
+    return answer;
+  }
+});
+
+interface Written {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace: string };
+}
+
+const definitionsPath = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+
+async function applyDefinitions(api: ApiServer): Promise<void> {
+  for (const namespace of ['messaging', 'mail'])
+    assert.equal(
+      (await api.request('POST', '/api/v1/namespaces', { body: { metadata: { name: namespace } } })).status,
+      201,
+    );
+  for (const definition of definitions) {
+    const { status, body } = await api.request('POST', definitionsPath, { body: definition });
+    assert.equal(status, 201, JSON.stringify(body));
+  }
+  for (const text of [wholePolicy, wholeCell])
+    await eventually(async () => {
+      const { status } = await api.request('GET', collectionOf(text));
+      assert.equal(status, 200);
+    });
+}
+
+function collectionOf(text: string): string {
+  const { kind, metadata } = parse(text) as Written;
+  if (kind === 'Cell') return '/apis/cellmesh.io/v1alpha1/cells';
+  return `/apis/cellmesh.io/v1alpha1/namespaces/${metadata.namespace}/servicepolicies`;
+}
+
+function pathOf(text: string): string {
+  return `${collectionOf(text)}/${(parse(text) as Written).metadata.name}`;
+}
+
+/** As `kubectl apply --server-side --dry-run=server`: the API server reads the text itself. */
+function apply(api: ApiServer, text: string) {
+  return api.request('PATCH', `${pathOf(text)}?fieldManager=test&fieldValidation=Strict&dryRun=All`, {
+    body: text,
+    contentType: 'application/apply-patch+yaml',
+  });
+}
+
+/** As `kubectl create --dry-run=server`. */
+function create(api: ApiServer, text: string) {
+  return api.request('POST', `${collectionOf(text)}?fieldValidation=Strict&dryRun=All`, {
+    body: text,
+    contentType: 'application/yaml',
+  });
+}
+
+function refusalOf(text: string): string {
+  try {
+    readDocuments(text, 'one.yaml');
+    return '';
+  } catch (error) {
+    assert.ok(isCellmeshError(error, 'document_invalid'));
+    return error.problems.join('\n');
+  }
+}
+
+function* fieldsOf(schema: StructuralSchema, at: string): Generator<[string, StructuralSchema]> {
+  if (at !== '') yield [at, schema];
+  for (const [name, field] of Object.entries(schema.properties ?? {}))
+    yield* fieldsOf(field, at === '' ? name : `${at}.${name}`);
+  if (schema.items !== undefined) yield* fieldsOf(schema.items, `${at}[]`);
+  if (schema.additionalProperties !== undefined) yield* fieldsOf(schema.additionalProperties, `${at}{}`);
+}
