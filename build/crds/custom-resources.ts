@@ -10,6 +10,7 @@ import { type Additions, type StructuralSchema, structuralSchema } from './struc
  * Both kinds of documents as CustomResourceDefinitions: what the readers' shapes say, and in CEL what several fields must hold together. An
  * API server knows less than the readers, and takes:
  * - fields that nobody knows, which it drops, unless its client asks for strict validation (as `kubectl` does);
+ * - fields with `null`, which it drops too: a rule whose `scopes:` has nothing behind it needs none there;
  * - path patterns of more than 32 segments, and with percent-encoding that is not needed or must not be;
  * - SPIFFE IDs with segments `.` and `..`, or longer than 2048 bytes with their pattern;
  * - text that is longer than its limit in UTF-16, and in code points is not;

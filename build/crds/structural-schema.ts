@@ -5,7 +5,7 @@ export interface StructuralSchema {
   readonly description?: string;
   readonly type?: 'object' | 'array' | 'string' | 'number' | 'integer' | 'boolean';
   readonly format?: 'date-time' | 'int64';
-  readonly enum?: readonly (string | number | boolean | null)[];
+  readonly enum?: readonly (string | number | boolean)[];
   readonly pattern?: string;
   readonly minLength?: number;
   readonly maxLength?: number;
@@ -131,7 +131,7 @@ function untyped(kinds: readonly JsonSchema[], at: string, additionAt: AdditionA
     ...(number === undefined ? noNumber : { minimum: number.minimum, maximum: number.maximum }),
     ...(list === undefined ? noList : withoutType(listOf(list, at, additionAt))),
     ...noMap,
-    not: { enum: isFlag ? [null] : [true, false, null] },
+    ...(isFlag ? {} : { not: { enum: [true, false] } }),
   });
 }
 

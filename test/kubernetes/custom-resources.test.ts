@@ -3,22 +3,14 @@ import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
-import { readDocuments } from '#policy/read-documents.ts';
-import { isCellmeshError } from '#runtime/errors.ts';
 import { definitionFiles } from '../../build/crds/custom-resources.ts';
 import type { StructuralSchema } from '../../build/crds/structural-schema.ts';
-import { eventually } from '../support/eventually.ts';
 import { type ApiServer, kubernetesPrograms, startApiServer } from '../support/kubernetes-api-server.ts';
+import { apply, applyDefinitions, create, definitions, definitionsPath, refusalOf } from './policy-objects.ts';
 import { refusals, wholeCell, wholePolicy } from './whole-documents.ts';
 
 const root = join(import.meta.dirname, '../..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
-
-interface Definition {
-  readonly metadata: { readonly name: string };
-  readonly spec: { readonly versions: readonly [{ readonly schema: { readonly openAPIV3Schema: StructuralSchema } }] };
-}
-const definitions = readdirSync(join(root, 'k8s/crds')).map((file) => parse(read(`k8s/crds/${file}`)) as Definition);
 
 describe('k8s/crds', () => {
   test('is what the shapes of the readers say; `npm run fix:crds` writes it', () => {
@@ -134,66 +126,6 @@ describe('an API server', { skip }, () => {
     return answer;
   }
 });
-
-interface Written {
-  readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace: string };
-}
-
-const definitionsPath = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
-
-async function applyDefinitions(api: ApiServer): Promise<void> {
-  for (const namespace of ['messaging', 'mail'])
-    assert.equal(
-      (await api.request('POST', '/api/v1/namespaces', { body: { metadata: { name: namespace } } })).status,
-      201,
-    );
-  for (const definition of definitions) {
-    const { status, body } = await api.request('POST', definitionsPath, { body: definition });
-    assert.equal(status, 201, JSON.stringify(body));
-  }
-  for (const text of [wholePolicy, wholeCell])
-    await eventually(async () => {
-      const { status } = await api.request('GET', collectionOf(text));
-      assert.equal(status, 200);
-    });
-}
-
-function collectionOf(text: string): string {
-  const { kind, metadata } = parse(text) as Written;
-  if (kind === 'Cell') return '/apis/cellmesh.io/v1alpha1/cells';
-  return `/apis/cellmesh.io/v1alpha1/namespaces/${metadata.namespace}/servicepolicies`;
-}
-
-function pathOf(text: string): string {
-  return `${collectionOf(text)}/${(parse(text) as Written).metadata.name}`;
-}
-
-/** As `kubectl apply --server-side --dry-run=server`: the API server reads the text itself. */
-function apply(api: ApiServer, text: string) {
-  return api.request('PATCH', `${pathOf(text)}?fieldManager=test&fieldValidation=Strict&dryRun=All`, {
-    body: text,
-    contentType: 'application/apply-patch+yaml',
-  });
-}
-
-/** As `kubectl create --dry-run=server`. */
-function create(api: ApiServer, text: string) {
-  return api.request('POST', `${collectionOf(text)}?fieldValidation=Strict&dryRun=All`, {
-    body: text,
-    contentType: 'application/yaml',
-  });
-}
-
-function refusalOf(text: string): string {
-  try {
-    readDocuments(text, 'one.yaml');
-    return '';
-  } catch (error) {
-    assert.ok(isCellmeshError(error, 'document_invalid'));
-    return error.problems.join('\n');
-  }
-}
 
 function* fieldsOf(schema: StructuralSchema, at: string): Generator<[string, StructuralSchema]> {
   if (at !== '') yield [at, schema];
