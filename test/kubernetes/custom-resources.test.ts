@@ -6,7 +6,17 @@ import { parse, parseAllDocuments } from 'yaml';
 import { definitionFiles } from '../../build/crds/custom-resources.ts';
 import type { StructuralSchema } from '../../build/crds/structural-schema.ts';
 import { type ApiServer, kubernetesPrograms, startApiServer } from '../support/kubernetes-api-server.ts';
-import { apply, applyDefinitions, create, definitions, definitionsPath, refusalOf } from './policy-objects.ts';
+import {
+  apply,
+  applyAs,
+  applyDefinitions,
+  collectionOf,
+  create,
+  definitions,
+  definitionsPath,
+  pathOf,
+  refusalOf,
+} from './policy-objects.ts';
 import { refusals, wholeCell, wholePolicy } from './whole-documents.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -117,6 +127,82 @@ describe('an API server', { skip }, () => {
     assert.equal(status, 400);
   });
 
+  test('keeps rules that two managers apply, each its own', async () => {
+    const rule = (name: string) =>
+      wholePolicy.replace(/ {2}allow:\n[\s\S]*?(?= {2}rollout)/, `  allow: [{ name: ${name}, from: [mail/two] }]\n`);
+    for (const manager of ['team', 'platform']) {
+      const { status, body } = await applyAs(api, manager, rule(manager).replace('name: one', 'name: managed'));
+      assert.ok(status < 300, JSON.stringify(body));
+    }
+    const { body } = await api.request('GET', pathOf(wholePolicy).replace(/one$/, 'managed'));
+    const { allow } = (body as { spec: { allow: { name: string }[] } }).spec;
+    assert.deepEqual(allow.map(({ name }) => name).sort(), ['platform', 'team']);
+  });
+
+  test('does not let a Cell change its trust domain', async () => {
+    assert.equal((await applyAs(api, 'test', wholeCell)).status, 201);
+    const { status, body } = await apply(api, wholeCell.replace('trustDomain: cell-1.', 'trustDomain: cell-2.'));
+    assert.match(
+      (body as { message: string }).message,
+      /spec\.trustDomain: .*identities and tokens name the trust domain: it cannot change/,
+    );
+    assert.equal(status, 422);
+  });
+
+  test('keeps a status apart from the spec, and shows both in columns', async () => {
+    assert.equal((await applyAs(api, 'test', wholePolicy)).status, 201);
+    const path = pathOf(wholePolicy);
+    const stored = (await api.request('GET', path)).body as { spec: object; metadata: { generation: number } };
+    const lastTransitionTime = '2026-11-28T12:00:00Z';
+    const status = {
+      observedGeneration: 1,
+      policyVersion: 'v1',
+      pods: { total: 3, programmed: 2 },
+      conditions: [
+        { type: 'Accepted', status: 'True', reason: 'InForce', message: 'It is in force.', lastTransitionTime },
+        { type: 'Programmed', status: 'False', reason: 'Waiting', message: '2 of 3 pods.', lastTransitionTime },
+      ],
+      problems: [{ field: 'spec.allow[0].scopes[0]', message: 'scope a:read is not in the catalogue' }],
+    };
+    const written = await api.request('PUT', `${path}/status`, {
+      body: { ...stored, spec: { ...stored.spec, mode: 'audit' }, status },
+    });
+    const { spec, metadata, status: kept } = written.body as typeof stored & { status: object };
+    assert.deepEqual([spec, metadata.generation, kept], [stored.spec, 1, status]);
+
+    const { body } = await api.request('GET', collectionOf(wholePolicy), {
+      accept: 'application/json;as=Table;v=v1;g=meta.k8s.io',
+    });
+    const { columnDefinitions, rows } = body as Table;
+    const row = rows.find(({ object }) => object.metadata.name === 'one')!;
+    assert.deepEqual(
+      columnDefinitions.map(({ name }, at) => [name, name === 'Age' ? '' : row.cells[at]]),
+      [
+        ['Name', 'one'],
+        ['Service account', 'one'],
+        ['Mode', 'enforce'],
+        ['Accepted', 'True'],
+        ['Programmed', 2],
+        ['Pods', 3],
+        ['Candidate', '12.5'],
+        ['Reason', 'InForce'],
+        ['Age', ''],
+      ],
+    );
+  });
+
+  test('finds them by short names and by a category', async () => {
+    const { body } = await api.request('GET', '/apis/cellmesh.io/v1alpha1');
+    const { resources } = body as { resources: Resource[] };
+    const names = resources
+      .filter(({ name }) => !name.includes('/'))
+      .map(({ name, shortNames, categories, namespaced }) => [name, shortNames, categories, namespaced] as const);
+    assert.deepEqual(names.sort(), [
+      ['cells', undefined, ['cellmesh'], false],
+      ['servicepolicies', ['spol'], ['cellmesh'], true],
+    ]);
+  });
+
   async function takes(text: string) {
     let answer = { status: 0, body: undefined as unknown };
     for (const document of parseAllDocuments(text)) {
@@ -126,6 +212,21 @@ describe('an API server', { skip }, () => {
     return answer;
   }
 });
+
+interface Resource {
+  readonly name: string;
+  readonly shortNames?: readonly string[];
+  readonly categories?: readonly string[];
+  readonly namespaced: boolean;
+}
+
+interface Table {
+  readonly columnDefinitions: readonly { readonly name: string }[];
+  readonly rows: readonly {
+    readonly cells: readonly unknown[];
+    readonly object: { readonly metadata: { readonly name: string } };
+  }[];
+}
 
 function* fieldsOf(schema: StructuralSchema, at: string): Generator<[string, StructuralSchema]> {
   if (at !== '') yield [at, schema];

@@ -44,22 +44,27 @@ export async function applyDefinitions(api: ApiServer): Promise<void> {
     });
 }
 
-function collectionOf(text: string): string {
+export function collectionOf(text: string): string {
   const { kind, metadata } = parse(text) as Written;
   if (kind === 'Cell') return '/apis/cellmesh.io/v1alpha1/cells';
   return `/apis/cellmesh.io/v1alpha1/namespaces/${metadata.namespace}/servicepolicies`;
 }
 
-function pathOf(text: string): string {
+export function pathOf(text: string): string {
   return `${collectionOf(text)}/${(parse(text) as Written).metadata.name}`;
 }
 
-/** As `kubectl apply --server-side --dry-run=server`: the API server reads the text itself. */
-export function apply(api: ApiServer, text: string) {
-  return api.request('PATCH', `${pathOf(text)}?fieldManager=test&fieldValidation=Strict&dryRun=All`, {
+/** As `kubectl apply --server-side --field-manager`: the API server reads the text itself. */
+export function applyAs(api: ApiServer, manager: string, text: string, options = '') {
+  return api.request('PATCH', `${pathOf(text)}?fieldManager=${manager}&fieldValidation=Strict${options}`, {
     body: text,
     contentType: 'application/apply-patch+yaml',
   });
+}
+
+/** The same with `--dry-run=server`: nothing is kept. */
+export function apply(api: ApiServer, text: string) {
+  return applyAs(api, 'test', text, '&dryRun=All');
 }
 
 /** As `kubectl create --dry-run=server`. */
