@@ -3,7 +3,7 @@ import { CellmeshError } from '#runtime/errors.ts';
 import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import type { Position, Problems } from '#runtime/yaml-document.ts';
 import type { PathPattern } from './path-pattern.ts';
-import { integer, list, object, oneOf, optional, parsed, required, type Shape } from './shapes.ts';
+import { integer, list, object, oneOf, optional, parsed, required, type Shape, set } from './shapes.ts';
 import type { RouteMatch } from './snapshot.ts';
 
 /** How long a call may take. Milliseconds; what is absent is the sidecar's own setting, or unlimited (`totalMs`). */
@@ -31,7 +31,7 @@ export interface CallRoute extends RouteMatch {
 }
 
 const timeMaxMs = 3_600_000;
-const time = parsed(parseTime, 'a duration', { pattern: '^\\d{1,9}(ms|s|m|h)$' });
+const time = parsed(parseTime, 'a duration', { pattern: '^\\d{1,9}(ms|s|m|h)$', maxLength: 11 });
 const times = {
   head: optional(time, 'From the end of the request to the head of the response, e.g. 500ms.'),
   idle: optional(time, "Between two pieces of the response's body, e.g. 30s."),
@@ -39,8 +39,8 @@ const times = {
 };
 const retries = object({
   attempts: required(integer(2, 5), 'In all, the first included.'),
-  on: required(
-    list(oneOf<'reset' | 502 | 503 | 504>('reset', 502, 503, 504), { min: 1, max: 4 }),
+  retryOn: required(
+    set(oneOf<'reset' | 502 | 503 | 504>('reset', 502, 503, 504), { min: 1, max: 4 }),
     'What is worth another attempt: `reset` (it broke before a response), and statuses.',
   ),
 });
@@ -82,7 +82,7 @@ interface WrittenTimes {
 
 interface WrittenTraffic {
   readonly timeouts?: WrittenTimes;
-  readonly retries?: { readonly attempts: number; readonly on: readonly ('reset' | 502 | 503 | 504)[] };
+  readonly retries?: { readonly attempts: number; readonly retryOn: readonly ('reset' | 502 | 503 | 504)[] };
 }
 
 interface WrittenRoute extends WrittenTraffic {
@@ -128,6 +128,6 @@ function timeoutsOf({ head, idle, total }: WrittenTimes): CallTimeouts {
   };
 }
 
-function retriesOf({ attempts, on }: NonNullable<WrittenTraffic['retries']>): CallRetries {
-  return { attempts, onReset: on.includes('reset'), statuses: on.filter((entry) => entry !== 'reset') };
+function retriesOf({ attempts, retryOn }: NonNullable<WrittenTraffic['retries']>): CallRetries {
+  return { attempts, onReset: retryOn.includes('reset'), statuses: retryOn.filter((entry) => entry !== 'reset') };
 }

@@ -25,6 +25,7 @@ import {
   parsed,
   required,
   type ShapeValue,
+  set,
 } from './shapes.ts';
 
 export const apiVersion = 'cellmesh.io/v1alpha1';
@@ -32,7 +33,7 @@ const loopbackPattern = /^(127\.0\.0\.1|\[::1\]):(\d{1,5})$/;
 const rulesMax = 10_000;
 
 const expose = object({
-  hosts: required(list(host, { min: 1, max: itemsMax }), "Hosts of customers' requests."),
+  hosts: required(set(host, { min: 1, max: itemsMax }), "Hosts of customers' requests."),
   paths: required(paths, 'Paths that are sent here: `*` is one segment, `**` at the end the rest.'),
   auth: required(oneOf('required', 'none'), 'Whether the router demands credentials.'),
 });

@@ -20,6 +20,7 @@ import {
   required,
   type ShapeValue,
   scalar,
+  set,
   text,
   union,
 } from './shapes.ts';
@@ -27,7 +28,9 @@ import {
 /** What a rule looks like, and the words that other parts of manifests use too. */
 const labelText = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
 const label = new RegExp(`^${labelText}$`);
-const hostPattern = new RegExp(`^(?=.{1,253}$)${labelText}(\\.${labelText})*$`);
+const hostPattern = new RegExp(`^${labelText}(\\.${labelText})*$`);
+/** RFC 1035 3.1, without the last dot. */
+const hostLengthMax = 253;
 export const workloadPattern = `^${labelText}/${labelText}$`;
 const workloadsPattern = `^${labelText}/(${labelText}|\\*)$`;
 export const spiffeIdPattern = '^spiffe://[a-z0-9._-]+(/([A-Za-z0-9._-]+|\\*))*(/\\*\\*)?$';
@@ -37,22 +40,22 @@ export const itemsMax = 1_000;
 
 /** `resource:action`. */
 export const scope = parsed(parseScope, 'a scope', { pattern: scopePattern.source, maxLength: scopeBytesMax });
-export const name = matching(label, 'name (a DNS label in lower case)');
-export const host = matching(hostPattern, 'host name (lower case, without port)');
-export const scopes = list(scope, { max: itemsMax });
-const someScopes = list(scope, { min: 1, max: itemsMax });
+export const name = matching(label, 'name (a DNS label in lower case)', 63);
+export const host = matching(hostPattern, 'host name (lower case, without port)', hostLengthMax);
+export const scopes = set(scope, { max: itemsMax });
+const someScopes = set(scope, { min: 1, max: itemsMax });
 const pathPattern = parsed(parsePathPattern, 'a path pattern', { pattern: pathPatternPattern.source });
-export const paths = list(pathPattern, { min: 1, max: itemsMax });
+export const paths = set(pathPattern, { min: 1, max: itemsMax });
 export const portNumber = integer(1, 65_535);
 const peer = parsed(parsePeer, 'a peer', {
   anyOf: [{ enum: ['router', 'any'] }, { pattern: workloadPattern }, { pattern: spiffeIdPattern }],
 });
 
 /** Of HTTP. */
-export const method = matching(methodPattern, 'method');
+export const method = matching(methodPattern, 'method', 32);
 
 export const http = object({
-  methods: optional(list(method, { min: 1, max: 32 }), 'Methods in capitals; without it every method.'),
+  methods: optional(set(method, { min: 1, max: 32 }), 'Methods in capitals; without it every method.'),
   paths: optional(
     paths,
     'Paths, one of which has to match (`*` is one segment, `**` at the end the rest); without it every path.',
@@ -61,7 +64,7 @@ export const http = object({
 
 const grpc = object({
   methods: required(
-    list(parsed(parseGrpcMethod, 'a method of gRPC', { pattern: grpcMethodPattern.source, maxLength: 512 }), {
+    set(parsed(parseGrpcMethod, 'a method of gRPC', { pattern: grpcMethodPattern.source, maxLength: 512 }), {
       min: 1,
       max: itemsMax,
     }),
@@ -111,7 +114,7 @@ const limit = object({
 const ruleFields = object({
   name: required(name, 'Shown in decisions; no second rule of the manifest has it.'),
   from: required(
-    list(peer, { min: 1, max: itemsMax }),
+    set(peer, { min: 1, max: itemsMax }),
     'Who may call: namespace/service-account, a SPIFFE ID of the cell or a pattern of them, `router`, or `any` that declares the call.',
   ),
   port: optional(portNumber, 'One of `ports`; without it all of them.'),

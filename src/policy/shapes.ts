@@ -103,6 +103,19 @@ export function list<T>(item: Shape<T>, { min = 0, max }: { min?: number; max: n
   });
 }
 
+/** A list of scalars, none of them twice. */
+export function set<T>(item: Shape<T>, bounds: { min?: number; max: number }): Shape<readonly T[]> {
+  const inner = list(item, bounds);
+  return shape({ ...inner.schema, uniqueItems: true }, (node, problems) => {
+    const values = inner(node, problems);
+    if (values === undefined || node.kind !== 'list') return undefined;
+    const seen = new Set<unknown>();
+    const repeated = node.items.find((entry) => entry.kind === 'scalar' && seen.size === seen.add(entry.value).size);
+    if (repeated?.kind !== 'scalar') return values;
+    return problems.add(repeated.at, `${JSON.stringify(repeated.value)} stands here twice`);
+  });
+}
+
 /** A map from names of the author's choice to values of one shape. */
 export function dictionary<K, T>(key: Shape<K>, value: Shape<T>, max: number): Shape<ReadonlyMap<K, Located<T>>> {
   const schema = {
@@ -157,8 +170,8 @@ export function text({ max = 256, what = 'text' }: { max?: number; what?: string
   });
 }
 
-export function matching(pattern: RegExp, what: string): Shape<string> {
-  const inner = text({ what });
+export function matching(pattern: RegExp, what: string, max = 256): Shape<string> {
+  const inner = text({ max, what });
   return shape({ ...inner.schema, pattern: pattern.source }, (node, problems) => {
     const value = inner(node, problems);
     if (value === undefined || pattern.test(value)) return value;
@@ -250,17 +263,22 @@ export function parsed<T>(parse: (text: string) => T, what: string, schema: Json
 
 const momentPattern = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?Z$/;
 
+const momentLengthMax = 30;
+
 /** A moment in UTC (RFC 3339 5.6, in capitals, without leap seconds) as milliseconds since the epoch. */
-export const moment: Shape<number> = shape({ type: 'string', pattern: momentPattern.source }, (node, problems) => {
-  const written = node.kind === 'scalar' ? String(node.value) : node.kind;
-  const ms = momentPattern.test(written) ? Date.parse(written) : Number.NaN;
-  // `Date` takes the 30th of February for the 2nd of March.
-  if (!Number.isNaN(ms) && new Date(ms).toISOString().slice(0, 19) === written.slice(0, 19)) return ms;
-  return problems.add(
-    node.at,
-    `${JSON.stringify(written.slice(0, 64))} is no moment in UTC; write 2027-01-31T12:00:00Z`,
-  );
-});
+export const moment: Shape<number> = shape(
+  { type: 'string', pattern: momentPattern.source, maxLength: momentLengthMax },
+  (node, problems) => {
+    const written = node.kind === 'scalar' ? String(node.value) : node.kind;
+    const ms = momentPattern.test(written) ? Date.parse(written) : Number.NaN;
+    // `Date` takes the 30th of February for the 2nd of March.
+    if (!Number.isNaN(ms) && new Date(ms).toISOString().slice(0, 19) === written.slice(0, 19)) return ms;
+    return problems.add(
+      node.at,
+      `${JSON.stringify(written.slice(0, 64))} is no moment in UTC; write 2027-01-31T12:00:00Z`,
+    );
+  },
+);
 
 /** A value that the standard knows and this version does not do yet. */
 export function notYet<T extends string | number>(

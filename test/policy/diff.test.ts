@@ -107,7 +107,7 @@ const edits: readonly (readonly [string, string, Effect, (docs: Base) => unknown
     'n/web',
     'call to n/db/time-outs and retries',
     'different',
-    (docs) => (call(docs)['retries'] = { attempts: 2, on: ['reset'] }),
+    (docs) => (call(docs)['retries'] = { attempts: 2, retryOn: ['reset'] }),
   ],
   ['n/db', 'host', 'wider', ({ db }) => db.hosts.push('database')],
   [
@@ -164,7 +164,7 @@ describe('the difference of two sets of manifests', () => {
   test('is nothing for one that says the same', () => {
     assert.deepEqual(said(base(), base()), []);
     const reordered = base();
-    reordered.db.allow[1]!['from'] = ['spiffe://cell-1.example/ns/n/sa/jobs', 'n/web', 'n/web'];
+    reordered.db.allow[1]!['from'] = ['spiffe://cell-1.example/ns/n/sa/jobs', 'n/web'];
     assert.deepEqual(said(base(), reordered), []);
     assert.equal(diffText([]), 'no difference');
   });

@@ -86,8 +86,8 @@ spec:
       own: [a:read]
       token: none
       timeouts: { connect: 1s, head: 2s, idle: 3s, total: 4m }
-      retries: { attempts: 2, on: [reset, 503] }
-      routes: [{ port: 80, http: { methods: [GET] }, timeouts: { head: 5s }, retries: { attempts: 3, on: [502] } }]
+      retries: { attempts: 2, retryOn: [reset, 503] }
+      routes: [{ port: 80, http: { methods: [GET] }, timeouts: { head: 5s }, retries: { attempts: 3, retryOn: [502] } }]
 `;
 
 describe('the schema and the reader', () => {
@@ -129,6 +129,8 @@ describe('the schema and the reader', () => {
     ['"/v1/**"', '/v1/../a'],
     ['"/v1/**"', '/a//b'],
     ['"/v1/**"', '/%c3'],
+    ['"/v1/**"', '/a/.'],
+    ['"/v1/**"', '/../a'],
     ['"/v1/**"', `/${'a'.repeat(2048)}`],
     ['from: [n/two]', 'from: [two]'],
     ['from: [n/two]', 'from: [n/two/three]'],
@@ -136,6 +138,8 @@ describe('the schema and the reader', () => {
     ['from: [n/two]', 'from: []'],
     ['GET], paths', 'get], paths'],
     ['scopes: [a:read]', 'scopes: [read]'],
+    ['scopes: [a:read]', 'scopes: [a:read, a:read]'],
+    ['from: [n/two]', 'from: [n/two, router, n/two]'],
     ['scopes: [a:read]', `scopes: ["a:${'a'.repeat(63)}"]`],
     ['scopes: [a:read]', 'scopes:'],
     ['sensitive: true', 'sensitive: "yes"'],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { parse } from 'yaml';
-import { list, moment, number, object, oneOf, required, type Shape, scalar, text, union } from '#policy/shapes.ts';
+import { list, moment, number, object, oneOf, required, type Shape, scalar, set, text, union } from '#policy/shapes.ts';
 import { Problems, readYaml } from '#runtime/yaml-document.ts';
 
 const actor = union(
@@ -11,6 +11,7 @@ const actor = union(
   list(text(), { min: 1, max: 2 }),
 );
 const either = union('a number or a map', number(0, 1), object({ a: required(text(), 'A text.') }));
+const once = set(text(), { min: 1, max: 3 });
 const words = union('a or 1 to 9', oneOf('a'), number(1, 9));
 
 describe('a shape', () => {
@@ -46,6 +47,9 @@ describe('a shape', () => {
     [either, '0.5', 0.5],
     [either, '{ a: b }', { a: 'b' }],
     [either, '{ b: b }', /unknown key `b`[\s\S]*`a` is missing/],
+    [once, '[a, b]', ['a', 'b']],
+    [once, '[a, b, a]', '"a" stands here twice'],
+    [once, '[]', 'the list needs at least 1 item'],
     [words, 'a', 'a'],
     [words, '9', 9],
     [words, 'b', 'a or 1 to 9 is expected'],

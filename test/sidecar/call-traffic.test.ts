@@ -34,7 +34,7 @@ describe('retries that a manifest states', () => {
   };
 
   test('repeat an idempotent call, and the application sees which attempt it is', async () => {
-    await using started = await mesh('retries: { attempts: 3, on: [503] }', failsTwice());
+    await using started = await mesh('retries: { attempts: 3, retryOn: [503] }', failsTwice());
     const { api, messaging } = started.services;
     const path = '/look/1';
     const forged = { ...own, 'retry-attempt': '9' };
@@ -49,15 +49,15 @@ describe('retries that a manifest states', () => {
   });
 
   test('repeat nothing that is not idempotent', async () => {
-    await using started = await mesh('retries: { attempts: 3, on: [503] }', failsTwice());
+    await using started = await mesh('retries: { attempts: 3, retryOn: [503] }', failsTwice());
     assert.equal((await started.services.api.call(expire)).status, 503);
     assert.equal(started.services.messaging.application.received.length, 1);
   });
 
   test('are those of the first route that matches', async () => {
     const traffic = [
-      'retries: { attempts: 3, on: [503] }',
-      'routes: [{ http: { paths: ["/look/once"] }, retries: { attempts: 2, on: [502] } }]',
+      'retries: { attempts: 3, retryOn: [503] }',
+      'routes: [{ http: { paths: ["/look/once"] }, retries: { attempts: 2, retryOn: [502] } }]',
     ].join('\n');
     await using started = await mesh(traffic, failsTwice());
     const call = (path: string) => started.services.api.call({ authority: 'messaging', path, headers: own });
