@@ -4,7 +4,7 @@ import { CellmeshError } from '#runtime/errors.ts';
  * What the injector took from a pod, because only its sidecar reaches the application, and the sidecar answers in its place: a question to the
  * application for each path of the health port. One writes this as JSON into the pod, the other reads it.
  */
-type RecordedProbes = ReadonlyMap<string, RecordedProbe>;
+export type RecordedProbes = ReadonlyMap<string, RecordedProbe>;
 
 export type RecordedProbe = HttpProbe | TcpProbe | GrpcProbe;
 
@@ -13,7 +13,7 @@ interface Probe {
   readonly timeoutMs: number;
 }
 
-interface HttpProbe extends Probe {
+export interface HttpProbe extends Probe {
   readonly kind: 'http';
   readonly scheme: 'http' | 'https';
   /** Path and query. */
@@ -28,7 +28,7 @@ interface TcpProbe extends Probe {
 }
 
 /** grpc.health.v1. */
-interface GrpcProbe extends Probe {
+export interface GrpcProbe extends Probe {
   readonly kind: 'grpc';
   readonly service: string;
 }

@@ -27,6 +27,10 @@ export const annotationSettings = {
   excludeOutboundPorts: portList('Ports of destinations that the application reaches past it (transparent mode).'),
   excludeOutboundCidrs: addressList('Destinations that it reaches past it (transparent mode).'),
   rewriteProbes: choice('Whether the sidecar answers the probes.', ['enabled', 'disabled'], 'enabled'),
+  openHooks: flag(
+    "Pass lifecycle hooks by HTTP on to the application, for anybody who reaches the sidecar's port.",
+    false,
+  ),
   rewriteMetrics: choice(
     'Whether the sidecar answers what `prometheus.io/scrape` asks for.',
     ['enabled', 'disabled'],

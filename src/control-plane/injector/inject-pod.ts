@@ -30,7 +30,7 @@ export function injectPod(value: unknown, settings: InjectorSettings): Injection
   const options = readAnnotations(pod.metadata?.annotations ?? {});
   if (!('inject' in options)) return { outcome: 'refused', reasons: options };
   if (options.inject === 'disabled') return { outcome: 'unchanged', reason: 'its annotation says so' };
-  const recording: Recording = { probes: new Map(), problems: [] };
+  const recording: Recording = { probes: new Map(), problems: [], openHooks: options.openHooks };
   const spec = options.rewriteProbes === 'enabled' ? rewriteProbes(pod.spec, recording) : pod.spec;
   const annotations = pod.metadata?.annotations ?? {};
   const rewritten = options.rewriteMetrics === 'enabled' ? rewriteMetrics(annotations, recording) : annotations;

@@ -1,4 +1,5 @@
 import { probePath, type RecordedProbe } from '#api/recorded-probes.ts';
+import { annotationOf } from './annotations.ts';
 import type { Container, ContainerPort, Handler, PodSpec, Probe } from './pod.ts';
 import { sidecarPorts } from './sidecar-ports.ts';
 
@@ -6,6 +7,8 @@ import { sidecarPorts } from './sidecar-ports.ts';
 export interface Recording {
   readonly probes: Map<string, RecordedProbe>;
   readonly problems: string[];
+  /** Hooks of the pod may be called by whoever reaches the health port. */
+  readonly openHooks: boolean;
 }
 
 const probeKinds = { livenessProbe: 'liveness', readinessProbe: 'readiness', startupProbe: 'startup' } as const;
@@ -44,6 +47,12 @@ function rewriteContainer(container: Container, spec: PodSpec, recording: Record
     const hook = lifecycle?.[field];
     // A hook by TCP is obsolete, and fails.
     if (hook?.httpGet == null) continue;
+    if (!recording.openHooks) {
+      recording.problems.push(
+        `the ${kind} hook of ${container.name} asks by HTTP, past the sidecar: make it a command, or set ${annotationOf('openHooks')} to "true" if anybody may call it`,
+      );
+      continue;
+    }
     const timeoutMs = (spec.terminationGracePeriodSeconds ?? graceSecondsDefault) * 1000;
     hooks[field] = rewriteHandler(hook, kind, timeoutMs, container, recording);
   }
@@ -65,7 +74,7 @@ function rewriteHandler(
   const port = portOf(asked.port, container.ports ?? []);
   if (port === undefined) {
     problems.push(
-      `the ${kind} probe of ${container.name} asks port ${JSON.stringify(asked.port)}, which is none of the container`,
+      `the ${kind} probe or hook of ${container.name} asks port ${JSON.stringify(asked.port)}, which is none of the container`,
     );
     return handler;
   }

@@ -85,9 +85,14 @@ describe('a pod is refused, with the reason', () => {
     [
       'whose probe names a port that is not there',
       pod({}, {}, { readinessProbe: { httpGet: { port: 'http' } } }),
-      /readiness probe of api asks port "http"/,
+      /readiness probe or hook of api asks port "http"/,
     ],
     ['that is scraped nowhere', pod({}, { 'prometheus.io/scrape': 'true' }), /prometheus\.io\/port must be/],
+    [
+      'whose hook is called by HTTP, as anybody could',
+      pod({}, {}, { lifecycle: { preStop: { httpGet: { port: 80 } } } }),
+      /pre-stop hook of api.*cellmesh\.io\/open-hooks/,
+    ],
     ['that is none', { spec: { containers: 'api' } }, /not a list of maps/],
     ['that has no containers', { spec: {} }, /no `containers`/],
     ['that is nothing', null, /no `spec`/],
