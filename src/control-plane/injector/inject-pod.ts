@@ -1,4 +1,5 @@
-import { recordedProbesText } from '#api/recorded-probes.ts';
+import { parseRecordedProbes, recordedProbesText } from '#api/recorded-probes.ts';
+import { messageOf } from '#runtime/errors.ts';
 import { readAnnotations } from './annotations.ts';
 import { interceptContainer } from './intercept-container.ts';
 import { type Pod, readPod } from './pod.ts';
@@ -34,10 +35,10 @@ export function injectPod(value: unknown, settings: InjectorSettings): Injection
   const spec = options.rewriteProbes === 'enabled' ? rewriteProbes(pod.spec, recording) : pod.spec;
   const annotations = pod.metadata?.annotations ?? {};
   const rewritten = options.rewriteMetrics === 'enabled' ? rewriteMetrics(annotations, recording) : annotations;
-  const reasons = [...refusals(pod, options, settings), ...recording.problems];
+  const probes = recording.probes.size > 0 ? recordedProbesText(recording.probes) : undefined;
+  const reasons = [...refusals(pod, options, settings), ...recording.problems, ...unreadable(probes)];
   if (reasons.length > 0) return { outcome: 'refused', reasons };
   const mode = options.mode ?? settings.mode;
-  const probes = recording.probes.size > 0 ? recordedProbesText(recording.probes) : undefined;
   const injected: Injected = { options, settings, isTransparent: mode === 'transparent', probes };
   return {
     outcome: 'injected',
@@ -58,4 +59,14 @@ export function injectPod(value: unknown, settings: InjectorSettings): Injection
       },
     },
   };
+}
+
+/** What the sidecar could not read would be found out by the pod that never starts. */
+function unreadable(probes: string | undefined): string[] {
+  try {
+    if (probes !== undefined) parseRecordedProbes(probes);
+    return [];
+  } catch (error) {
+    return [messageOf(error)];
+  }
 }

@@ -53,7 +53,7 @@ function rewriteContainer(container: Container, spec: PodSpec, recording: Record
       );
       continue;
     }
-    const timeoutMs = (spec.terminationGracePeriodSeconds ?? graceSecondsDefault) * 1000;
+    const timeoutMs = Math.max(1, spec.terminationGracePeriodSeconds ?? graceSecondsDefault) * 1000;
     hooks[field] = rewriteHandler(hook, kind, timeoutMs, container, recording);
   }
   if (Object.keys(hooks).length > 0) changed['lifecycle'] = { ...lifecycle, ...hooks };
@@ -68,7 +68,7 @@ function rewriteHandler(
   { probes, problems }: Recording,
 ): Handler {
   const { httpGet, tcpSocket, grpc, ...rest } = handler;
-  if ((httpGet?.host ?? tcpSocket?.host) !== undefined) return handler;
+  if (httpGet?.host || tcpSocket?.host) return handler;
   const asked = httpGet ?? tcpSocket ?? grpc;
   if (asked == null) return handler;
   const port = portOf(asked.port, container.ports ?? []);
@@ -86,11 +86,13 @@ function rewriteHandler(
   return { httpGet: { path, port: sidecarPorts.health }, ...rest };
 }
 
-function httpQuestion({ path = '/', scheme = 'HTTP', httpHeaders = [] }: NonNullable<Handler['httpGet']>) {
+function httpQuestion(httpGet: NonNullable<Handler['httpGet']>) {
+  const path = httpGet.path ?? '/';
+  const { scheme, httpHeaders } = httpGet;
   return {
     scheme: scheme === 'HTTPS' ? 'https' : 'http',
     path: path.startsWith('/') ? path : `/${path}`,
-    headers: httpHeaders.map(({ name, value = '' }) => [name, value] as const),
+    headers: (httpHeaders ?? []).map(({ name, value }) => [name, value ?? ''] as const),
   } as const;
 }
 

@@ -81,7 +81,11 @@ describe('a pod is refused, with the reason', () => {
     ],
     ['with an amount that is none', pod({}, { 'cellmesh.io/memory-limit': 'much' }), /must be an amount/],
     ['with a duration that is none', pod({}, { 'cellmesh.io/drain': '10' }), /whole number with a unit/],
-    ['whose annotation is a number', pod({}, { 'cellmesh.io/workers': 2 }), /annotations are not all text/],
+    [
+      'whose annotation is a number',
+      pod({}, { 'cellmesh.io/workers': 2 }),
+      /annotations\.cellmesh\.io\/workers` must be text: put numbers/,
+    ],
     [
       'whose probe names a port that is not there',
       pod({}, {}, { readinessProbe: { httpGet: { port: 'http' } } }),
@@ -93,10 +97,19 @@ describe('a pod is refused, with the reason', () => {
       pod({}, {}, { lifecycle: { preStop: { httpGet: { port: 80 } } } }),
       /pre-stop hook of api.*cellmesh\.io\/open-hooks/,
     ],
-    ['that is none', { spec: { containers: 'api' } }, /not a list of maps/],
+    [
+      'whose probe asks for what is no path',
+      pod({}, {}, { livenessProbe: { httpGet: { port: 80, path: '/a b' } } }),
+      /need a path to ask for at \/probe\/api\/liveness/,
+    ],
+    ['that is none', { spec: { containers: 'api' } }, /`spec\.containers` must be a list/],
     ['that has no containers', { spec: {} }, /no `containers`/],
     ['that is nothing', null, /no `spec`/],
-    ['with a probe that is none', pod({}, {}, { livenessProbe: 'http' }), /`livenessProbe` has a form/],
+    [
+      'with a probe that is none',
+      pod({}, {}, { livenessProbe: 'http' }),
+      /`spec\.containers\[0\]\.livenessProbe` must be a map/,
+    ],
   ];
   for (const [name, value, reason] of cases) {
     test(name, () => assert.match(reasons(value).join('\n'), reason));
