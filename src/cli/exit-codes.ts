@@ -17,6 +17,7 @@ type Exit = keyof typeof exitCodes;
 const exitOf: Partial<Record<ErrorCode, Exit>> = {
   config_invalid: 'usage',
   document_invalid: 'usage',
+  injection_refused: 'usage',
   request_invalid: 'usage',
   spiffe_id_invalid: 'usage',
   scope_invalid: 'usage',

@@ -12,6 +12,7 @@ const verbs = new Map<string, () => Promise<Add>>(
     up: async () => (await import('./up/up.ts')).addUp,
     call: async () => (await import('./call.ts')).addCall,
     drain: async () => (await import('./drain.ts')).addDrain,
+    inject: async () => (await import('./inject/inject.ts')).addInject,
     intercept: async () => (await import('./intercept/intercept.ts')).addIntercept,
     explain: async () => (await import('./explain.ts')).addExplain,
     policy: async () => (await import('./policy/policy.ts')).addPolicy,

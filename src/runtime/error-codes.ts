@@ -211,6 +211,10 @@ export const errorCodes = {
     meaning: 'Connections cannot be redirected, or not any more left alone.',
     action: 'Run it with CAP_NET_ADMIN where `nft` or `iptables` is installed; the message is what that said.',
   },
+  injection_refused: {
+    meaning: 'A pod cannot get a sidecar as it is; no object of the file was changed.',
+    action: 'Do what every line says (`file:line:column: object: reason`); docs/injection.md lists the annotations.',
+  },
   installation_missing: {
     meaning: 'The directory was not made by `cellmesh up`.',
     action: 'Start a cell with `cellmesh up`, or name its directory with `--state`.',

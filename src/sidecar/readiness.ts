@@ -21,6 +21,7 @@ export class Readiness implements Disposable {
   readonly #unsubscribe: (() => void)[] = [];
   #portCheck: OpenPortCheck | undefined;
   #checkedPorts = '';
+  #hasStarted = false;
   #feed: FeedClient | undefined;
   #identity: OwnIdentity | undefined;
 
@@ -37,6 +38,19 @@ export class Readiness implements Disposable {
       ...(notAfter <= clock.now() ? ['svid: it has expired, and the control plane has not renewed it'] : []),
       ...(this.#feed?.isStale ? ['state_stale: the control plane has been away for longer than its word lasts'] : []),
     ];
+  }
+
+  /**
+   * What an application that starts has to wait for: SVID, bundles, keys and policy. Nothing that it could be the cause of itself, nor what an end
+   * brings: Kubernetes would start a sidecar anew that is as it should be.
+   */
+  notStarted(): readonly string[] {
+    if (this.#hasStarted) return [];
+    const needed = ['svid', ...neededTypes];
+    const reasons = this.#options.lifecycle.notReady();
+    const missing = reasons.filter((one) => one === 'starting' || needed.some((name) => one.startsWith(`${name}:`)));
+    this.#hasStarted = missing.length === 0;
+    return missing;
   }
 
   /** Sets `name` while there are problems. */

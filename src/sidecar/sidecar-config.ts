@@ -1,3 +1,4 @@
+import { parseRecordedProbes } from '#api/recorded-probes.ts';
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { decisionSettings } from '#feeds/decision-settings.ts';
 import { otlpSettings } from '#feeds/otlp-settings.ts';
@@ -52,6 +53,9 @@ export const sidecarSettings = {
     }),
   ),
   health: address('Health and metrics.', { host: '0.0.0.0', port: 14020 }),
+  probes: optional(
+    parsed('What the health port asks the application, by path; written by the injector.', 'JSON', parseRecordedProbes),
+  ),
   adminSocket: optional(path('Unix socket for administration; default: in the state directory.')),
   application: parsed('Loopback address of the application.', 'ADDRESS', loopbackHost, '127.0.0.1'),
   podAddresses: optional(

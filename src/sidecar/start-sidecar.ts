@@ -20,6 +20,7 @@ import { DataPlane } from './data-plane.ts';
 import { Drain } from './drain.ts';
 import type { Interception } from './intercepted-calls.ts';
 import { Membership } from './membership.ts';
+import { applicationProbes } from './probes/application-probes.ts';
 import { Readiness } from './readiness.ts';
 import type { SidecarConfig } from './sidecar-config.ts';
 import { observeState, summaryOf } from './sidecar-report.ts';
@@ -205,8 +206,14 @@ class RunningSidecar implements Sidecar {
   }
 
   async #openHealth(): Promise<void> {
-    const notReady = () => this.notReady();
-    this.#health = await startHealthServer({ ...this.#config.health, notReady, metrics: this.#metrics });
+    const { health, probes, application } = this.#config;
+    this.#health = await startHealthServer({
+      ...health,
+      notReady: () => this.notReady(),
+      notStarted: () => this.#readiness.notStarted(),
+      metrics: this.#metrics,
+      ...(probes && { routes: applicationProbes({ probes, host: application, clock: this.#surroundings.clock }) }),
+    });
   }
 
   async #openAdmin(): Promise<void> {

@@ -59,6 +59,9 @@ async function assertWaitsFor(cell: Cell, lines: LogLines, expected: RegExp, ans
   const ready = await callHttp({ port: sidecar.ports.health!, path: '/readyz' });
   assert.equal(ready.status, 503);
   assert.match(JSON.parse(ready.body).reasons.join(), expected);
+  const started = await callHttp({ port: sidecar.ports.health!, path: '/startupz' });
+  assert.equal(started.status, 503);
+  assert.match(JSON.parse(started.body).reasons.join(), expected);
   assert.equal((await callHttp({ port: sidecar.ports.health!, path: '/healthz' })).status, 200);
   assert.equal(sidecar.ports.inbound, undefined, 'nobody of the mesh reaches it');
 }

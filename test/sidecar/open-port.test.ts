@@ -18,6 +18,8 @@ describe('an application that the network reaches past its sidecar', () => {
     const ready = await callHttp({ port: delivery.sidecar.ports.health!, path: '/readyz' });
     assert.equal(ready.status, 503);
     assert.ok(JSON.parse(ready.body).reasons[0].startsWith(where));
+    const started = await callHttp({ port: delivery.sidecar.ports.health!, path: '/startupz' });
+    assert.deepEqual([started.status, JSON.parse(started.body)], [200, { started: true, reasons: [] }]);
 
     await open[Symbol.asyncDispose]();
     await eventually(() => assert.deepEqual(delivery.sidecar.notReady(), []));

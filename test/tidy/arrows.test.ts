@@ -31,7 +31,7 @@ const homes: Readonly<Record<string, RegExp>> = {
   '@bufbuild/protobuf': /^src\/(api\/|feeds\/feed-client\.ts$)/,
   'prom-client': /^src\/runtime\/metrics\.ts$/,
   koffi: /^src\/net\/original-destination\.ts$/,
-  yaml: /^src\/runtime\/yaml-document\.ts$/,
+  yaml: /^src\/runtime\/yaml-(document|stream)\.ts$/,
   undici: /^src\/(cli\/|feeds\/otlp-collector\.ts$)/,
   commander: /^src\/cli\//,
 };
