@@ -32,7 +32,7 @@ const homes: Readonly<Record<string, RegExp>> = {
   'prom-client': /^src\/runtime\/metrics\.ts$/,
   koffi: /^src\/net\/original-destination\.ts$/,
   yaml: /^src\/runtime\/yaml-document\.ts$/,
-  undici: /^src\/(cli\/|feeds\/otlp-collector\.ts$)/,
+  undici: /^src\/(cli\/|feeds\/otlp-collector\.ts$|control-plane\/kubernetes\/client\.ts$)/,
   commander: /^src\/cli\//,
 };
 
