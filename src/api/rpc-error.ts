@@ -10,6 +10,7 @@ const statusOf: Partial<Record<ErrorCode, status>> = {
   rpc_rate_limited: status.RESOURCE_EXHAUSTED,
   rpc_unavailable: status.UNAVAILABLE,
   join_token_rejected: status.UNAUTHENTICATED,
+  attestation_rejected: status.UNAUTHENTICATED,
   not_found: status.NOT_FOUND,
   conflict: status.ABORTED,
 };

@@ -1,6 +1,6 @@
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { decisionStoreSettings } from '#feeds/decision-settings.ts';
-import { address, type Config, choice, duration, optional, parsed, path, text } from '#runtime/config.ts';
+import { address, type Config, choice, duration, flag, optional, parsed, path, text } from '#runtime/config.ts';
 
 /** What a control plane is started with. */
 export const controlPlaneSettings = {
@@ -14,6 +14,9 @@ export const controlPlaneSettings = {
   identityRegion: text('the region in the SPIFFE ID of the identity service', 'local'),
   rootKey: optional(path("an operator's own root key (PEM), instead of one made at the first start")),
   rootCertificate: optional(path("the certificate of the operator's root key (PEM)")),
+  kubernetes: optional(path('the cluster whose pods are attested: `in-cluster`, or a kubeconfig file')),
+  attestAudience: text('the audience that service-account tokens must have', 'cellmesh'),
+  attestAddresses: flag('whether a pod must call from its own address; not where calls are masqueraded', true),
   svidLifetime: duration('how long an SVID lives', 12 * 3600_000),
   ...decisionStoreSettings,
   operator: text('whom the first administrator identity is for', 'local'),

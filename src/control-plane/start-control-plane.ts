@@ -20,6 +20,7 @@ import { openDatabase } from '#runtime/sqlite.ts';
 import { WatchSource } from '#runtime/watch.ts';
 import type { KeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
+import { joinedByTokenMigration, openAttestation } from './attestation.ts';
 import { CellPublisher } from './cell-publisher.ts';
 import { openCellTrust } from './cell-trust.ts';
 import { controlPlaneService } from './control-plane-service.ts';
@@ -30,7 +31,13 @@ import { Registrations, registrationMigration } from './registrations.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 
 /** In the order in which they were added. */
-const migrations = [joinTokenMigration, decisionMigration, registrationMigration, recordsMigration];
+const migrations = [
+  joinTokenMigration,
+  decisionMigration,
+  registrationMigration,
+  recordsMigration,
+  joinedByTokenMigration,
+];
 
 export interface ProcessDependencies {
   readonly clock: Clock;
@@ -70,6 +77,7 @@ export async function startControlPlane(
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
+  const attestor = starting.use(await openAttestation({ config, ...dependencies, database, joinTokens, trustDomain }));
   const onRolloutWithdrawn = () => changed('policy');
   const records = starting.use(
     new Records({ ...config, ...dependencies, database, cell: policy.cell, onRolloutWithdrawn }),
@@ -118,11 +126,7 @@ export async function startControlPlane(
       logger,
       onRefused: (refusal) => refusals.record(refusal),
       services: [
-        svidIssuerService({
-          ...trust,
-          logger,
-          attest: async ({ joinToken }) => ({ spiffeId: joinTokens.redeem(joinToken) }),
-        }),
+        svidIssuerService({ ...trust, logger, attestor }),
         feeds.service,
         ...records.services,
         controlPlaneService(joinTokens, policy, feeds),

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startApiServer } from '#api/api-server.ts';
-import { svidIssuerService } from '#api/svid-issuer-service.ts';
+import { joinTokenAttestor, svidIssuerService } from '#api/svid-issuer-service.ts';
 import { JoinTokens } from '#certs/join-token.ts';
 import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
 import { accountKeyMigration } from '#feeds/account-pseudonyms.ts';
@@ -96,7 +96,7 @@ export async function startIdentity(
         svidIssuerService({
           ...trust,
           logger,
-          attest: async ({ joinToken }) => ({ spiffeId: joinTokens.redeem(joinToken) }),
+          attestor: joinTokenAttestor(joinTokens),
         }),
         feeds.service,
         decisions.service,

@@ -105,16 +105,16 @@ export function joining(
   clock: Clock,
 ): { readonly requester: SvidRequester } & Disposable {
   const client = apiClient(config, new WatchSource({ bundles: bundlesOf(globalBundle) }), clock);
-  const joinToken = async () => {
+  const evidence = async () => {
     if (config.joinToken === undefined) {
       throw new CellmeshError(
         'svid_unreadable',
         'there is no SVID and no join token; create one (cellmesh join-token create) and set --join-token',
       );
     }
-    return (await readTextFile(config.joinToken)).trim();
+    return { case: 'joinToken' as const, value: (await readTextFile(config.joinToken)).trim() };
   };
-  return { requester: joinRequester(client, joinToken), [Symbol.dispose]: () => client[Symbol.dispose]() };
+  return { requester: joinRequester(client, evidence), [Symbol.dispose]: () => client[Symbol.dispose]() };
 }
 
 export async function readGlobalBundle({ globalBundle, globalTrustDomain }: RouterConfig): Promise<TrustBundle> {

@@ -66,6 +66,15 @@ export const errorCodes = {
     meaning: 'A join token is malformed, unknown, expired or was used before.',
     action: 'Create a new join token; each works once, within ten minutes.',
   },
+  attestation_rejected: {
+    meaning: "What a workload presented as evidence of who it is was not accepted; the control plane's log says why.",
+    action: 'Look for `attestation refused` in the log of the control plane.',
+  },
+  attestation_unavailable: {
+    meaning:
+      'The control plane cannot check such evidence: it was not set up for it, or its own source does not answer.',
+    action: 'Start the control plane with `--kubernetes`; where it has that, its log says what does not answer.',
+  },
   join_token_refused: {
     meaning: 'A join token cannot be created for this identity, or too many are outstanding.',
     action: 'Name a workload identity, or wait until outstanding tokens expire.',
@@ -124,6 +133,14 @@ export const errorCodes = {
   rpc_internal: {
     meaning: 'The service that was called failed; its own log says how.',
     action: 'Look into that log.',
+  },
+  kubernetes_refused: {
+    meaning: 'The Kubernetes API server refused a request; `status` and `reason` are its own.',
+    action: 'For 401 and 403 check the credentials and rights of the process; the others are explained by the message.',
+  },
+  kubernetes_unavailable: {
+    meaning: 'The Kubernetes API server does not answer, or not so that it can be understood.',
+    action: 'Check the address and that the server runs; it is tried again.',
   },
   not_found: { meaning: 'What a call names does not exist.', action: 'List what there is.' },
   conflict: {

@@ -1,7 +1,7 @@
 import { ApiClient } from '#api/api-client.ts';
 import { Feed } from '#api/generated/cellmesh/feeds/v1/feed_pb.ts';
 import { Rollouts } from '#api/generated/cellmesh/policy/v1/rollouts_pb.ts';
-import { joinRequester, renewalRequester } from '#api/svid-issuer-service.ts';
+import { type Evidence, joinRequester, type LastingEvidence, renewalRequester } from '#api/svid-issuer-service.ts';
 import type { SvidRequester } from '#certs/renew-svid.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
@@ -35,14 +35,17 @@ export class ControlPlaneLink {
   }
 
   /** Asks for the first SVID, knowing nobody but the bundles given; whoever uses it disposes it. */
-  joining(bundles: TrustBundles, joinToken: () => Promise<string>): { requester: SvidRequester } & Disposable {
+  joining(bundles: TrustBundles, evidence: () => Promise<Evidence>): { requester: SvidRequester } & Disposable {
     const client = this.#client(new WatchSource({ bundles }));
-    return { requester: joinRequester(client, joinToken), [Symbol.dispose]: () => client[Symbol.dispose]() };
+    return { requester: joinRequester(client, evidence), [Symbol.dispose]: () => client[Symbol.dispose]() };
   }
 
-  /** Everything that is asked and told with an SVID in hand. */
-  connected(identity: Watch<TlsIdentity>): ControlPlaneSession {
-    return new ControlPlaneSession(this.#client(identity), this.#options);
+  /**
+   * Everything that is asked and told with an SVID in hand.
+   * @param evidence what is shown beside it for another one
+   */
+  connected(identity: Watch<TlsIdentity>, evidence: () => Promise<LastingEvidence | undefined>): ControlPlaneSession {
+    return new ControlPlaneSession(this.#client(identity), this.#options, evidence);
   }
 
   #client(identity: ConstructorParameters<typeof ApiClient>[0]['identity']): ApiClient {
@@ -56,10 +59,10 @@ class ControlPlaneSession implements Disposable {
   readonly #client: ApiClient;
   readonly #options: ControlPlaneOptions;
 
-  constructor(client: ApiClient, options: ControlPlaneOptions) {
+  constructor(client: ApiClient, options: ControlPlaneOptions, evidence: () => Promise<LastingEvidence | undefined>) {
     this.#client = client;
     this.#options = options;
-    this.renewal = renewalRequester(client);
+    this.renewal = renewalRequester(client, evidence);
   }
 
   feeds(options: Pick<FeedClientOptions, 'apply' | 'features' | 'instance' | 'lastGood' | 'registration'>): FeedClient {

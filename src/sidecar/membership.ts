@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readTextFile } from '#certs/private-file.ts';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { bundlesOf, parseTrustBundle, type TrustBundles } from '#certs/trust-bundle.ts';
 import type { DecisionReporter } from '#feeds/decision-reporter.ts';
@@ -9,12 +9,13 @@ import { LastGoodStore } from '#feeds/last-good.ts';
 import { OwnIdentity, type OwnIdentityOptions } from '#net/own-identity.ts';
 import { policyFeatures } from '#policy/snapshot-features.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
-import { CellmeshError, messageOf } from '#runtime/errors.ts';
+import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import { CandidateReports } from './candidate-reports.ts';
 import type { CandidateTally } from './candidate-tally.ts';
 import { ControlPlaneLink } from './control-plane-link.ts';
+import { evidenceOf, lastingEvidenceOf } from './evidence.ts';
 import { joinProblem } from './join-problem.ts';
 import type { SidecarConfig } from './sidecar-config.ts';
 import type { SidecarState } from './sidecar-state.ts';
@@ -108,7 +109,7 @@ export class Membership implements AsyncDisposable {
     const { signal } = this.#abort;
     const onFailed = (error: unknown) => onIdentity(joinProblem(error, config, id));
     try {
-      using joining = this.#link.joining(identityOptions.startBundles, () => this.#joinToken());
+      using joining = this.#link.joining(identityOptions.startBundles, () => evidenceOf(config));
       await this.#enter(await OwnIdentity.join(identityOptions, { requester: joining.requester, signal, onFailed }));
     } catch (error) {
       if (!signal.aborted) onIdentity(messageOf(error));
@@ -123,7 +124,7 @@ export class Membership implements AsyncDisposable {
     const { config, instance, state, candidates, openInbound, onEntered, onIdentity } = this.#options;
     const { inbound, advertise, locality, weight, stateDir, svidRenewal } = config;
     this.#identity = identity;
-    const session = this.#stack.use(this.#link.connected(identity.tls));
+    const session = this.#stack.use(this.#link.connected(identity.tls, () => lastingEvidenceOf(config)));
     const port = inbound.port === 0 ? await openInbound(identity) : inbound.port;
     const feed = session.feeds({
       instance,
@@ -162,22 +163,6 @@ export class Membership implements AsyncDisposable {
 
   async #startBundles(): Promise<TrustBundles> {
     const { trustBundle, trustDomain } = this.#options.config;
-    return bundlesOf(parseTrustBundle(await readText(trustBundle), trustDomain));
-  }
-
-  async #joinToken(): Promise<string> {
-    const { joinToken } = this.#options.config;
-    if (joinToken === undefined) {
-      throw new CellmeshError('svid_unreadable', 'there is no SVID and no join token; create one and set --join-token');
-    }
-    return (await readText(joinToken)).trim();
-  }
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new CellmeshError('file_unreadable', `${path}: ${messageOf(cause)}`, { cause });
+    return bundlesOf(parseTrustBundle(await readTextFile(trustBundle), trustDomain));
   }
 }

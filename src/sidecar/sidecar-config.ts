@@ -42,6 +42,11 @@ export const sidecarSettings = {
   controlPlane: address("The control plane's gRPC port.", { host: '127.0.0.1', port: 14010 }),
   trustBundle: path("File with the cell's trust bundle (SPIFFE JWKS)."),
   joinToken: optional(path('File with a join token; needed once, before there is an SVID.')),
+  attestTokenFile: optional(
+    path(
+      'File with a projected service-account token of Kubernetes, in place of a join token; shown at each renewal too.',
+    ),
+  ),
   stateDir: path('Directory for SVID, last good state and decisions; belongs to this sidecar alone.'),
   inbound: address('Where the mesh reaches this service, over mutual TLS.', { host: '0.0.0.0', port: 14006 }),
   advertise: optional(text('Address that others dial for the inbound port; default: its host.')),

@@ -18,6 +18,7 @@ import { startAdminSocket } from './admin-socket.ts';
 import { CandidateTally } from './candidate-tally.ts';
 import { DataPlane } from './data-plane.ts';
 import { Drain } from './drain.ts';
+import { refuseTwoKindsOfEvidence } from './evidence.ts';
 import type { Interception } from './intercepted-calls.ts';
 import { Membership } from './membership.ts';
 import { applicationProbes } from './probes/application-probes.ts';
@@ -59,9 +60,10 @@ const instanceDigits = 6;
 /**
  * Starts one sidecar. It resolves when its ports are open, not when it is ready: a first join needs the control plane, and until
  * then `notReady` says what is missing.
- * @throws CellmeshError `port_taken`, `file_unreadable`, `trust_bundle_invalid`, `start_failed`
+ * @throws CellmeshError `config_invalid`, `port_taken`, `file_unreadable`, `trust_bundle_invalid`, `start_failed`
  */
 export async function startSidecar(config: SidecarConfig, surroundings: SidecarSurroundings): Promise<Sidecar> {
+  refuseTwoKindsOfEvidence(config);
   const sidecar = new RunningSidecar(config, surroundings);
   try {
     await sidecar.start();

@@ -5,7 +5,7 @@ import { type ApiServer, served, startApiServer } from '#api/api-server.ts';
 import { callerKind } from '#api/caller.ts';
 import { ControlPlane } from '#api/generated/cellmesh/controlplane/v1/control_plane_pb.ts';
 import { rpcTable } from '#api/rpc-table.ts';
-import { joinRequester, renewalRequester, svidIssuerService } from '#api/svid-issuer-service.ts';
+import { joinRequester, joinTokenAttestor, renewalRequester, svidIssuerService } from '#api/svid-issuer-service.ts';
 import { JoinTokens } from '#certs/join-token.ts';
 import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
 import { obtainSvid } from '#certs/renew-svid.ts';
@@ -45,13 +45,15 @@ async function startSetting(): Promise<Setting> {
       throw new Error('secret of the inside');
     },
   });
-  const attest = async ({ joinToken }: { joinToken: string }) => ({ spiffeId: tokens.redeem(joinToken) });
   const server = await startApiServer({
     host: '127.0.0.1',
     port: 0,
     identity: new WatchSource({ svid, bundles: authority.bundles }),
     domains: { own, global },
-    services: [svidIssuerService({ authority: authority.authority, attest, logger: silentLogger }), controlPlane],
+    services: [
+      svidIssuerService({ authority: authority.authority, attestor: joinTokenAttestor(tokens), logger: silentLogger }),
+      controlPlane,
+    ],
     rateLimiter: { take: (_, key) => (key.includes('greedy') ? 500 : 0) },
     clock,
     logger: silentLogger,
@@ -84,7 +86,12 @@ test('a workload joins with a token, once, and renews with what it got', async (
   const { token } = setting.tokens.create({ id: workload });
   const bundles = () => setting.authority.bundles;
   const join = () =>
-    obtainSvid({ requester: joinRequester(setting.client(), async () => token.reveal()), bundles, clock, signal });
+    obtainSvid({
+      requester: joinRequester(setting.client(), async () => ({ case: 'joinToken', value: token.reveal() }) as const),
+      bundles,
+      clock,
+      signal,
+    });
   const svid = await join();
   assert.equal(svid.id, workload);
   await assert.rejects(join(), (error) => isCellmeshError(error, 'join_token_rejected'));
@@ -103,7 +110,7 @@ test('a control plane with another identity than the expected one is not talked 
   const { token } = setting.tokens.create({ id: workload });
   const client = setting.client(undefined, workloadId(own, 'evil', 'twin'));
   const join = obtainSvid({
-    requester: joinRequester(client, async () => token.reveal()),
+    requester: joinRequester(client, async () => ({ case: 'joinToken', value: token.reveal() }) as const),
     bundles: () => setting.authority.bundles,
     clock,
     signal,

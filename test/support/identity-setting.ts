@@ -63,7 +63,7 @@ export async function startIdentitySetting(
       const { token } = identity.joinTokens.create({ id, allowReserved: true });
       const signal = new AbortController().signal;
       return obtainSvid({
-        requester: joinRequester(client(), async () => token.reveal()),
+        requester: joinRequester(client(), async () => ({ case: 'joinToken', value: token.reveal() })),
         bundles: () => bundles,
         clock,
         signal,

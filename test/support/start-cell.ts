@@ -209,7 +209,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
       },
       async startSidecar(more = {}) {
         sidecar = await start({
-          joinToken: join(root, `${name}.join-token`),
+          ...(more['attestTokenFile'] === undefined && { joinToken: join(root, `${name}.join-token`) }),
           stateDir: serviceDir,
           ...fixed,
           ...options.sidecarFlags,

@@ -10,16 +10,30 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cellmesh/certs/v1/svid_issuer.proto.
  */
 export const file_cellmesh_certs_v1_svid_issuer: GenFile = /*@__PURE__*/
-  fileDesc("CiNjZWxsbWVzaC9jZXJ0cy92MS9zdmlkX2lzc3Vlci5wcm90bxIRY2VsbG1lc2guY2VydHMudjEiLgoLSm9pblJlcXVlc3QSEgoKam9pbl90b2tlbhgBIAEoCRILCgNjc3IYAiABKAwiGwoMUmVuZXdSZXF1ZXN0EgsKA2NzchgBIAEoDCIuCgpJc3N1ZWRTdmlkEg0KBWNoYWluGAEgAygMEhEKCXNwaWZmZV9pZBgCIAEoCTKcAQoKU3ZpZElzc3VlchJFCgRKb2luEh4uY2VsbG1lc2guY2VydHMudjEuSm9pblJlcXVlc3QaHS5jZWxsbWVzaC5jZXJ0cy52MS5Jc3N1ZWRTdmlkEkcKBVJlbmV3Eh8uY2VsbG1lc2guY2VydHMudjEuUmVuZXdSZXF1ZXN0Gh0uY2VsbG1lc2guY2VydHMudjEuSXNzdWVkU3ZpZGIGcHJvdG8z");
+  fileDesc("CiNjZWxsbWVzaC9jZXJ0cy92MS9zdmlkX2lzc3Vlci5wcm90bxIRY2VsbG1lc2guY2VydHMudjEiXQoLSm9pblJlcXVlc3QSFAoKam9pbl90b2tlbhgBIAEoCUgAEh8KFXNlcnZpY2VfYWNjb3VudF90b2tlbhgDIAEoCUgAEgsKA2NzchgCIAEoDEIKCghldmlkZW5jZSJICgxSZW5ld1JlcXVlc3QSCwoDY3NyGAEgASgMEh8KFXNlcnZpY2VfYWNjb3VudF90b2tlbhgCIAEoCUgAQgoKCGV2aWRlbmNlIi4KCklzc3VlZFN2aWQSDQoFY2hhaW4YASADKAwSEQoJc3BpZmZlX2lkGAIgASgJMpwBCgpTdmlkSXNzdWVyEkUKBEpvaW4SHi5jZWxsbWVzaC5jZXJ0cy52MS5Kb2luUmVxdWVzdBodLmNlbGxtZXNoLmNlcnRzLnYxLklzc3VlZFN2aWQSRwoFUmVuZXcSHy5jZWxsbWVzaC5jZXJ0cy52MS5SZW5ld1JlcXVlc3QaHS5jZWxsbWVzaC5jZXJ0cy52MS5Jc3N1ZWRTdmlkYgZwcm90bzM");
 
 /**
  * @generated from message cellmesh.certs.v1.JoinRequest
  */
 export type JoinRequest = Message<"cellmesh.certs.v1.JoinRequest"> & {
   /**
-   * @generated from field: string join_token = 1;
+   * @generated from oneof cellmesh.certs.v1.JoinRequest.evidence
    */
-  joinToken: string;
+  evidence: {
+    /**
+     * @generated from field: string join_token = 1;
+     */
+    value: string;
+    case: "joinToken";
+  } | {
+    /**
+     * A projected service-account token of Kubernetes, bound to the caller's pod.
+     *
+     * @generated from field: string service_account_token = 3;
+     */
+    value: string;
+    case: "serviceAccountToken";
+  } | { case: undefined; value?: undefined };
 
   /**
    * PKCS#10, DER. The key is proven, names in it are ignored.
@@ -44,6 +58,19 @@ export type RenewRequest = Message<"cellmesh.certs.v1.RenewRequest"> & {
    * @generated from field: bytes csr = 1;
    */
   csr: Uint8Array;
+
+  /**
+   * Whoever joined by evidence that lasts shows it again.
+   *
+   * @generated from oneof cellmesh.certs.v1.RenewRequest.evidence
+   */
+  evidence: {
+    /**
+     * @generated from field: string service_account_token = 2;
+     */
+    value: string;
+    case: "serviceAccountToken";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -84,7 +111,7 @@ export const IssuedSvidSchema: GenMessage<IssuedSvid> = /*@__PURE__*/
  */
 export const SvidIssuer: GenService<{
   /**
-   * With a join token, over TLS without a client certificate.
+   * With evidence, over TLS without a client certificate.
    *
    * @generated from rpc cellmesh.certs.v1.SvidIssuer.Join
    */

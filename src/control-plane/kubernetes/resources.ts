@@ -1,0 +1,80 @@
+import { listAt, textAt, textsAt, valueAt } from './json.ts';
+
+/** One kind of objects: where they are, and what is kept of one. Reading bounds what an informer holds. */
+export interface Resource<T> {
+  /** `v1`, `authentication.k8s.io/v1`. */
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly plural: string;
+  readonly isNamespaced: boolean;
+  readonly read: (object: unknown) => T;
+}
+
+/** What there is to know of a pod before it gets an identity, or requests. */
+export interface Pod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly serviceAccount: string;
+  /** Empty until it is scheduled. */
+  readonly node: string;
+  /** `status.podIPs`; empty until the kubelet has told. */
+  readonly addresses: readonly string[];
+  readonly isReady: boolean;
+  /** Succeeded or failed: it will not run again. */
+  readonly hasEnded: boolean;
+  readonly isTerminating: boolean;
+  readonly allowsDefaultServiceAccount: boolean;
+}
+
+const allowDefaultAnnotation = 'cellmesh.io/allow-default-service-account';
+
+export const pods: Resource<Pod> = {
+  apiVersion: 'v1',
+  kind: 'Pod',
+  plural: 'pods',
+  isNamespaced: true,
+  read(object) {
+    const phase = textAt(object, 'status', 'phase');
+    const addresses = listAt(object, 'status', 'podIPs').map((entry) => textAt(entry, 'ip') ?? '');
+    const conditions = listAt(object, 'status', 'conditions');
+    return {
+      namespace: textAt(object, 'metadata', 'namespace') ?? '',
+      name: textAt(object, 'metadata', 'name') ?? '',
+      uid: textAt(object, 'metadata', 'uid') ?? '',
+      serviceAccount: textAt(object, 'spec', 'serviceAccountName') ?? '',
+      node: textAt(object, 'spec', 'nodeName') ?? '',
+      addresses: addresses.filter((ip) => ip !== ''),
+      isReady: conditions.some((one) => textAt(one, 'type') === 'Ready' && textAt(one, 'status') === 'True'),
+      hasEnded: phase === 'Succeeded' || phase === 'Failed',
+      isTerminating: textAt(object, 'metadata', 'deletionTimestamp') !== undefined,
+      allowsDefaultServiceAccount: textAt(object, 'metadata', 'annotations', allowDefaultAnnotation) === 'true',
+    };
+  },
+};
+
+/** What the API server says of a token. */
+export interface TokenVerdict {
+  readonly isAuthenticated: boolean;
+  /** Why not; for logs. */
+  readonly error: string;
+  /** Those that were asked for and that the token has. */
+  readonly audiences: readonly string[];
+  readonly username: string;
+  /** The first value of an extra field of the user, or undefined. */
+  readonly extra: (name: string) => string | undefined;
+}
+
+export const tokenReviews: Resource<TokenVerdict> = {
+  apiVersion: 'authentication.k8s.io/v1',
+  kind: 'TokenReview',
+  plural: 'tokenreviews',
+  isNamespaced: false,
+  read: (object) => ({
+    isAuthenticated: valueAt(object, 'status', 'authenticated') === true,
+    error: textAt(object, 'status', 'error') ?? '',
+    audiences: textsAt(object, 'status', 'audiences'),
+    username: textAt(object, 'status', 'user', 'username') ?? '',
+    extra: (name) => textsAt(object, 'status', 'user', 'extra', `authentication.kubernetes.io/${name}`)[0],
+  }),
+};

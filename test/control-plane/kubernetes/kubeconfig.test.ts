@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { inspect } from 'node:util';
+import { readClusterAccess } from '#control-plane/kubernetes/cluster-access.ts';
+import { parseKubeconfig } from '#control-plane/kubernetes/kubeconfig.ts';
+import { isCellmeshError } from '#runtime/errors.ts';
+import { Secret } from '#runtime/secret.ts';
+import { Mutator } from '../../fuzz/mutate.ts';
+
+const pem = '-----BEGIN CERTIFICATE-----\nMAo=\n-----END CERTIFICATE-----\n';
+const base64 = Buffer.from(pem).toString('base64');
+
+interface Parts {
+  readonly cluster?: Readonly<Record<string, unknown>>;
+  readonly user?: Readonly<Record<string, unknown>>;
+  readonly rest?: Readonly<Record<string, unknown>>;
+}
+
+function kubeconfig({ cluster = {}, user = { token: 'abc.def' }, rest = {} }: Parts = {}): string {
+  return JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    preferences: {},
+    'current-context': 'here',
+    contexts: [
+      { name: 'there', context: { cluster: 'two', user: 'nobody' } },
+      { name: 'here', context: { cluster: 'one', user: 'me', namespace: 'shop' } },
+    ],
+    clusters: [
+      { name: 'two', cluster: { server: 'https://two.example.com' } },
+      {
+        name: 'one',
+        cluster: { server: 'https://one.example.com:6443', 'certificate-authority-data': base64, ...cluster },
+      },
+    ],
+    users: [{ name: 'me', user }],
+    ...rest,
+  });
+}
+
+const parse = (text: string) => parseKubeconfig(text, 'config.yaml', '/etc/kube');
+
+describe('a kubeconfig', () => {
+  test('names the cluster and the user of the current context', () => {
+    const access = parse(kubeconfig());
+    assert.equal(access.server.href, 'https://one.example.com:6443/');
+    assert.deepEqual(access.authority, { value: pem });
+    assert.ok(access.token !== undefined && 'value' in access.token);
+    assert.equal(access.token.value.reveal(), 'abc.def');
+    assert.doesNotMatch(inspect(access, { depth: 9 }), /abc\.def/);
+  });
+
+  test('may be YAML, and name files, which lie beside it', () => {
+    const { authority, certificate } = parse(`
+current-context: here
+contexts: [{ name: here, context: { cluster: one, user: me } }]
+clusters: [{ name: one, cluster: { server: "https://[::1]:6443/api-proxy/", certificate-authority: pki/ca.crt, tls-server-name: kube } }]
+users: [{ name: me, user: { client-certificate: me.crt, client-key: /keys/me.key } }]
+`);
+    assert.deepEqual(authority, { file: '/etc/kube/pki/ca.crt' });
+    assert.deepEqual(certificate, { chain: { file: '/etc/kube/me.crt' }, key: { file: '/keys/me.key' } });
+  });
+
+  test('may hold certificate and key itself; data wins over a file, a token file over a token', () => {
+    const user = {
+      'client-certificate-data': base64,
+      'client-key-data': base64,
+      'client-key': 'x',
+      token: 'a',
+      tokenFile: 't',
+    };
+    const { certificate, token } = parse(kubeconfig({ user }));
+    assert.deepEqual(certificate?.chain, { value: pem });
+    assert.ok(certificate !== undefined && 'value' in certificate.key && certificate.key.value instanceof Secret);
+    assert.deepEqual(token, { file: '/etc/kube/t' });
+  });
+
+  const refusals: Readonly<Record<string, readonly [string, RegExp]>> = {
+    'that runs a program': [kubeconfig({ user: { exec: { command: 'aws' } } }), /it runs a program \(`exec`\)/],
+    'with an auth provider': [kubeconfig({ user: { 'auth-provider': { name: 'gcp' } } }), /auth-provider/],
+    'with a password': [kubeconfig({ user: { username: 'a', password: 'b' } }), /passwords/],
+    'that impersonates': [kubeconfig({ user: { token: 'a', as: 'root' } }), /impersonation/],
+    'that does not look at certificates': [
+      kubeconfig({ cluster: { 'insecure-skip-tls-verify': true } }),
+      /insecure-skip-tls-verify/,
+    ],
+    'with a proxy': [kubeconfig({ cluster: { 'proxy-url': 'http://p' } }), /proxy-url/],
+    'over plain HTTP': [kubeconfig({ cluster: { server: 'http://one.example.com' } }), /https URL/],
+    'with a password in the URL': [kubeconfig({ cluster: { server: 'https://a:b@one.example.com' } }), /https URL/],
+    'with no URL': [kubeconfig({ cluster: { server: 'one.example.com' } }), /https URL/],
+    'with no server': [kubeconfig({ cluster: { server: null } }), /the cluster has no `server`/],
+    'with data that is no base64': [kubeconfig({ cluster: { 'certificate-authority-data': '!!' } }), /base64 of PEM/],
+    'with data that is no PEM': [kubeconfig({ cluster: { 'certificate-authority-data': 'AAAA' } }), /base64 of PEM/],
+    'with a certificate and no key': [kubeconfig({ user: { 'client-certificate': 'a' } }), /belong together/],
+    'with nobody in it': [kubeconfig({ user: {} }), /neither a token nor a client certificate/],
+    'with a token of two lines': [kubeconfig({ user: { token: 'a\r\nx-admin: 1' } }), /not a bearer token/],
+    'with a number as a token': [kubeconfig({ user: { token: 12 } }), /`token` must be text/],
+    'with a map as a token': [kubeconfig({ user: { token: { a: 1 } } }), /`token` must be a single value/],
+    'without a current context': [kubeconfig({ rest: { 'current-context': '' } }), /no `current-context`/],
+    'whose context is not there': [kubeconfig({ rest: { 'current-context': 'gone' } }), /no context `gone`/],
+    'whose user is not there': [kubeconfig({ rest: { users: [] } }), /no user `me`/],
+    'whose clusters are no list': [kubeconfig({ rest: { clusters: { one: {} } } }), /no cluster `one`/],
+    'that is a list': ['[]', /one map is expected/],
+    'of two documents': ['a: 1\n---\nb: 2\n', /one map is expected/],
+    'that is empty': ['', /one map is expected/],
+    'with aliases': ['a: &a [x]\nb: *a\n', /anchors and aliases/],
+    'that is nested without end': ['['.repeat(100_000), /nested deeper|document_invalid|./],
+  };
+  for (const [which, [text, reason]] of Object.entries(refusals)) {
+    test(`${which} is refused`, () => {
+      assert.throws(
+        () => parse(text),
+        (error) =>
+          (isCellmeshError(error, 'config_invalid') || isCellmeshError(error, 'document_invalid')) &&
+          reason.test(error.message) &&
+          error.message.includes('config.yaml'),
+      );
+    });
+  }
+
+  test('lets nothing but typed errors escape, whatever its bytes are', () => {
+    const mutator = new Mutator([kubeconfig(), kubeconfig({ user: { tokenFile: 'x' } }), '{a: [&b {"c": *b}]}'], 7);
+    for (let count = 0; count < 2_000; count++) {
+      try {
+        parse(mutator.next().toString('latin1'));
+      } catch (error) {
+        assert.ok(isCellmeshError(error), String(error));
+      }
+    }
+  });
+});
+
+describe('the cluster in which a process runs', () => {
+  test('is where its variables say, with the token and the authority that the kubelet provides', async () => {
+    const environment = { KUBERNETES_SERVICE_HOST: 'fd00::1', KUBERNETES_SERVICE_PORT: '443' };
+    const { server, authority, token } = await readClusterAccess('in-cluster', environment);
+    assert.equal(server.href, 'https://[fd00::1]/');
+    assert.deepEqual(authority, { file: '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt' });
+    assert.deepEqual(token, { file: '/var/run/secrets/kubernetes.io/serviceaccount/token' });
+  });
+
+  test('is nowhere without them', async () => {
+    await assert.rejects(readClusterAccess('in-cluster', {}), (error) => isCellmeshError(error, 'config_invalid'));
+  });
+});
