@@ -31,13 +31,8 @@ const homes: Readonly<Record<string, RegExp>> = {
   '@bufbuild/protobuf': /^src\/(api\/|feeds\/feed-client\.ts$)/,
   'prom-client': /^src\/runtime\/metrics\.ts$/,
   koffi: /^src\/net\/original-destination\.ts$/,
-<<<<<<< HEAD
   yaml: /^src\/runtime\/yaml-(document|stream)\.ts$/,
-  undici: /^src\/(cli\/|feeds\/otlp-collector\.ts$)/,
-=======
-  yaml: /^src\/runtime\/yaml-document\.ts$/,
   undici: /^src\/(cli\/|feeds\/otlp-collector\.ts$|control-plane\/kubernetes\/client\.ts$)/,
->>>>>>> fc71e804e85c51359d97388849a380ea7a35730d
   commander: /^src\/cli\//,
 };
 
