@@ -3,8 +3,8 @@ import { CellmeshError } from '#runtime/errors.ts';
 import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import type { Position, Problems } from '#runtime/yaml-document.ts';
 import type { PathPattern } from './path-pattern.ts';
+import type { RouteMatch } from './rule-conditions.ts';
 import { integer, list, object, oneOf, optional, parsed, required, type Shape, set } from './shapes.ts';
-import type { RouteMatch } from './snapshot.ts';
 
 /** How long a call may take. Milliseconds; what is absent is the sidecar's own setting, or unlimited (`totalMs`). */
 export interface CallTimeouts {

@@ -1,7 +1,7 @@
 import { type Scope, ScopeSet } from '#tokens/scope.ts';
 import type { CeilingEntry, CellDocument } from './cell-document.ts';
-import type { WorkloadName } from './manifest.ts';
 import type { Located } from './shapes.ts';
+import type { WorkloadName } from './workload-name.ts';
 
 /** The entries of `Cell.spec.ceiling` that are about calls of one service, or of routers, to another. */
 export function ceilingsOf(

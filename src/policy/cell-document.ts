@@ -2,10 +2,10 @@ import { parseTrustDomain, type TrustDomain, trustDomainBytesMax } from '#certs/
 import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
 import { type CellId, cellIdPattern, parseCellId } from '#tokens/cell-id.ts';
 import type { Scope } from '#tokens/scope.ts';
-import type { WorkloadName } from './manifest.ts';
 import { apiVersion } from './manifest-shapes.ts';
 import { scope, scopes, workloads } from './rule-shapes.ts';
 import { dictionary, type Located, list, located, object, oneOf, optional, parsed, required, text } from './shapes.ts';
+import type { WorkloadName } from './workload-name.ts';
 
 /** A cell's own document: who it is, and every scope that may be spoken of in it. */
 export interface CellDocument {

@@ -5,23 +5,11 @@ import type { Scope } from '#tokens/scope.ts';
 import { below, ceilingsOf } from './ceiling.ts';
 import type { CellDocument } from './cell-document.ts';
 import { contradictions } from './contradictions.ts';
-import {
-  type AllowRule,
-  type DeclaredCall,
-  type Rollout,
-  type ServicePolicy,
-  type WorkloadName,
-  workloadText,
-} from './manifest.ts';
+import type { AllowRule, DeclaredCall, Rollout, ServicePolicy } from './manifest.ts';
 import type { RoutesDocument } from './routes.ts';
-import type {
-  PolicySnapshot,
-  RouteMatch,
-  SnapshotCall,
-  SnapshotCaller,
-  SnapshotCandidate,
-  SnapshotRule,
-} from './snapshot.ts';
+import type { RouteMatch } from './rule-conditions.ts';
+import type { PolicySnapshot, SnapshotCall, SnapshotCaller, SnapshotCandidate, SnapshotRule } from './snapshot.ts';
+import { type WorkloadName, workloadText } from './workload-name.ts';
 
 /** Everything a control plane hands out, from one set of manifests. */
 export interface CompiledCell {

@@ -3,7 +3,9 @@ import type { Position, Problem } from '#runtime/yaml-document.ts';
 import type { Scope } from '#tokens/scope.ts';
 import type { CellDocument } from './cell-document.ts';
 import { trustDomainOfPattern } from './id-pattern.ts';
-import { type AllowRule, type PeerPattern, type ServicePolicy, workloadText } from './manifest.ts';
+import type { AllowRule, ServicePolicy } from './manifest.ts';
+import type { PeerPattern } from './peer-pattern.ts';
+import { workloadText } from './workload-name.ts';
 
 type Add = (policy: { readonly file: string }, at: Position, message: string) => void;
 

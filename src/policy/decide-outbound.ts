@@ -4,9 +4,10 @@ import type { VerifiedToken } from '#tokens/verify.ts';
 import type { CallRoute } from './call-traffic.ts';
 import type { CanonicalPath } from './canonical-path.ts';
 import { type Denial, deny, type Permit, permit } from './decide.ts';
-import type { ServicePort } from './manifest.ts';
 import { matchesPath } from './path-pattern.ts';
-import type { PolicySnapshot, RouteMatch, SnapshotCall } from './snapshot.ts';
+import type { RouteMatch } from './rule-conditions.ts';
+import type { ServicePort } from './service-port.ts';
+import type { PolicySnapshot, SnapshotCall } from './snapshot.ts';
 
 /** On whose behalf the application says it calls. */
 export type CallContext =

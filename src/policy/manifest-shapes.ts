@@ -1,5 +1,4 @@
 import { trafficFields } from './call-traffic.ts';
-import type { ListenAddress, WorkloadName } from './manifest.ts';
 import {
   host,
   http,
@@ -13,6 +12,7 @@ import {
   shapeError,
   workloadPattern,
 } from './rule-shapes.ts';
+import type { ListenAddress } from './service-port.ts';
 import {
   integer,
   list,
@@ -27,6 +27,7 @@ import {
   type ShapeValue,
   set,
 } from './shapes.ts';
+import type { WorkloadName } from './workload-name.ts';
 
 export const apiVersion = 'cellmesh.io/v1alpha1';
 const loopbackPattern = /^(127\.0\.0\.1|\[::1\]):(\d{1,5})$/;

@@ -1,33 +1,15 @@
-import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
 import type { Scope } from '#tokens/scope.ts';
 import { type CallRoute, callRoutesOf, checkRetries } from './call-traffic.ts';
 import type { ClaimCondition } from './claim-condition.ts';
 import { servicePolicy, type WrittenCall } from './manifest-shapes.ts';
 import type { PathPattern } from './path-pattern.ts';
+import type { PeerPattern } from './peer-pattern.ts';
+import type { RuleConditions } from './rule-conditions.ts';
 import type { WrittenRule } from './rule-shapes.ts';
+import type { ListenAddress, ServicePort } from './service-port.ts';
 import type { Located } from './shapes.ts';
-import type { RuleConditions } from './snapshot.ts';
-
-/** `namespace/service-account`: what manifests call a workload of their own cell. */
-export interface WorkloadName {
-  readonly namespace: string;
-  readonly serviceAccount: string;
-}
-
-export type PeerPattern =
-  | { readonly kind: 'workload'; readonly workload: WorkloadName }
-  | { readonly kind: 'id'; readonly id: SpiffeId }
-  | { readonly kind: 'pattern'; readonly pattern: PathPattern }
-  | { readonly kind: 'router' }
-  | { readonly kind: 'any' };
-
-type Protocol = 'http' | 'grpc' | 'tcp';
-
-export interface ServicePort {
-  readonly port: number;
-  readonly protocol: Protocol;
-}
+import { type WorkloadName, workloadText } from './workload-name.ts';
 
 interface Exposure {
   readonly hosts: readonly string[];
@@ -51,11 +33,6 @@ export interface Rollout {
   readonly newlyDeniedMax: number;
   /** Requests before it is judged. */
   readonly requestsMin: number;
-}
-
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
 }
 
 export interface DeclaredCall {
@@ -117,11 +94,6 @@ export function readServicePolicy(node: Node, file: string, problems: Problems):
 
 /** What a rollout does not say. */
 const requestsMinDefault = 100;
-
-/** `namespace/service-account` as one word. */
-export function workloadText({ namespace, serviceAccount }: WorkloadName): string {
-  return `${namespace}/${serviceAccount}`;
-}
 
 function defaultHosts({ name, namespace }: { name: string; namespace: string }): readonly string[] {
   const qualified = `${name}.${namespace}`;

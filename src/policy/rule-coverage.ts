@@ -3,7 +3,8 @@ import type { ClaimCondition } from './claim-condition.ts';
 import type { Condition } from './decide.ts';
 import { matchesSegments } from './path-pattern.ts';
 import { coversPattern } from './pattern-relations.ts';
-import type { RuleLimit, SnapshotRule } from './snapshot.ts';
+import type { RuleLimit } from './rule-conditions.ts';
+import type { SnapshotRule } from './snapshot.ts';
 
 /** The conditions that a rule itself says something about: whether a call is declared is for its caller to say. */
 export type RuleCondition = Exclude<Condition, 'declared'>;

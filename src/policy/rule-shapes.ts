@@ -3,8 +3,8 @@ import { CellmeshError } from '#runtime/errors.ts';
 import { parseScope, scopeBytesMax, scopePattern } from '#tokens/scope.ts';
 import { parsePointer, pointerPattern } from './claim-condition.ts';
 import { isIdPattern, parseIdPattern } from './id-pattern.ts';
-import type { PeerPattern, WorkloadName } from './manifest.ts';
 import { parsePathPattern, pathPatternPattern } from './path-pattern.ts';
+import type { PeerPattern } from './peer-pattern.ts';
 import {
   checked,
   flag,
@@ -24,6 +24,7 @@ import {
   text,
   union,
 } from './shapes.ts';
+import type { WorkloadName } from './workload-name.ts';
 
 /** What a rule looks like, and the words that other parts of manifests use too. */
 const labelText = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';

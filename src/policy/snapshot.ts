@@ -6,8 +6,9 @@ import type { CallRetries, CallRoute } from './call-traffic.ts';
 import { type ClaimCondition, type ClaimValue, parsePointer } from './claim-condition.ts';
 import { parseIdPattern } from './id-pattern.ts';
 import { flag, list, number, oneOf, record, text } from './json-values.ts';
-import type { ListenAddress, ServicePort } from './manifest.ts';
 import { type PathPattern, parsePathPattern } from './path-pattern.ts';
+import type { RouteMatch, RuleConditions, RuleLimit } from './rule-conditions.ts';
+import type { ListenAddress, ServicePort } from './service-port.ts';
 
 /**
  * What one sidecar must know to decide: its own service's manifest, and of every edge both sides, joined when the cell is compiled,
@@ -46,27 +47,6 @@ interface ServiceFacts {
   readonly ports: readonly ServicePort[];
 }
 
-export interface RouteMatch {
-  readonly port?: number;
-  readonly methods?: readonly string[];
-  readonly paths?: readonly PathPattern[];
-}
-
-/** What a rule asks of a request, whoever makes it. */
-export interface RuleConditions extends RouteMatch {
-  /** Every one of them is needed. */
-  readonly scopes: readonly Scope[];
-  /** One of them is needed. */
-  readonly anyScope?: readonly Scope[];
-  readonly account: 'required' | 'none';
-  /** Who acts for the token's subject (RFC 8693 4.1): nobody, somebody, or one of these. */
-  readonly actor?: 'none' | 'required' | readonly string[];
-  readonly claims: readonly ClaimCondition[];
-  /** Milliseconds since the epoch from which on the rule allows nothing. */
-  readonly untilMs?: number;
-  readonly limits: readonly RuleLimit[];
-}
-
 export interface SnapshotRule extends RuleConditions {
   readonly name: string;
   readonly ids: readonly SpiffeId[];
@@ -75,15 +55,6 @@ export interface SnapshotRule extends RuleConditions {
   readonly isRouterAllowed: boolean;
   readonly isAnyAllowed: boolean;
   readonly sensitive: boolean;
-}
-
-/** How often a rule allows something: GCRA. */
-export interface RuleLimit {
-  /** What is counted by itself: each customer, each calling workload, or all together. */
-  readonly per: 'account' | 'peer' | 'rule';
-  readonly perSecond: number;
-  /** How many may come at once after a pause. */
-  readonly burst: number;
 }
 
 export interface SnapshotCandidate {

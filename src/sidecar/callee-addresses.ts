@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { EndpointsByService } from '#net/endpoints.ts';
 import type { Destination } from '#net/original-destination.ts';
-import type { ServicePort } from '#policy/manifest.ts';
+import type { ServicePort } from '#policy/service-port.ts';
 import type { SnapshotCall } from '#policy/snapshot.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';

@@ -1,6 +1,6 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { OutboundCall } from '#policy/decide-outbound.ts';
-import type { ServicePort } from '#policy/manifest.ts';
+import type { ServicePort } from '#policy/service-port.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { splitAuthority } from './authority.ts';

@@ -7,8 +7,8 @@ import { type CanonicalTarget, canonicalTarget, noTarget } from '#policy/canonic
 import type { Denial } from '#policy/decide.ts';
 import type { Budgets, CandidateVerdict, InboundPermit } from '#policy/decide-inbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
-import type { ServicePort } from '#policy/manifest.ts';
 import type { InboundRequest } from '#policy/rule.ts';
+import type { ServicePort } from '#policy/service-port.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';

@@ -1,6 +1,7 @@
 import type { Budgets } from '#policy/decide-inbound.ts';
 import type { InboundRequest } from '#policy/rule.ts';
-import type { RuleLimit, SnapshotRule } from '#policy/snapshot.ts';
+import type { RuleLimit } from '#policy/rule-conditions.ts';
+import type { SnapshotRule } from '#policy/snapshot.ts';
 import type { SharedLimit, SharedRateLimiter } from '#traffic/shared-rate-limiter.ts';
 
 interface Counted {

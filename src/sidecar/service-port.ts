@@ -1,4 +1,4 @@
-import type { ServicePort } from '#policy/manifest.ts';
+import type { ServicePort } from '#policy/service-port.ts';
 import type { RequestHead } from '#wire/message.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { splitAuthority } from './authority.ts';

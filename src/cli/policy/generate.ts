@@ -6,8 +6,8 @@ import { PolicyHistory } from '#api/generated/cellmesh/policy/v1/policy_history_
 import { manifestYaml } from '#policy/generate/manifest-yaml.ts';
 import { type GeneratedManifest, manifestsOf } from '#policy/generate/manifests-of.ts';
 import { Seen } from '#policy/generate/seen.ts';
-import { workloadText } from '#policy/manifest.ts';
 import { CellPolicies } from '#policy/plan/cell-policies.ts';
+import { workloadText } from '#policy/workload-name.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { withAuthority } from '../operator.ts';
 import { print } from '../output.ts';

@@ -6,8 +6,9 @@ import { type AccountId, parseAccountId } from '#tokens/account-id.ts';
 import { ScopeSet } from '#tokens/scope.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 import type { CellDocument } from '../cell-document.ts';
-import { type ServicePort, workloadText } from '../manifest.ts';
+import type { ServicePort } from '../service-port.ts';
 import { suggestion } from '../suggestion.ts';
+import { workloadText } from '../workload-name.ts';
 import type { Caller, WrittenRequest } from './case-shapes.ts';
 import type { CellAtHand } from './cell-at-hand.ts';
 

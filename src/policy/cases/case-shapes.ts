@@ -1,7 +1,6 @@
 import { parseSpiffeId, type SpiffeId } from '#certs/spiffe-id.ts';
 import { parseAccountId } from '#tokens/account-id.ts';
 import { conditions } from '../decide.ts';
-import type { WorkloadName } from '../manifest.ts';
 import { apiVersion } from '../manifest-shapes.ts';
 import { type Reason, reasonsOfRules } from '../reasons.ts';
 import {
@@ -30,6 +29,7 @@ import {
   type ShapeValue,
   text,
 } from '../shapes.ts';
+import type { WorkloadName } from '../workload-name.ts';
 import { jsonObject } from './json-shape.ts';
 
 /** Who makes the request of a case. */

@@ -1,10 +1,10 @@
 import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import type { CellDocument } from '../cell-document.ts';
 import { compileCell } from '../compile.ts';
-import { type WorkloadName, workloadText } from '../manifest.ts';
 import { CellPolicies } from '../plan/cell-policies.ts';
 import { readManifests } from '../read-manifests.ts';
 import type { PolicySnapshot } from '../snapshot.ts';
+import { type WorkloadName, workloadText } from '../workload-name.ts';
 
 /** Which rules decide, of services that have a candidate: those in force, or the candidate's for everybody. */
 type WhichRules = 'in-force' | 'candidate';

@@ -1,8 +1,8 @@
 import { isCellmeshError } from '#runtime/errors.ts';
 import { documentInvalid, type Position, problemText } from '#runtime/yaml-document.ts';
 import { ScopeSet } from '#tokens/scope.ts';
-import { workloadText } from '../manifest.ts';
 import { suggestion } from '../suggestion.ts';
+import { workloadText } from '../workload-name.ts';
 import { type Call, type Customer, callerText, callOf } from './call.ts';
 import type { Caller, Expectation, NextRequest } from './case-shapes.ts';
 import type { CellAtHand } from './cell-at-hand.ts';

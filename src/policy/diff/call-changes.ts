@@ -1,6 +1,7 @@
 import { durationText } from '#runtime/duration.ts';
 import type { CallRoute } from '../call-traffic.ts';
-import { type DeclaredCall, type ServicePolicy, workloadText } from '../manifest.ts';
+import type { DeclaredCall, ServicePolicy } from '../manifest.ts';
+import { workloadText } from '../workload-name.ts';
 import { added, type Change, changed, changedSet, changedWithin, removed, setText } from './change.ts';
 
 /** Calls that are declared, are not any more, or bring and do something else. */

@@ -1,5 +1,5 @@
 import type { CeilingEntry, CellDocument } from '../cell-document.ts';
-import { workloadText } from '../manifest.ts';
+import { workloadText } from '../workload-name.ts';
 import { added, type Change, changed, changedList, changedSet, removed } from './change.ts';
 
 /** What differs of who the cell is, of its catalogue, and of the platform's ceiling. */

@@ -1,7 +1,8 @@
 import { workloadId } from '#certs/spiffe-id.ts';
 import type { CellDocument } from '../cell-document.ts';
 import { compileCell } from '../compile.ts';
-import { type ServicePolicy, workloadText } from '../manifest.ts';
+import type { ServicePolicy } from '../manifest.ts';
+import { workloadText } from '../workload-name.ts';
 import { cellChanges } from './cell-changes.ts';
 import { added, type Change, removed } from './change.ts';
 import { candidateChanges, candidateText, serviceChanges, serviceText, type Version } from './service-changes.ts';

@@ -1,6 +1,7 @@
 import { describeClaim } from '../claim-condition.ts';
+import type { RuleLimit } from '../rule-conditions.ts';
 import { covers, type RuleCondition, shadows } from '../rule-coverage.ts';
-import type { PolicySnapshot, RuleLimit, SnapshotRule } from '../snapshot.ts';
+import type { PolicySnapshot, SnapshotRule } from '../snapshot.ts';
 import { workloadName } from '../workload-name.ts';
 import { added, type Change, changed, changedSet, changedWithin, effectOf, removed, setText } from './change.ts';
 

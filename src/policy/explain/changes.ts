@@ -5,8 +5,8 @@ import { ceilingsOf } from '../ceiling.ts';
 import type { CellDocument } from '../cell-document.ts';
 import type { Condition } from '../decide.ts';
 import { shortName } from '../decision-line.ts';
-import { workloadText } from '../manifest.ts';
 import type { SnapshotRule } from '../snapshot.ts';
+import { workloadText } from '../workload-name.ts';
 import { type EvaluatedCondition, type EvaluatedRule, failedOf } from './evaluate.ts';
 
 /** What would have to change for one rule to allow a request. */

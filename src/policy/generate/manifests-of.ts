@@ -1,8 +1,9 @@
 import type { ClaimCondition } from '../claim-condition.ts';
-import type { DeclaredCall, ServicePolicy, ServicePort } from '../manifest.ts';
-import { workloadText } from '../manifest.ts';
+import type { DeclaredCall, ServicePolicy } from '../manifest.ts';
 import { apiVersion } from '../manifest-shapes.ts';
+import type { ServicePort } from '../service-port.ts';
 import type { SnapshotRule } from '../snapshot.ts';
+import { workloadText } from '../workload-name.ts';
 import { callsOf, type GeneratedCall } from './calls-of.ts';
 import { type GeneratedRule, rulesOf } from './rules-of.ts';
 import type { Seen, SeenService } from './seen.ts';

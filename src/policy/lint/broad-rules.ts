@@ -1,4 +1,5 @@
-import type { AllowRule, PeerPattern, ServicePolicy } from '../manifest.ts';
+import type { AllowRule, ServicePolicy } from '../manifest.ts';
+import type { PeerPattern } from '../peer-pattern.ts';
 import type { Report } from './subject.ts';
 
 /** Rules that mean more than their author may have thought of. */

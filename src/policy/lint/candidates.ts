@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { workloadText } from '../manifest.ts';
+import { workloadText } from '../workload-name.ts';
 import type { Report, Subject } from './subject.ts';
 
 /** Candidates that nobody needs any more. */

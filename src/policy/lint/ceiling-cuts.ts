@@ -1,6 +1,6 @@
 import type { Scope } from '#tokens/scope.ts';
 import { below, ceilingsOf } from '../ceiling.ts';
-import { workloadText } from '../manifest.ts';
+import { workloadText } from '../workload-name.ts';
 import type { Report, Subject } from './subject.ts';
 
 /** What `Cell.spec.ceiling` took away, call by call. */

@@ -3,10 +3,11 @@ import { workloadId } from '#certs/spiffe-id.ts';
 import type { Position, Problem } from '#runtime/yaml-document.ts';
 import type { CellDocument } from '../cell-document.ts';
 import { type CompiledCell, compileCell } from '../compile.ts';
-import type { AllowRule, ServicePolicy, WorkloadName } from '../manifest.ts';
+import type { AllowRule, ServicePolicy } from '../manifest.ts';
 import { ReachableScopes } from '../reachable-scopes.ts';
 import type { Located } from '../shapes.ts';
 import type { PolicySnapshot, SnapshotRule } from '../snapshot.ts';
+import type { WorkloadName } from '../workload-name.ts';
 import { type LintRuleName, lintRules, type Severity } from './lint-rules.ts';
 
 /** One thing that lint has to say, and where. */
