@@ -175,6 +175,7 @@ export const refusals: readonly (readonly [from: string, to: string, said: RegEx
   ],
   ['[::1]:65535', '[::1]:65536', /spec\.calls\[1\]\.listen: Invalid value: .*a port is at most 65535/],
   ['total: 1h', 'total: 61m', /spec\.calls\[0\]\.timeouts\.total: Invalid value: .*a duration is from 1ms to 1h/],
+  ['total: 1h', 'total: 999999999h', /spec\.calls\[0\]\.timeouts\.total: Invalid value: /],
   ['connect: 1s', 'connect: 0ms', /spec\.calls\[0\]\.timeouts\.connect: Invalid value: .*a duration is from 1ms to 1h/],
   [
     'head: 5ms',
