@@ -4,7 +4,7 @@ import type { Additions, StructuralSchema, Validation } from './structural-schem
 
 /*
  * What must hold beside the shapes, in the words of the reader (`checkWithin` of policy/manifest.ts). An API server refuses a definition whose
- * conditions could cost too much on the largest object, so that what many rules share is asked for once.
+ * conditions could cost too much by the bounds of the fields, and an object on which one does.
  */
 
 /** A list whose items have a name: two managers may own an item each, and no name stands twice. */
@@ -16,22 +16,22 @@ const holds = (...validations: readonly Validation[]): StructuralSchema => ({
   'x-kubernetes-validations': validations,
 });
 
-/** For `.allow` of a spec. */
-function ofEveryRule(condition: string, message: string): Validation {
-  return { rule: `!has(self.allow) || self.allow.all(rule, ${condition})`, message, fieldPath: '.allow' };
+/** For `.allow` of a spec: `condition` of every `rule`, beside the numbers of those `ports` that are meant. They are put together once: asked of each of 10,000 rules, 64 ports cost too much. */
+function ofEveryRule(ports: string, condition: string, message: string): Validation {
+  const rule = `!has(self.allow) || [${ports}.map(one, one.port)].all(ports, self.allow.all(rule, ${condition}))`;
+  return { rule, message, fieldPath: '.allow' };
 }
 
 const spec = holds(
+  ofEveryRule('self.ports', '!has(rule.port) || rule.port in ports', '`port` of a rule is not one of `ports`'),
   ofEveryRule(
-    '!has(rule.port) || self.ports.exists(one, one.port == rule.port)',
-    '`port` of a rule is not one of `ports`',
-  ),
-  ofEveryRule(
-    "!has(rule.grpc) || self.ports.exists_one(one, one.protocol == 'grpc' && (!has(rule.port) || one.port == rule.port))",
+    "self.ports.filter(one, one.protocol == 'grpc')",
+    '!has(rule.grpc) || (has(rule.port) ? rule.port in ports : ports.size() == 1)',
     '`grpc` of a rule is for a port with `protocol: grpc`, and `port` says which of several',
   ),
   ofEveryRule(
-    "!has(rule.port) || !has(rule.http) || !(has(rule.http.methods) || has(rule.http.paths)) || !self.ports.exists(one, one.port == rule.port && one.protocol == 'tcp')",
+    "self.ports.filter(one, one.protocol == 'tcp')",
+    '!has(rule.port) || !has(rule.http) || !(has(rule.http.methods) || has(rule.http.paths)) || !(rule.port in ports)',
     'a port that is tcp has neither methods nor paths',
   ),
   {

@@ -3,7 +3,7 @@ import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
 import { type CellId, cellIdPattern, parseCellId } from '#tokens/cell-id.ts';
 import type { Scope } from '#tokens/scope.ts';
 import { apiVersion } from './manifest-shapes.ts';
-import { scope, scopes, workloads } from './rule-shapes.ts';
+import { objectFields, scope, scopes, workloads } from './rule-shapes.ts';
 import { dictionary, type Located, list, located, object, oneOf, optional, parsed, required, text } from './shapes.ts';
 import type { WorkloadName } from './workload-name.ts';
 
@@ -49,7 +49,7 @@ export const cell = object({
   apiVersion: required(oneOf(apiVersion), 'Version of this format.'),
   kind: required(oneOf('Cell'), 'Who a cell is, and every scope that may be spoken of in it; one for each cell.'),
   metadata: required(
-    object({ name: required(cellId, 'Id of the cell, `cell_id` in tokens.') }),
+    object({ name: required(cellId, 'Id of the cell, `cell_id` in tokens.'), ...objectFields }),
     'What the cell is called.',
   ),
   spec: required(

@@ -4,6 +4,7 @@ import {
   http,
   itemsMax,
   name,
+  objectFields,
   parseWorkloadName,
   paths,
   portNumber,
@@ -81,6 +82,7 @@ const rollout = object({
 const metadata = object({
   name: required(name, 'Name of the service.'),
   namespace: required(name, 'Namespace of the service.'),
+  ...objectFields,
 });
 
 const spec = object({

@@ -72,12 +72,14 @@ export interface ServicePolicy {
 export function readServicePolicy(node: Node, file: string, problems: Problems): ServicePolicy | undefined {
   const document = servicePolicy(node, problems);
   if (document === undefined) return undefined;
-  const { metadata, spec } = document;
-  const hosts = spec.hosts ?? defaultHosts(metadata).map((value) => ({ value, at: node.at }));
+  const { spec } = document;
+  const { name, namespace } = document.metadata;
+  const hosts = spec.hosts ?? defaultHosts({ name, namespace }).map((value) => ({ value, at: node.at }));
   const policy: ServicePolicy = {
     file,
     at: node.at,
-    ...metadata,
+    name,
+    namespace,
     serviceAccount: spec.serviceAccount,
     mode: spec.mode,
     hosts,

@@ -7,6 +7,7 @@ import { parsePathPattern, pathPatternPattern } from './path-pattern.ts';
 import type { PeerPattern } from './peer-pattern.ts';
 import {
   checked,
+  dictionary,
   flag,
   integer,
   list,
@@ -143,6 +144,14 @@ const ruleFields = object({
   ),
   sensitive: optional(flag, 'Callers must say whose data they mean, with `cellmesh-expect-account`.'),
 });
+
+const wordsOfObjects = dictionary(text({ max: 317 }), text({ min: 0, max: 262_144 }), itemsMax);
+
+/** What Kubernetes objects have beside a name, and tools that write files for them add. */
+export const objectFields = {
+  labels: optional(wordsOfObjects, 'Labels of the Kubernetes object; here they mean nothing.'),
+  annotations: optional(wordsOfObjects, 'Annotations of the Kubernetes object; here they mean nothing.'),
+};
 
 /** One rule of `allow`. */
 export const rule = checked(ruleFields, ({ http, grpc }) =>

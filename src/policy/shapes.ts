@@ -110,9 +110,8 @@ export function set<T>(item: Shape<T>, bounds: { min?: number; max: number }): S
     const values = inner(node, problems);
     if (values === undefined || node.kind !== 'list') return undefined;
     const seen = new Set<unknown>();
-    const repeated = node.items.find((entry) => entry.kind === 'scalar' && seen.size === seen.add(entry.value).size);
-    if (repeated?.kind !== 'scalar') return values;
-    return problems.add(repeated.at, `${JSON.stringify(repeated.value)} stands here twice`);
+    const again = node.items.find((item) => item.kind === 'scalar' && seen.size === seen.add(item.value).size);
+    return again?.kind === 'scalar' ? problems.add(again.at, `${JSON.stringify(again.value)} is here twice`) : values;
   });
 }
 
@@ -161,11 +160,19 @@ function nodeKindsOf({ type, anyOf }: JsonSchema): readonly Node['kind'][] {
   return type === 'array' ? ['list'] : ['scalar'];
 }
 
-export function text({ max = 256, what = 'text' }: { max?: number; what?: string } = {}): Shape<string> {
-  return shape({ type: 'string', minLength: 1, maxLength: max }, (node, problems) => {
+export function text({
+  min = 1,
+  max = 256,
+  what = 'text',
+}: {
+  min?: number;
+  max?: number;
+  what?: string;
+} = {}): Shape<string> {
+  return shape({ type: 'string', minLength: min, maxLength: max }, (node, problems) => {
     if (node.kind !== 'scalar' || typeof node.value !== 'string') return problems.add(node.at, `${what} is expected`);
-    if (node.value === '' || node.value.length > max)
-      return problems.add(node.at, `${what} of 1 to ${max} characters is expected`);
+    if (node.value.length < min || node.value.length > max)
+      return problems.add(node.at, `${what} of ${min} to ${max} characters is expected`);
     return node.value;
   });
 }
@@ -263,11 +270,9 @@ export function parsed<T>(parse: (text: string) => T, what: string, schema: Json
 
 const momentPattern = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?Z$/;
 
-const momentLengthMax = 30;
-
 /** A moment in UTC (RFC 3339 5.6, in capitals, without leap seconds) as milliseconds since the epoch. */
 export const moment: Shape<number> = shape(
-  { type: 'string', pattern: momentPattern.source, maxLength: momentLengthMax },
+  { type: 'string', pattern: momentPattern.source, maxLength: 30 },
   (node, problems) => {
     const written = node.kind === 'scalar' ? String(node.value) : node.kind;
     const ms = momentPattern.test(written) ? Date.parse(written) : Number.NaN;

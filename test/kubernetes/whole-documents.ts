@@ -1,7 +1,7 @@
 /** Documents in which every field is said. */
 export const wholePolicy = `apiVersion: cellmesh.io/v1alpha1
 kind: ServicePolicy
-metadata: { name: one, namespace: mail }
+metadata: { name: one, namespace: mail, labels: { app.kubernetes.io/part-of: mail, empty: "" }, annotations: { example.com/note: A note. } }
 spec:
   serviceAccount: one
   mode: enforce
@@ -46,7 +46,7 @@ spec:
 
 export const wholeCell = `apiVersion: cellmesh.io/v1alpha1
 kind: Cell
-metadata: { name: cell-1 }
+metadata: { name: cell-1, labels: { a: b } }
 spec:
   trustDomain: cell-1.example
   domain: example
@@ -175,6 +175,7 @@ export const refusals: readonly (readonly [from: string, to: string, said: RegEx
   ],
   ['[::1]:65535', '[::1]:65536', /spec\.calls\[1\]\.listen: Invalid value: .*a port is at most 65535/],
   ['total: 1h', 'total: 61m', /spec\.calls\[0\]\.timeouts\.total: Invalid value: .*a duration is from 1ms to 1h/],
+  ['total: 1h', 'total: 999999999h', /spec\.calls\[0\]\.timeouts\.total: Invalid value: /],
   ['connect: 1s', 'connect: 0ms', /spec\.calls\[0\]\.timeouts\.connect: Invalid value: .*a duration is from 1ms to 1h/],
   [
     'head: 5ms',
@@ -187,7 +188,7 @@ export const refusals: readonly (readonly [from: string, to: string, said: RegEx
     /spec\.calls\[0\]\.routes\[0\]\.http\.methods\[0\]: Unsupported value: "POST"/,
   ],
   // Of a Cell.
-  ['name: cell-1 ', 'name: cell.1 ', /metadata\.name: Invalid value: "cell\.1"/],
+  ['name: cell-1,', 'name: cell.1,', /metadata\.name: Invalid value: "cell\.1"/],
   [' domain: example', ' domain: Example', /spec\.domain in body should match/],
   ['https://identity.example', '""', /spec\.tokenIssuer in body should be at least 1 chars long/],
   ['b:read: Read b.', 'b: Read b.', /spec\.scopes: Invalid value: .*a scope is written resource:action/],

@@ -56,6 +56,17 @@ test('a manifest gets the hosts of its name, and every field of the standard', (
   assert.deepEqual(policy?.calls[0]?.value.carry, []);
 });
 
+test('labels and annotations are read past: they are for the Kubernetes object', () => {
+  const plain = manifest('');
+  const labelled = plain.replace(' }\nspec', ', labels: { a.example/b: "", c: d }, annotations: { e: "f: g" } }\nspec');
+  assert.deepEqual(read(labelled), read(plain));
+  const wrong = problemsOf(() => read(plain.replace(' }\nspec', ', labels: { a: 1 }, annotation: {} }\nspec')));
+  assert.deepEqual(wrong, [
+    'one.yaml:3:59: unknown key `annotation`; did you mean `annotations`?',
+    'one.yaml:3:54: text is expected',
+  ]);
+});
+
 test('every problem is named at once, by line and column', () => {
   const problems = problemsOf(() =>
     read(

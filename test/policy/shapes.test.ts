@@ -48,7 +48,7 @@ describe('a shape', () => {
     [either, '{ a: b }', { a: 'b' }],
     [either, '{ b: b }', /unknown key `b`[\s\S]*`a` is missing/],
     [once, '[a, b]', ['a', 'b']],
-    [once, '[a, b, a]', '"a" stands here twice'],
+    [once, '[a, b, a]', '"a" is here twice'],
     [once, '[]', 'the list needs at least 1 item'],
     [words, 'a', 'a'],
     [words, '9', 9],

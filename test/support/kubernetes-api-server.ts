@@ -13,28 +13,31 @@ import { temporaryDirectory } from './temporary-directory.ts';
 export interface KubernetesPrograms {
   readonly etcd: string;
   readonly apiServer: string;
+  readonly kubectl: string;
 }
 
 /**
- * The servers of Kubernetes, looked for where envtest does: `TEST_ASSET_ETCD` and `TEST_ASSET_KUBE_APISERVER`, `KUBEBUILDER_ASSETS`, what
- * setup-envtest keeps, `/usr/local/kubebuilder/bin`. Without them tests are skipped and say so.
+ * Programs of Kubernetes, looked for where envtest does: `TEST_ASSET_ETCD`, `TEST_ASSET_KUBE_APISERVER` and `TEST_ASSET_KUBECTL`,
+ * `KUBEBUILDER_ASSETS`, what setup-envtest keeps, `/usr/local/kubebuilder/bin`. Without them tests are skipped and say so.
  * @throws where a variable names a place that has none and `REQUIRE_PARTS=1`
  */
 export function kubernetesPrograms(): KubernetesPrograms | { readonly skip: string } {
-  const { TEST_ASSET_ETCD, TEST_ASSET_KUBE_APISERVER, KUBEBUILDER_ASSETS, XDG_DATA_HOME, REQUIRE_PARTS } = process.env;
+  const { TEST_ASSET_ETCD, TEST_ASSET_KUBE_APISERVER, TEST_ASSET_KUBECTL, ...others } = process.env;
+  const { KUBEBUILDER_ASSETS, XDG_DATA_HOME, REQUIRE_PARTS } = others;
   const kept = join(XDG_DATA_HOME ?? join(homedir(), '.local/share'), 'kubebuilder-envtest/k8s');
   const directories = [KUBEBUILDER_ASSETS, ...globSync(join(kept, '*')).sort().reverse(), '/usr/local/kubebuilder/bin'];
-  const candidates = [
-    { etcd: TEST_ASSET_ETCD ?? '', apiServer: TEST_ASSET_KUBE_APISERVER ?? '' },
-    ...directories
-      .filter((directory) => directory !== undefined)
-      .map((directory) => ({ etcd: join(directory, 'etcd'), apiServer: join(directory, 'kube-apiserver') })),
-  ];
-  const found = candidates.find(({ etcd, apiServer }) => existsSync(etcd) && existsSync(apiServer));
+  const found = directories
+    .filter((directory) => directory !== undefined)
+    .map((directory) => ({
+      etcd: TEST_ASSET_ETCD ?? join(directory, 'etcd'),
+      apiServer: TEST_ASSET_KUBE_APISERVER ?? join(directory, 'kube-apiserver'),
+      kubectl: TEST_ASSET_KUBECTL ?? join(directory, 'kubectl'),
+    }))
+    .find((programs) => Object.values(programs).every((path) => existsSync(path)));
   if (found !== undefined) return found;
   const isNamed = (TEST_ASSET_KUBE_APISERVER ?? KUBEBUILDER_ASSETS) !== undefined;
-  if (isNamed && REQUIRE_PARTS === '1') throw new Error('etcd and kube-apiserver are not where the environment says');
-  return { skip: 'etcd and kube-apiserver are not installed (KUBEBUILDER_ASSETS says where they are)' };
+  if (isNamed && REQUIRE_PARTS === '1') throw new Error('what the environment says of Kubernetes is not there');
+  return { skip: 'etcd, kube-apiserver and kubectl are not installed (KUBEBUILDER_ASSETS says where they are)' };
 }
 
 export interface ApiAnswer {
@@ -53,6 +56,8 @@ export interface ApiRequest {
 
 /** An API server of its own with nothing else in the cluster, on loopback. */
 export interface ApiServer extends AsyncDisposable {
+  /** A file for `kubectl`. */
+  readonly kubeconfig: string;
   /** As a member of `system:masters`. */
   request(method: 'GET' | 'POST' | 'PUT' | 'PATCH', path: string, options?: ApiRequest): Promise<ApiAnswer>;
 }
@@ -123,8 +128,17 @@ export async function startApiServer(programs: KubernetesPrograms): Promise<ApiS
     const { status } = await ask('GET', '/readyz');
     if (status !== 200) throw new Error(`the API server is not ready: ${status}\n${await readFile(log, 'utf8')}`);
   }, 60_000);
+  const kubeconfig = await file(
+    'kubeconfig',
+    JSON.stringify({
+      clusters: [{ name: 'test', cluster: { server: origin, 'certificate-authority-data': ca.toString('base64') } }],
+      users: [{ name: 'test', user: { token } }],
+      contexts: [{ name: 'test', context: { cluster: 'test', user: 'test' } }],
+      'current-context': 'test',
+    }),
+  );
   const owned = starting.move();
-  return { request: ask, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { kubeconfig, request: ask, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function startServer(program: string, log: string, flags: readonly string[]): Promise<AsyncDisposable> {
