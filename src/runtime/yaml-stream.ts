@@ -91,6 +91,8 @@ function assign(document: Document, node: unknown, before: unknown, after: unkno
     return node;
   }
   if (isSeq(node) && Array.isArray(before) && Array.isArray(after)) {
+    // What is added would stand in the same line.
+    if (after.length > before.length) node.flow = false;
     node.items = after.map((item, index) => {
       const name = nameOf(item);
       const at = name === undefined ? index : before.findIndex((one) => nameOf(one) === name);

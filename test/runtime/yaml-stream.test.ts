@@ -83,6 +83,12 @@ describe('a document with another value', () => {
     assert.equal(changed, 'list:\n  - name: new\n  - name: b # second\n  - name: a # first\n    v: 1\n');
   });
 
+  test('gives a list in one line a line for each item when there are more', () => {
+    const document = only('list: [{ name: a, v: [1, 2] }]\nother: [1]\n');
+    const changed = document.withValue({ list: [{ name: 'a', v: [1, 2] }, { name: 'b' }], other: [1] });
+    assert.equal(changed, 'list:\n  - { name: a, v: [ 1, 2 ] }\n  - name: b\nother: [ 1 ]\n');
+  });
+
   test('loses what is no longer there', () => {
     assert.equal(only('a: 1\nb: 2\n').withValue({ b: 2 }), 'b: 2\n');
   });
