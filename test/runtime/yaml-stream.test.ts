@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { isCellmeshError } from '#runtime/errors.ts';
 import { readYamlStream } from '#runtime/yaml-stream.ts';
 
 function only(text: string) {
@@ -50,6 +52,47 @@ describe('a stream of documents', () => {
       assert.throws(() => readYamlStream(text, 'x.yaml'), { code: 'document_invalid' });
     }
   });
+});
+
+test('any text is read, to the byte, or refused, never a defect', () => {
+  const line = fc.constantFrom(
+    '---',
+    '--- a',
+    '...',
+    'a:',
+    '  - b',
+    '- c: &x 1',
+    'd: *x',
+    '<<: *x',
+    '? e',
+    '{',
+    ']',
+    '"',
+    '|',
+    '%YAML 1.1',
+    '!!t',
+    '# f',
+    '\t',
+  );
+  const text = fc.oneof(
+    fc.string(),
+    fc.array(line, { maxLength: 12 }).map((lines) => lines.join('\n')),
+  );
+  fc.assert(
+    fc.property(text, (text) => {
+      try {
+        assert.equal(
+          readYamlStream(text, 'x.yaml')
+            .map((one) => one.text)
+            .join(''),
+          text,
+        );
+      } catch (error) {
+        assert.ok(isCellmeshError(error, 'document_invalid'), String(error));
+      }
+    }),
+    { numRuns: 1_000, seed: 1 },
+  );
 });
 
 describe('a document with another value', () => {
