@@ -38,23 +38,26 @@ function readPart(text: string, file: string, line: number): StreamDocument {
     const at = lines.linePos(offset);
     return problemText({ file, line: line + Math.max(1, at.line) - 1, column: Math.max(1, at.col), message });
   };
-  let value: unknown;
-  let document: Document | undefined;
-  try {
+  const documents = fromLibrary(problem, () => {
     const options = { version: '1.1', lineCounter: lines, prettyErrors: false, logLevel: 'silent' } as const;
-    const parsed = parseAllDocuments(text, options) as Document[];
-    const errors = parsed.flatMap(({ errors }) => errors);
-    if (errors.length > 0) throw documentInvalid(errors.map(({ pos, message }) => problem(pos[0], message)));
-    if (parsed.length > 1)
-      throw documentInvalid([problem(0, 'a document ends here, and another begins without `---`')]);
-    document = parsed[0];
-    value = document?.toJS() ?? undefined;
+    return parseAllDocuments(text, options) as Document[];
+  });
+  const errors = documents.flatMap(({ errors }) => errors);
+  if (errors.length > 0) throw documentInvalid(errors.map(({ pos, message }) => problem(pos[0], message)));
+  const [document] = documents;
+  if (documents.length > 1)
+    throw documentInvalid([problem(0, 'a document ends here, and another begins without `---`')]);
+  const value: unknown = fromLibrary(problem, () => document?.toJS() ?? undefined);
+  return { text, line, value, withValue: (next) => rewritten(document!, text, value, next) };
+}
+
+/** It throws what it likes: of brackets without end, of aliases on aliases, of a merge key that merges no map. All of it is about the text. */
+function fromLibrary<T>(problem: (offset: number, message: string) => string, read: () => T): T {
+  try {
+    return read();
   } catch (error) {
-    // The library descends by recursion, and follows a hundred aliases.
-    if (!(error instanceof RangeError) && !(error instanceof ReferenceError)) throw error;
     throw documentInvalid([problem(0, messageOf(error))]);
   }
-  return { text, line, value, withValue: (next) => rewritten(document!, text, value, next) };
 }
 
 function rewritten(document: Document, text: string, before: unknown, after: unknown): string {
@@ -91,6 +94,8 @@ function assign(document: Document, node: unknown, before: unknown, after: unkno
     return node;
   }
   if (isSeq(node) && Array.isArray(before) && Array.isArray(after)) {
+    // What is added would stand in the same line.
+    if (after.length > before.length) node.flow = false;
     node.items = after.map((item, index) => {
       const name = nameOf(item);
       const at = name === undefined ? index : before.findIndex((one) => nameOf(one) === name);

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { isCellmeshError } from '#runtime/errors.ts';
 import { readYamlStream } from '#runtime/yaml-stream.ts';
 
 function only(text: string) {
@@ -52,6 +54,47 @@ describe('a stream of documents', () => {
   });
 });
 
+test('any text is read, to the byte, or refused, never a defect', () => {
+  const line = fc.constantFrom(
+    '---',
+    '--- a',
+    '...',
+    'a:',
+    '  - b',
+    '- c: &x 1',
+    'd: *x',
+    '<<: *x',
+    '? e',
+    '{',
+    ']',
+    '"',
+    '|',
+    '%YAML 1.1',
+    '!!t',
+    '# f',
+    '\t',
+  );
+  const text = fc.oneof(
+    fc.string(),
+    fc.array(line, { maxLength: 12 }).map((lines) => lines.join('\n')),
+  );
+  fc.assert(
+    fc.property(text, (text) => {
+      try {
+        assert.equal(
+          readYamlStream(text, 'x.yaml')
+            .map((one) => one.text)
+            .join(''),
+          text,
+        );
+      } catch (error) {
+        assert.ok(isCellmeshError(error, 'document_invalid'), String(error));
+      }
+    }),
+    { numRuns: 1_000, seed: 1 },
+  );
+});
+
 describe('a document with another value', () => {
   test('keeps comments, order, quotes and the style of what did not change', () => {
     const text = '---\n# why\nb: \'one\' # first\na: { x: "2" }\nlist:\n  # of names\n  - name: n # inner\n    v: 1\n';
@@ -81,6 +124,12 @@ describe('a document with another value', () => {
     const document = only('list:\n  - name: a # first\n  - name: b # second\n');
     const changed = document.withValue({ list: [{ name: 'new' }, { name: 'b' }, { name: 'a', v: 1 }] });
     assert.equal(changed, 'list:\n  - name: new\n  - name: b # second\n  - name: a # first\n    v: 1\n');
+  });
+
+  test('gives a list in one line a line for each item when there are more', () => {
+    const document = only('list: [{ name: a, v: [1, 2] }]\nother: [1]\n');
+    const changed = document.withValue({ list: [{ name: 'a', v: [1, 2] }, { name: 'b' }], other: [1] });
+    assert.equal(changed, 'list:\n  - { name: a, v: [ 1, 2 ] }\n  - name: b\nother: [ 1 ]\n');
   });
 
   test('loses what is no longer there', () => {

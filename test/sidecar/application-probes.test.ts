@@ -4,10 +4,12 @@ import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { describe, test } from 'node:test';
 import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
-import { Server as GrpcServer, ServerCredentials, status } from '@grpc/grpc-js';
+import { Server as GrpcServer, ServerCredentials, type ServerWritableStream, status } from '@grpc/grpc-js';
+import fc from 'fast-check';
 import { applicationMetricsPath, parseRecordedProbes } from '#api/recorded-probes.ts';
 import { openWebCertificate } from '#certs/web-certificate.ts';
 import { systemClock } from '#runtime/clock.ts';
+import { isCellmeshError } from '#runtime/errors.ts';
 import { startHealthServer } from '#runtime/health-server.ts';
 import { Metrics } from '#runtime/metrics.ts';
 import { systemRandom } from '#runtime/random.ts';
@@ -135,13 +137,16 @@ describe('a probe by TCP', () => {
   });
 });
 
-/** SERVING 1, NOT_SERVING 2 by service; others are not known. */
-async function startGrpcHealth(services: Readonly<Record<string, number>>) {
+type Check = (call: ServerWritableStream<{ service: string }, number>) => void;
+
+/** The method that health checks call, on a real server. */
+async function startGrpcHealth(check: Check) {
   const server = new GrpcServer();
   const definition = {
     path: '/grpc.health.v1.Health/Check',
     requestStream: false,
-    responseStream: false,
+    // So that a test says when the message comes, and what after it; the bytes are those of one answer.
+    responseStream: true,
     requestSerialize: ({ service }: { service: string }) => Buffer.from(service),
     requestDeserialize(bytes: Buffer) {
       const reader = new BinaryReader(bytes);
@@ -156,13 +161,7 @@ async function startGrpcHealth(services: Readonly<Record<string, number>>) {
     responseSerialize: (value: number) => Buffer.from(new BinaryWriter().tag(1, 0).int32(value).finish()),
     responseDeserialize: (bytes: Buffer) => bytes.length,
   } as const;
-  server.addService({ check: definition }, {
-    check(call: { request: { service: string } }, callback: (error: object | null, value?: number) => void) {
-      const value = services[call.request.service];
-      if (value === undefined) callback({ code: status.NOT_FOUND, details: 'unknown service' });
-      else callback(null, value);
-    },
-  } as never);
+  server.addService({ check: definition }, { check } as never);
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
       error ? reject(error) : resolve(port),
@@ -175,7 +174,14 @@ describe('a probe by gRPC', () => {
   const longName = `a.${'very.'.repeat(40)}long.Name`;
 
   test('asks the health service of the application, by the name of one of its services', async () => {
-    await using health = await startGrpcHealth({ '': 1, [longName]: 1, 'down.Down': 2 });
+    const services: Readonly<Record<string, number>> = { '': 1, [longName]: 1, 'down.Down': 2, 'torn.Torn': 1 };
+    await using health = await startGrpcHealth((call) => {
+      const value = services[call.request.service];
+      if (value === undefined) return void call.emit('error', { code: status.NOT_FOUND, details: 'unknown service' });
+      call.write(value);
+      if (call.request.service === 'torn.Torn') call.emit('error', { code: status.INTERNAL, details: 'broken' });
+      else call.end();
+    });
     const ask = async (service: string) => {
       const { status, body } = await probed({ kind: 'grpc', port: health.port, service, timeoutMs: 2_000 });
       return [status, JSON.parse(body)];
@@ -183,6 +189,7 @@ describe('a probe by gRPC', () => {
     assert.deepEqual(await ask(''), [200, { serving: true, grpcStatus: '0' }]);
     assert.deepEqual(await ask(longName), [200, { serving: true, grpcStatus: '0' }]);
     assert.deepEqual(await ask('down.Down'), [503, { serving: false, grpcStatus: '0' }]);
+    assert.deepEqual(await ask('torn.Torn'), [503, { serving: false, grpcStatus: String(status.INTERNAL) }]);
     assert.deepEqual(await ask('unknown.Unknown'), [503, { serving: false, grpcStatus: String(status.NOT_FOUND) }]);
   });
 
@@ -241,6 +248,21 @@ describe('recorded probes', () => {
     ['no service', '{"/a":{"kind":"grpc","port":1,"timeoutMs":1}}', /need a service/],
     ['more than there can be', `{"${'a'.repeat(70_000)}":1}`, /longer than/],
   ];
+  test('of any text are read or refused, never a defect', () => {
+    const json = fc.jsonValue().map((value) => JSON.stringify(value));
+    const near = fc.jsonValue().map((value) => JSON.stringify({ '/a': { ...plain, port: 1, headers: value } }));
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), json, near), (text) => {
+        try {
+          parseRecordedProbes(text);
+        } catch (error) {
+          assert.ok(isCellmeshError(error, 'config_invalid'), String(error));
+        }
+      }),
+      { numRuns: 500, seed: 1 },
+    );
+  });
+
   for (const [name, text, reason] of broken) {
     test(`are refused with ${name}`, () => {
       assert.throws(() => parseRecordedProbes(text), { code: 'config_invalid', message: reason });

@@ -1,3 +1,4 @@
+import { suggestion } from '#policy/suggestion.ts';
 import { type Config, choice, duration, flag, integer, optional, type Settings } from '#runtime/config.ts';
 import { messageOf } from '#runtime/errors.ts';
 import { addressList, image, portList, quantity, verbatim } from './kubernetes-values.ts';
@@ -63,7 +64,7 @@ export function readAnnotations(annotations: Readonly<Record<string, string>>): 
     if (!annotation.startsWith(prefix)) continue;
     const name = settingOf.get(annotation);
     if (name === undefined) {
-      problems.push(`${annotation}: there is no such annotation`);
+      problems.push(`${annotation}: there is no such annotation${suggestion(annotation, [...settingOf.keys()])}`);
       continue;
     }
     try {
