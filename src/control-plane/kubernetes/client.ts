@@ -21,7 +21,7 @@ interface ObjectName {
   readonly name: string;
 }
 
-interface Selection {
+export interface Selection {
   /** Absent: of all namespaces. */
   readonly namespace?: string;
   readonly labelSelector?: string;
