@@ -31,7 +31,7 @@ export interface Cluster extends AsyncDisposable {
   readonly podsAgeMs?: () => number;
 }
 
-/** The server says something every minute. What is older than this keeps nobody from getting requests. */
+/** The server says something every two minutes. What is older than this keeps nobody from getting requests. */
 const readinessMsMax = 5 * 60_000;
 
 /**

@@ -61,7 +61,7 @@ export class Informer<T> implements AsyncDisposable {
     return this.#objects.size;
   }
 
-  /** How long the server has not been heard of; it says something every minute. Infinite before the first list. */
+  /** How long the server has not been heard of; it ends each watch after two minutes. Infinite before the first list. */
   get ageMs(): number {
     return this.#options.clock.monotonic() - this.#heardAt;
   }
@@ -104,6 +104,7 @@ export class Informer<T> implements AsyncDisposable {
     const from = { ...selection, resourceVersion: this.#resourceVersion };
     try {
       for await (const event of client.watch(resource, from, signal)) this.#take(event);
+      this.#heard();
     } finally {
       timer.cancel();
     }

@@ -3,9 +3,10 @@ import { after, before, describe, test } from 'node:test';
 import { type KubernetesClient, pageItemsMax } from '#control-plane/kubernetes/client.ts';
 import { Informer } from '#control-plane/kubernetes/informer.ts';
 import { type Pod, pods } from '#control-plane/kubernetes/resources.ts';
-import { systemClock } from '#runtime/clock.ts';
+import { sleep, systemClock } from '#runtime/clock.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { eventually } from '../../support/eventually.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { type KubernetesServer, kubernetesBinaries, startKubernetes } from '../../support/kubernetes.ts';
 import { createNamespace, createPod, deletePod, setPodStatus } from '../../support/kubernetes-objects.ts';
 import { logLines } from '../../support/log-lines.ts';
@@ -174,4 +175,26 @@ describe('an informer, against an API server', { skip: 'skip' in binaries && bin
     await using followed = follow(server.client, namespace);
     await eventually(() => assert.deepEqual(keys(followed), names));
   });
+});
+
+test('an informer hears of the server by each watch that ends in time, and asks for the next one with a pause', async () => {
+  const clock = new FakeClock();
+  let watches = 0;
+  const quiet: Client = {
+    async *list() {
+      yield { items: [], resourceVersion: '7' };
+    },
+    async *watch(_, { resourceVersion }, signal) {
+      assert.equal(resourceVersion, '7');
+      watches++;
+      await sleep(clock, 1_000, signal);
+      yield* [];
+    },
+  };
+  const { logger } = logLines();
+  const given = { client: quiet, resource: pods, keyOf: () => '', onChange() {}, clock, random: systemRandom, logger };
+  await using informer = new Informer(given);
+  await clock.advance(60_000);
+  assert.ok(informer.ageMs < 1_500, String(informer.ageMs));
+  assert.ok(watches > 45 && watches < 60, String(watches));
 });
