@@ -21,6 +21,8 @@ interface CellPublisherOptions {
   readonly bundles: Watch<TrustBundles>;
   readonly keySet: Watch<KeySet | undefined>;
   readonly registrations: Registrations;
+  /** Whether callers may be sent to an address. */
+  readonly isReady: (address: string) => boolean;
   readonly askForKey: (iss: string, kid: string) => void;
   readonly clock: Clock;
 }
@@ -98,9 +100,9 @@ export class CellPublisher implements FeedPublisher {
   }
 
   #endpoints(services: readonly SpiffeId[]): string {
-    const registrations = this.#options.registrations;
+    const { registrations, isReady } = this.#options;
     const endpoints: EndpointsByService = new Map(
-      services.map((service) => [service, registrations.endpointsOf(service)]),
+      services.map((service) => [service, registrations.endpointsOf(service).filter(({ host }) => isReady(host))]),
     );
     return serializeEndpoints(endpoints);
   }

@@ -14,7 +14,7 @@ import type { ControlPlaneConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
 
 /** The cell's authority, and who the control plane itself is. */
-interface CellTrust {
+export interface CellTrust {
   readonly authority: Authority;
   readonly bundles: Watch<TrustBundles>;
   readonly identity: Watch<TlsIdentity>;

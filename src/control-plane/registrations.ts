@@ -56,6 +56,13 @@ export class Registrations implements Disposable {
     return [...(this.#services.get(service)?.values() ?? [])].map(({ endpoint }) => endpoint);
   }
 
+  /** Whether any instance is reached at this host. */
+  hasHost(host: string): boolean {
+    for (const instances of this.#services.values())
+      for (const { endpoint } of instances.values()) if (endpoint.host === host) return true;
+    return false;
+  }
+
   register(service: SpiffeId, instance: string, endpoint: Endpoint): void {
     const instances = this.#instances(service);
     const known = instances.get(instance);

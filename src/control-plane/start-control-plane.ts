@@ -20,9 +20,9 @@ import { openDatabase } from '#runtime/sqlite.ts';
 import { WatchSource } from '#runtime/watch.ts';
 import type { KeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
-import { joinedByTokenMigration, openAttestation } from './attestation.ts';
 import { CellPublisher } from './cell-publisher.ts';
-import { openCellTrust } from './cell-trust.ts';
+import { type CellTrust, openCellTrust } from './cell-trust.ts';
+import { type Cluster, joinedByTokenMigration, openCluster } from './cluster.ts';
 import { controlPlaneService } from './control-plane-service.ts';
 import { subscribeToIdentity } from './identity-feed.ts';
 import { PolicySource } from './policy-source.ts';
@@ -77,23 +77,12 @@ export async function startControlPlane(
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
-  const attestor = starting.use(await openAttestation({ config, ...dependencies, database, joinTokens, trustDomain }));
   const onRolloutWithdrawn = () => changed('policy');
   const records = starting.use(
     new Records({ ...config, ...dependencies, database, cell: policy.cell, onRolloutWithdrawn }),
   );
   const keySet = new WatchSource<KeySet | undefined>(undefined);
-  const identityFeed =
-    config.identity &&
-    starting.use(
-      await subscribeToIdentity({
-        ...dependencies,
-        ...config,
-        address: config.identity,
-        identity: trust.identity,
-        keySet,
-      }),
-    );
+  const identityFeed = starting.use(await followIdentity(config, dependencies, trust, keySet));
   const registrations: Registrations = starting.use(
     new Registrations({ database, clock, onChanged: () => changed('endpoints') }),
   );
@@ -103,6 +92,7 @@ export async function startControlPlane(
     bundles: trust.bundles,
     keySet,
     registrations,
+    isReady: (address) => cluster.isReady(address),
     askForKey: (iss, kid) => identityFeed?.askForKey(iss, kid),
     clock,
   });
@@ -111,6 +101,10 @@ export async function startControlPlane(
     for (const type of types) publisher.revisions.revise(type);
     feeds.changed(...types);
   };
+  const onReadinessChanged = (host: string) => void (registrations.hasHost(host) && changed('endpoints'));
+  const cluster: Cluster = starting.use(
+    await openCluster({ config, ...dependencies, database, joinTokens, trustDomain, onReadinessChanged }),
+  );
   starting.defer(policy.cell.subscribe(() => changed('policy', 'endpoints', 'routes')));
   starting.defer(trust.bundles.subscribe(() => changed('bundles')));
   starting.defer(keySet.subscribe(() => changed('keys')));
@@ -126,7 +120,7 @@ export async function startControlPlane(
       logger,
       onRefused: (refusal) => refusals.record(refusal),
       services: [
-        svidIssuerService({ ...trust, logger, attestor }),
+        svidIssuerService({ ...trust, logger, attestor: cluster.attestor }),
         feeds.service,
         ...records.services,
         controlPlaneService(joinTokens, policy, feeds),
@@ -136,7 +130,7 @@ export async function startControlPlane(
   const isWaiting = () => identityFeed !== undefined && keySet.current === undefined;
   const notReady = () => (isWaiting() ? ['keys: identity has not told any token keys yet'] : []);
   const health = starting.use(
-    await startHealthServer({ ...config.health, notReady, metrics: observe(feeds, records.decisions) }),
+    await startHealthServer({ ...config.health, notReady, metrics: observe(feeds, records.decisions, cluster) }),
   );
   logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
   const owned = starting.move();
@@ -154,6 +148,17 @@ function openState({ stateDir }: ControlPlaneConfig) {
   return openDatabase({ file: join(stateDir, 'control-plane.db'), application: 'control-plane', migrations });
 }
 
+/** Where token keys come from, if it is known. */
+async function followIdentity(
+  config: ControlPlaneConfig,
+  dependencies: ProcessDependencies,
+  { identity }: CellTrust,
+  keySet: WatchSource<KeySet | undefined>,
+) {
+  const { identity: address } = config;
+  return address && (await subscribeToIdentity({ ...dependencies, ...config, address, identity, keySet }));
+}
+
 function refuseAnotherDomain({ globalTrustDomain }: ControlPlaneConfig, domain: TrustDomain): void {
   if (domain === globalTrustDomain) return;
   throw new CellmeshError(
@@ -162,7 +167,7 @@ function refuseAnotherDomain({ globalTrustDomain }: ControlPlaneConfig, domain: 
   );
 }
 
-function observe(feeds: FeedServer, decisions: DecisionStore): Metrics {
+function observe(feeds: FeedServer, decisions: DecisionStore, { podsAgeMs }: Cluster): Metrics {
   const metrics = new Metrics();
   metrics.observed(
     'cellmesh_feed_subscribers',
@@ -178,6 +183,10 @@ function observe(feeds: FeedServer, decisions: DecisionStore): Metrics {
         .filter(({ types }) => types.some(({ revisionSent, revisionAcked }) => revisionSent > revisionAcked)).length;
     },
   );
+  if (podsAgeMs !== undefined) {
+    const help = 'Seconds since the API server of Kubernetes was last heard of pods.';
+    metrics.observed('cellmesh_pods_age_seconds', help, () => podsAgeMs() / 1000);
+  }
   observeStore(metrics, decisions);
   return metrics;
 }

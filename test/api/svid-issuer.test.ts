@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ApiClient } from '#api/api-client.ts';
 import { type ApiServer, served, startApiServer } from '#api/api-server.ts';
 import { callerKind } from '#api/caller.ts';
+import { JoinRequestSchema } from '#api/generated/cellmesh/certs/v1/svid_issuer_pb.ts';
 import { ControlPlane } from '#api/generated/cellmesh/controlplane/v1/control_plane_pb.ts';
 import { rpcTable } from '#api/rpc-table.ts';
 import { joinRequester, joinTokenAttestor, renewalRequester, svidIssuerService } from '#api/svid-issuer-service.ts';
@@ -205,4 +207,20 @@ test('a service with an RPC that is not in the table does not start', async () =
     onRefused: () => {},
   });
   await assert.rejects(start, /Unlisted is not in the table/);
+});
+
+test('a join token lies in a message as it did before there was other evidence', () => {
+  const csr = Uint8Array.of(7);
+  const before = Uint8Array.of(0x0a, 1, 0x78, 0x12, 1, 7);
+  const evidence = { case: 'joinToken' as const, value: 'x' };
+  assert.deepEqual(toBinary(JoinRequestSchema, create(JoinRequestSchema, { evidence, csr })), before);
+  assert.deepEqual(fromBinary(JoinRequestSchema, before).evidence, evidence);
+});
+
+test('evidence that this authority does not know is no join token', async () => {
+  await using setting = await startSetting();
+  const evidence = async () => ({ case: 'serviceAccountToken', value: 'a.b.c' }) as const;
+  const bundles = () => setting.authority.bundles;
+  const join = obtainSvid({ requester: joinRequester(setting.client(), evidence), bundles, clock, signal });
+  await assert.rejects(join, (error) => isCellmeshError(error, 'attestation_unavailable'));
 });

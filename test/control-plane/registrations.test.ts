@@ -38,6 +38,7 @@ describe('instances of a service', () => {
     registrations.register(service, 'a-2', at(2, 50));
     registrations.register(service, 'a-2', at(2, 50));
     assert.deepEqual(registrations.endpointsOf(service), [at(1), at(2, 50)]);
+    assert.deepEqual([registrations.hasHost('127.0.0.1'), registrations.hasHost('127.0.0.2')], [true, false]);
     assert.equal(state.changes.length, 2);
     registrations.register(service, 'a-1', at(3));
     assert.deepEqual(registrations.endpointsOf(service), [at(3), at(2, 50)]);

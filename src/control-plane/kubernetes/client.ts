@@ -21,7 +21,7 @@ interface ObjectName {
   readonly name: string;
 }
 
-interface Selection {
+export interface Selection {
   /** Absent: of all namespaces. */
   readonly namespace?: string;
   readonly labelSelector?: string;
@@ -62,10 +62,10 @@ const pauseMsMax = 5_000;
 /** etcd takes objects of 1.5 MB; most have some kilobytes, and pages are of so many that one stays below the bound. */
 const answerBytesMax = 32 * 1024 * 1024;
 export const pageItemsMax = 250;
-/** Bookmarks come every minute: a watch that is quiet for longer is dead. */
+/** The server ends a watch after this, with a bookmark before, and the next one goes on there: so it is heard even when nothing happens. */
+const watchSecondsMax = 120;
+/** A watch that is quiet for longer is dead. */
 const watchSilenceMsMax = 150_000;
-/** The server ends a watch after this; the next one goes on where it was. */
-const watchSecondsMax = 300;
 const connectionsMax = 16;
 /** Names of namespaces and objects are DNS names (RFC 1123), with ':' in those of RBAC. */
 const segmentPattern = /^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$/;

@@ -8,6 +8,7 @@ import { obtainSvid } from '#certs/renew-svid.ts';
 import { readSvid } from '#certs/svid.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
+import { callHttp } from '../../support/application.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type KubernetesServer, kubernetesBinaries, startKubernetes } from '../../support/kubernetes.ts';
 import {
@@ -16,6 +17,7 @@ import {
   createServiceAccount,
   createToken,
   deletePod,
+  setPodStatus,
 } from '../../support/kubernetes-objects.ts';
 import { logLines } from '../../support/log-lines.ts';
 import { type Cell, startCell } from '../../support/start-cell.ts';
@@ -127,6 +129,23 @@ describe('a control plane with a cluster', { skip: 'skip' in binaries && binarie
     await deletePod(server, pod.namespace, pod.name);
     await assert.rejects(renew(token), rejected);
     assert.equal(lines.with('attestation refused', 'pod_gone').length, before + 1);
+  });
+
+  test('sends callers to no pod that is not ready, and knows how old its news is', async () => {
+    const { messaging } = cell.services;
+    const other = { namespace: 'messaging', name: 'readiness-0' };
+    await eventually(() => assert.equal(messaging.sidecar.knownInstances(), 1));
+    await createPod(server, other, { serviceAccount: 'other' });
+    await deletePod(server, 'messaging', 'other-0');
+    await setPodStatus(server, other, { address: '127.0.0.1', isReady: false });
+    await eventually(() => assert.equal(messaging.sidecar.knownInstances(), 0));
+    await setPodStatus(server, other, { address: '127.0.0.1' });
+    await eventually(() => assert.equal(messaging.sidecar.knownInstances(), 1));
+    await deletePod(server, other.namespace, other.name);
+    const { body } = await callHttp({ port: cell.controlPlane.healthPort, path: '/metrics' });
+    const [, age] = /^cellmesh_pods_age_seconds (\S+)$/m.exec(body) ?? [];
+    assert.ok(Number(age) < 90, body);
+    assert.deepEqual(lines.with('the API server is not followed'), [], 'with the rights that it has');
   });
 
   test('renews the SVID of a workload that joined by a join token, as before', async () => {

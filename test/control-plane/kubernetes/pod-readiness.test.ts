@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { PodReadiness } from '#control-plane/kubernetes/pod-readiness.ts';
+import type { Pod } from '#control-plane/kubernetes/resources.ts';
+
+const pod = (uid: string, change: Partial<Pod> = {}): Pod => ({
+  namespace: 'shop',
+  name: uid,
+  uid,
+  serviceAccount: 'web',
+  node: 'node-1',
+  addresses: ['10.0.0.1'],
+  isReady: true,
+  hasEnded: false,
+  isTerminating: false,
+  allowsDefaultServiceAccount: false,
+  ...change,
+});
+
+function setting() {
+  const changes: string[] = [];
+  const readiness = new PodReadiness((address) => changes.push(address));
+  return { readiness, changes };
+}
+
+test('an address is ready while nobody says otherwise, and as its pod is', () => {
+  const { readiness, changes } = setting();
+  assert.equal(readiness.isReady('10.0.0.1'), true);
+  readiness.update(pod('a'), undefined);
+  assert.deepEqual(changes, []);
+  readiness.update(pod('a', { isReady: false }), pod('a'));
+  assert.equal(readiness.isReady('10.0.0.1'), false);
+  readiness.update(undefined, pod('a', { isReady: false }));
+  assert.equal(readiness.isReady('10.0.0.1'), true);
+  assert.deepEqual(changes, ['10.0.0.1', '10.0.0.1']);
+});
+
+test('a pod that goes gets nothing new', () => {
+  const { readiness } = setting();
+  readiness.update(pod('a', { isTerminating: true }), undefined);
+  assert.equal(readiness.isReady('10.0.0.1'), false);
+});
+
+test('an address of several pods is ready as long as one of them is', () => {
+  const { readiness, changes } = setting();
+  readiness.update(pod('a'), undefined);
+  readiness.update(pod('b', { isReady: false }), undefined);
+  assert.equal(readiness.isReady('10.0.0.1'), true);
+  readiness.update(undefined, pod('a'));
+  assert.equal(readiness.isReady('10.0.0.1'), false);
+  assert.deepEqual(changes, ['10.0.0.1']);
+});
+
+test('an address that a pod has left to another is the other’s', () => {
+  const { readiness } = setting();
+  readiness.update(pod('a', { hasEnded: true, isReady: false }), undefined);
+  assert.equal(readiness.isReady('10.0.0.1'), true);
+  readiness.update(pod('b'), undefined);
+  readiness.update(undefined, pod('a', { hasEnded: true, isReady: false }));
+  assert.equal(readiness.isReady('10.0.0.1'), true);
+});
+
+test('both addresses of a pod count, and those it no longer has do not', () => {
+  const { readiness, changes } = setting();
+  const both = pod('a', { addresses: ['10.0.0.1', 'fd00::1'], isReady: false });
+  readiness.update(both, undefined);
+  assert.deepEqual([readiness.isReady('10.0.0.1'), readiness.isReady('fd00::1')], [false, false]);
+  readiness.update(pod('a', { addresses: ['10.0.0.2'], isReady: false }), both);
+  assert.deepEqual(
+    ['10.0.0.1', 'fd00::1', '10.0.0.2'].map((address) => readiness.isReady(address)),
+    [true, true, false],
+  );
+  assert.deepEqual(changes, ['10.0.0.1', 'fd00::1', '10.0.0.1', 'fd00::1', '10.0.0.2']);
+});
