@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { type Attestor, joinTokenAttestor } from '#api/svid-issuer-service.ts';
 import type { JoinTokens } from '#certs/join-token.ts';
+import { controlPlaneId } from '#certs/reserved-ids.ts';
 import { type SpiffeId, type TrustDomain, workloadOf } from '#certs/spiffe-id.ts';
 import type { KubernetesClient } from './kubernetes/client.ts';
 import type { ControlPlaneConfig } from './settings.ts';
@@ -67,7 +68,7 @@ async function kubernetesAttestor(
   attestByJoinToken: Attestor['attest'],
 ): Promise<Attestor> {
   const { AttestationRejected, ServiceAccountAttestor } = await import('./kubernetes/service-account-attestor.ts');
-  const { attestAudience: audience, attestAddresses: comparesAddresses } = config;
+  const { attestAudience: audience = controlPlaneId(trustDomain), attestAddresses: comparesAddresses } = config;
   const pods = new ServiceAccountAttestor({ client, trustDomain, audience, comparesAddresses, logger });
   const hasJoined = database.prepare('SELECT 1 FROM joined_by_token WHERE id = ?');
   const refuse = (reason: 'evidence_missing' | 'workload_differs', id: SpiffeId, address: string) => {

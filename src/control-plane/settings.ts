@@ -15,7 +15,9 @@ export const controlPlaneSettings = {
   rootKey: optional(path("an operator's own root key (PEM), instead of one made at the first start")),
   rootCertificate: optional(path("the certificate of the operator's root key (PEM)")),
   kubernetes: optional(path('the cluster whose pods are attested: `in-cluster`, or a kubeconfig file')),
-  attestAudience: text('the audience that service-account tokens must have', 'cellmesh'),
+  attestAudience: optional(
+    text("the audience that service-account tokens must have; default: the control plane's SPIFFE ID"),
+  ),
   attestAddresses: flag('whether a pod must call from its own address; not where calls are masqueraded', true),
   svidLifetime: duration('how long an SVID lives', 12 * 3600_000),
   ...decisionStoreSettings,

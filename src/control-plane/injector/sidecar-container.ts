@@ -108,6 +108,7 @@ function environment({ options, settings, isTransparent, probes }: Injected): ob
     globalTrustDomain: settings.globalTrustDomain,
     controlPlane: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
     trustBundle: `${trustDir}/${trustBundleFile}`,
+    attestTokenFile: `${trustDir}/token`,
     stateDir,
     interceptedPort: isTransparent ? String(sidecarPorts.intercepted) : undefined,
     // What answers at the pod's address is not what others reach there: they are redirected.

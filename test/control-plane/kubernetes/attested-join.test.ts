@@ -5,6 +5,8 @@ import { after, before, describe, test } from 'node:test';
 import { parseDocument } from 'yaml';
 import { renewalRequester } from '#api/svid-issuer-service.ts';
 import { obtainSvid } from '#certs/renew-svid.ts';
+import { controlPlaneId } from '#certs/reserved-ids.ts';
+import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { readSvid } from '#certs/svid.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
@@ -22,6 +24,9 @@ import {
 import { logLines } from '../../support/log-lines.ts';
 import { type Cell, startCell } from '../../support/start-cell.ts';
 import { root } from '../../tidy/source-files.ts';
+
+/** Of the control plane, which is who the tokens are for. */
+const audience = controlPlaneId(parseTrustDomain('cell-1.cellmesh.localhost'));
 
 const pod = { namespace: 'messaging', name: 'delivery-0' };
 const clock = systemClock;
@@ -68,7 +73,7 @@ describe('a control plane with a cluster', { skip: 'skip' in binaries && binarie
   async function projectToken(serviceAccount = 'delivery', address = '127.0.0.1'): Promise<void> {
     const uid = await createPod(server, pod, { serviceAccount, address });
     const account = { namespace: 'messaging', name: serviceAccount };
-    const token = await createToken(server, account, { audience: 'cellmesh', pod: { name: pod.name, uid } });
+    const token = await createToken(server, account, { audience, pod: { name: pod.name, uid } });
     await writeFile(tokenFile, `${token}\n`);
   }
 
@@ -121,7 +126,7 @@ describe('a control plane with a cluster', { skip: 'skip' in binaries && binarie
 
     const other = { namespace: 'messaging', name: 'other-0' };
     const uid = await createPod(server, other, { serviceAccount: 'other', address: '127.0.0.1' });
-    const bound = { audience: 'cellmesh', pod: { name: other.name, uid } };
+    const bound = { audience, pod: { name: other.name, uid } };
     await assert.rejects(renew(await createToken(server, { namespace: 'messaging', name: 'other' }, bound)), rejected);
     assert.equal(lines.with('attestation refused', 'workload_differs').length, 1);
 
