@@ -5,7 +5,8 @@ import { after, before, describe, test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
 import { definitionFiles } from '../../build/crds/custom-resources.ts';
 import type { StructuralSchema } from '../../build/crds/structural-schema.ts';
-import { type ApiServer, kubernetesPrograms, startApiServer } from '../support/kubernetes-api-server.ts';
+import { type ApiServer, startApiServer } from '../support/kubernetes-api-server.ts';
+import { kubernetesPrograms } from '../support/kubernetes-programs.ts';
 import {
   apply,
   applyAs,

@@ -3,7 +3,8 @@ import { readFile, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { eventually } from '../support/eventually.ts';
-import { kubernetesPrograms, startApiServer } from '../support/kubernetes-api-server.ts';
+import { startApiServer } from '../support/kubernetes-api-server.ts';
+import { kubernetesPrograms } from '../support/kubernetes-programs.ts';
 import { blocksOf, runScript, withOutputs } from '../support/page.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 

@@ -5,7 +5,8 @@ import { cell } from '#policy/cell-document.ts';
 import type { JsonSchema } from '#policy/json-schema.ts';
 import { servicePolicy } from '#policy/manifest-shapes.ts';
 import { fuzzCount, fuzzSeed } from '../fuzz/budget.ts';
-import { type ApiServer, kubernetesPrograms, startApiServer } from '../support/kubernetes-api-server.ts';
+import { type ApiServer, startApiServer } from '../support/kubernetes-api-server.ts';
+import { kubernetesPrograms } from '../support/kubernetes-programs.ts';
 import { applyDefinitions, create, refusalOf } from './policy-objects.ts';
 import { changed, documentOf } from './random-documents.ts';
 

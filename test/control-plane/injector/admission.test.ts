@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Pod } from '#control-plane/injector/pod.ts';
 import { goldenDirectory, podFiles, podsDirectory, readPodFile } from '../../support/injected-pods.ts';
-import { kubernetesBinaries, type PodAdmission, startPodAdmission } from '../../support/pod-admission.ts';
+import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
+import { type PodAdmission, startPodAdmission } from '../../support/pod-admission.ts';
 import { restrictedViolations } from '../../support/restricted-profile.ts';
 
-const binaries = kubernetesBinaries();
+const programs = kubernetesPrograms();
 
 /** Of a running pod: nobody creates one with them. */
 const isOfRunningPod = (file: string) => file === 'ephemeral-containers.yaml';
@@ -20,11 +21,11 @@ function asPod({ metadata, spec }: Pod): object {
   };
 }
 
-describe('the API server', { skip: 'skip' in binaries && binaries.skip }, () => {
+describe('the API server', { skip: 'skip' in programs && programs.skip }, () => {
   let admission: PodAdmission;
   before(async () => {
-    assert.ok(!('skip' in binaries));
-    admission = await startPodAdmission(binaries);
+    assert.ok(!('skip' in programs));
+    admission = await startPodAdmission(programs);
   });
   after(() => admission[Symbol.asyncDispose]());
 

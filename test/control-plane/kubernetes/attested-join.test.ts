@@ -12,7 +12,7 @@ import { systemClock } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { callHttp } from '../../support/application.ts';
 import { eventually } from '../../support/eventually.ts';
-import { type KubernetesServer, kubernetesBinaries, startKubernetes } from '../../support/kubernetes.ts';
+import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import {
   createNamespace,
   createPod,
@@ -21,6 +21,7 @@ import {
   deletePod,
   setPodStatus,
 } from '../../support/kubernetes-objects.ts';
+import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
 import { logLines } from '../../support/log-lines.ts';
 import { type Cell, startCell } from '../../support/start-cell.ts';
 import { root } from '../../tidy/source-files.ts';
@@ -50,14 +51,15 @@ async function grantDocumentedRights(server: KubernetesServer): Promise<string> 
   );
 }
 
-const binaries = kubernetesBinaries();
-describe('a control plane with a cluster', { skip: 'skip' in binaries && binaries.skip }, () => {
+const programs = kubernetesPrograms();
+describe('a control plane with a cluster', { skip: 'skip' in programs && programs.skip }, () => {
   const lines = logLines();
   let server: KubernetesServer;
   let cell: Cell;
   let tokenFile: string;
   before(async () => {
-    server = await startKubernetes();
+    assert.ok(!('skip' in programs));
+    server = await startKubernetes(programs);
     tokenFile = join(server.directory, 'projected-token');
     await createNamespace(server, 'messaging');
     for (const name of ['delivery', 'other']) await createServiceAccount(server, 'messaging', name);

@@ -9,7 +9,7 @@ import type { WatchEvent } from '#control-plane/kubernetes/watch-events.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { systemRandom } from '#runtime/random.ts';
-import { type KubernetesServer, kubernetesBinaries, startKubernetes } from '../../support/kubernetes.ts';
+import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import {
   createNamespace,
   createPod,
@@ -18,6 +18,7 @@ import {
   deletePod,
   setPodStatus,
 } from '../../support/kubernetes-objects.ts';
+import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
 
 interface ConfigMap {
   readonly name: string;
@@ -47,12 +48,13 @@ async function listed<T>(client: KubernetesClient, resource: Resource<T>, namesp
   return { items, pages, resourceVersion };
 }
 
-const binaries = kubernetesBinaries();
-describe('the Kubernetes client, against an API server', { skip: 'skip' in binaries && binaries.skip }, () => {
+const programs = kubernetesPrograms();
+describe('the Kubernetes client, against an API server', { skip: 'skip' in programs && programs.skip }, () => {
   let server: KubernetesServer;
   let client: KubernetesClient;
   before(async () => {
-    server = await startKubernetes();
+    assert.ok(!('skip' in programs));
+    server = await startKubernetes(programs);
     client = server.client;
     await createNamespace(server, 'shop');
   });

@@ -7,8 +7,9 @@ import { sleep, systemClock } from '#runtime/clock.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { eventually } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
-import { type KubernetesServer, kubernetesBinaries, startKubernetes } from '../../support/kubernetes.ts';
+import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import { createNamespace, createPod, deletePod, setPodStatus } from '../../support/kubernetes-objects.ts';
+import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
 import { logLines } from '../../support/log-lines.ts';
 
 interface Followed extends AsyncDisposable {
@@ -50,12 +51,13 @@ function follow(client: Client, namespace: string, limits: { objectsMax?: number
   return { informer, known, lines, lists: () => lists, [Symbol.asyncDispose]: () => informer[Symbol.asyncDispose]() };
 }
 
-const binaries = kubernetesBinaries();
-describe('an informer, against an API server', { skip: 'skip' in binaries && binaries.skip }, () => {
+const programs = kubernetesPrograms();
+describe('an informer, against an API server', { skip: 'skip' in programs && programs.skip }, () => {
   let server: KubernetesServer;
   let namespaces = 0;
   before(async () => {
-    server = await startKubernetes();
+    assert.ok(!('skip' in programs));
+    server = await startKubernetes(programs);
   });
   after(() => server[Symbol.asyncDispose]());
 

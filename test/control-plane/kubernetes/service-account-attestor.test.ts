@@ -10,7 +10,7 @@ import {
 import { systemClock } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { eventually } from '../../support/eventually.ts';
-import { type KubernetesServer, kubernetesBinaries, startKubernetes } from '../../support/kubernetes.ts';
+import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import {
   createNamespace,
   createPod,
@@ -20,22 +20,24 @@ import {
   type PodOptions,
   signAs,
 } from '../../support/kubernetes-objects.ts';
+import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
 import { type LogLines, logLines } from '../../support/log-lines.ts';
 
 const trustDomain = parseTrustDomain('cell-1.example.com');
 const audience = 'cellmesh';
 const address = '10.1.2.3';
 
-const binaries = kubernetesBinaries();
+const programs = kubernetesPrograms();
 describe('a projected service-account token, against an API server', {
-  skip: 'skip' in binaries && binaries.skip,
+  skip: 'skip' in programs && programs.skip,
 }, () => {
   let server: KubernetesServer;
   let lines: LogLines;
   let attestor: ServiceAccountAttestor;
   let pods = 0;
   before(async () => {
-    server = await startKubernetes();
+    assert.ok(!('skip' in programs));
+    server = await startKubernetes(programs);
     lines = logLines();
     attestor = attestorWith();
     await createNamespace(server, 'shop');
