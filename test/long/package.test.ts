@@ -18,12 +18,13 @@ interface Installed extends AsyncDisposable {
 }
 
 /**
- * What `npm install` makes of the package that `npm pack` has built, in a directory with nothing else of this checkout. The libraries that the package
+ * What `npm install` makes of the package that `npm run build` and `npm pack` make, in a directory with nothing else of this checkout. The libraries that the package
  * asks for, and what they ask for, are those of the checkout: no registry is asked.
  */
 async function installPackage(): Promise<Installed> {
   await using starting = new AsyncDisposableStack();
   const { path } = starting.use(await temporaryDirectory());
+  execFileSync('npm', ['run', 'build'], { cwd: root, stdio: 'ignore' });
   const packed = execFileSync('npm', ['pack', '--json', '--pack-destination', path], { cwd: root, encoding: 'utf8' });
   const modules = join(path, 'node_modules');
   const installed = join(modules, 'cellmesh');
