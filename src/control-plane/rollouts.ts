@@ -63,13 +63,15 @@ export class Rollouts {
     this.#withdrawn = new Map(rows.map(({ version, atMs }) => [version as string, atMs as number]));
   }
 
-  /** Takes what one run of a sidecar of `service` counted. @throws CellmeshError `request_invalid`: it is no candidate of that service */
+  /** Takes what one run of a sidecar of `service` counted. @throws CellmeshError `request_invalid`: no run is named so, or nothing can be counted so */
   report(service: SpiffeId, run: string, version: string, counts: Counts): void {
     const candidate = this.#candidates().find((one) => one.version === version && one.id === service);
     // Its last counts come after it went: that is no mistake of the sidecar's.
     if (candidate === undefined) return;
     if (!/^[a-z0-9.-]{1,80}$/.test(run))
       throw new CellmeshError('request_invalid', 'a run is named by letters and digits');
+    if (!Object.values(counts).every(Number.isSafeInteger) || counts.newlyDenied > counts.allowed)
+      throw new CellmeshError('request_invalid', 'no requests can be counted so');
     this.#store(run, version, counts);
     this.#judge(candidate);
   }

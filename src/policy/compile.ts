@@ -108,7 +108,7 @@ class Compilation {
     if (policy === undefined) return undefined;
     const { mode, rollout } = policy;
     const rules = policy.allow.map(({ value }) => this.#rule(value));
-    return { version: digestOf([mode, policy.allow]), mode, percent: rollout!.percent, rules };
+    return { version: digestOf([service, mode, policy.allow]), mode, percent: rollout!.percent, rules };
   }
 
   #rule({ from, isGrpc: _isGrpc, ...rule }: AllowRule): SnapshotRule {

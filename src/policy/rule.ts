@@ -32,7 +32,6 @@ export interface Declarations {
   isUndeclared(peer: SpiffeId): boolean;
 }
 
-const conditionsOfRoute = ['port', 'path', 'method', 'peer'] as const satisfies readonly Condition[];
 const conditionsOfPeer = [
   'declared',
   'until',
@@ -64,13 +63,6 @@ export class Rule {
     this.index = index;
     this.#ids = source.ids.length > idsMax ? new Set(source.ids) : undefined;
     this.#claims = source.claims.map((condition) => ({ condition, pointer: parsePointer(condition.pointer) }));
-  }
-
-  /** The first condition that does not hold; a limit is asked for elsewhere. */
-  firstFailed(request: InboundRequest, granted: ScopeSet, declarations: Declarations): Condition | undefined {
-    for (const condition of conditionsOfRoute)
-      if (!this.holds(condition, request, granted, declarations)) return condition;
-    return this.failedOfPeer(request, granted, declarations);
   }
 
   takesMethod(method: string): boolean {

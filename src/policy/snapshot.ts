@@ -58,7 +58,7 @@ export interface SnapshotRule extends RuleConditions {
 }
 
 export interface SnapshotCandidate {
-  /** Digest of its rules and mode, whatever its share: what is counted is counted by it. */
+  /** Digest of its service, rules and mode, whatever its share: what is counted is counted by it. */
   readonly version: string;
   readonly mode: 'audit' | 'enforce';
   /** Of accounts, for which it is in force; 0 to 100. */

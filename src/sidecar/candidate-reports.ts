@@ -21,6 +21,7 @@ export class CandidateReports implements AsyncDisposable {
   #timer: Scheduled;
   #reporting: Promise<void> = Promise.resolve();
   #isFailing = false;
+  #isClosed = false;
 
   constructor(options: CandidateReportsOptions) {
     this.#options = options;
@@ -28,13 +29,14 @@ export class CandidateReports implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
     this.#timer.cancel();
     await this.#reporting;
-    await this.#reportAll();
   }
 
   #report(): void {
     this.#reporting = this.#reportAll().finally(() => {
+      if (this.#isClosed) return;
       this.#timer = this.#options.clock.schedule(everyMs, () => this.#report());
     });
   }

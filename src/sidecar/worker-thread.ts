@@ -60,10 +60,14 @@ class WorkerThread {
 
   #tellOfCandidates(): void {
     clock.schedule(candidatesEveryMs, () => {
-      const counts = this.#candidates.take();
-      if (counts.length > 0) void this.#main.call('candidates', counts).catch(() => {});
+      void this.#handOverCandidates().catch(() => {});
       this.#tellOfCandidates();
     });
+  }
+
+  async #handOverCandidates(): Promise<void> {
+    const counts = this.#candidates.take();
+    if (counts.length > 0) await this.#main.call('candidates', counts);
   }
 
   #answers(): WorkerCalls {
@@ -88,6 +92,7 @@ class WorkerThread {
       stop: async () => {
         await (await this.#thread)[Symbol.asyncDispose]();
         await this.#decisions.flush();
+        await this.#handOverCandidates();
       },
     };
   }

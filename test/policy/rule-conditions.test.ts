@@ -311,6 +311,34 @@ describe('a candidate', () => {
     assert.notEqual(versionOf(rollout(1)), versionOf(rollout(1).replace('shop/two', 'shop/three')));
   });
 
+  test('has a version of its own where another service has the same rules: one is not withdrawn for the other', () => {
+    const both = (name: string) => {
+      const rules = 'allow: [{ name: r, from: [shop/two] }]';
+      const rolled = 'rollout: { percent: 0, newlyDeniedMax: 1% }';
+      return ['', `  ${rolled}`].map(
+        (more) => `---
+apiVersion: cellmesh.io/v1alpha1
+kind: ServicePolicy
+metadata: { name: ${name}, namespace: shop }
+spec:
+  serviceAccount: ${name}
+  mode: enforce
+  ports: [{ port: 1, protocol: http }]
+  ${rules}
+${more}
+`,
+      );
+    };
+    const cell = `apiVersion: cellmesh.io/v1alpha1
+kind: Cell
+metadata: { name: cell-1 }
+spec: { trustDomain: cell-1.example, domain: example, tokenIssuer: "https://identity.example", scopes: {} }
+`;
+    const { cells, policies } = readDocuments([cell, ...both('one'), ...both('two')].join(''), 'cell.yaml');
+    const [one, two] = compileCell(cells[0]!, policies).candidates;
+    assert.notEqual(one!.version, two!.version);
+  });
+
   for (const [candidate, said] of [
     [rollout(10).replace('9090, protocol: grpc', '9091, protocol: grpc'), /`ports` differs/],
     [`${rollout(10)}\n  calls: [{ to: shop/two }]`, /`calls` differs/],
