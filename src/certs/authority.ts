@@ -8,6 +8,7 @@ import { authorityProfile, keyIdOfCertificate, leafProfile, randomSerial } from 
 import { decodeDer } from './der.ts';
 import { type Issuer, issuerOf, type RootSigner, signCertificate } from './root-signer.ts';
 import { backdateMs } from './root-signer-file.ts';
+import { isDnsName, serverProfile } from './server-profile.ts';
 import { keyAlgorithmOf } from './signature-algorithm.ts';
 import { pathOf, type SpiffeId, type TrustDomain, trustDomainOf } from './spiffe-id.ts';
 import { brokenIssuerRule, brokenValidityRule } from './svid-rules.ts';
@@ -36,6 +37,19 @@ interface IssueRequest {
   readonly publicKey: KeyObject;
   /** Default and maximum: the authority's `svidLifetimeMs`. */
   readonly lifetimeMs?: number;
+}
+
+interface ServerRequest {
+  /** Of DNS. */
+  readonly names: readonly string[];
+  readonly publicKey: KeyObject;
+  readonly lifetimeMs: number;
+}
+
+interface IssuedServerCertificate {
+  /** Leaf first, without the root. */
+  readonly chain: readonly Certificate[];
+  readonly notAfter: number;
 }
 
 interface IssuedSvid {
@@ -131,9 +145,37 @@ export class Authority {
     });
   }
 
-  #leafValidity(requestedMs = Number.POSITIVE_INFINITY): { notBefore: number; notAfter: number } {
+  /**
+   * Signs a certificate for a server of ours whose callers look for a DNS name: the webhook port. It is no SVID, since it names no SPIFFE ID,
+   * and good for nothing but serving.
+   * @throws CellmeshError `svid_not_issued`
+   */
+  async issueServer({ names, publicKey, lifetimeMs }: ServerRequest): Promise<IssuedServerCertificate> {
+    if (keyAlgorithmOf(publicKey) !== 'p256') throw notIssued('only P-256 keys are signed');
+    if (names.length === 0 || !names.every(isDnsName)) throw notIssued('the name of a server is a DNS name');
+    await this.#renewIntermediate();
+    const { certificate: signer, issuer } = this.#intermediate;
+    const certificate = await signCertificate(
+      serverProfile({
+        names,
+        addresses: [],
+        publicKey,
+        serial: randomSerial(this.#options.random),
+        issuer: decodeDer(signer.subject),
+        issuerKeyId: keyIdOfCertificate(signer),
+        ...this.#leafValidity(lifetimeMs, Number.POSITIVE_INFINITY),
+      }),
+      issuer,
+    );
+    return Object.freeze({ chain: [certificate, signer], notAfter: certificate.notAfter });
+  }
+
+  #leafValidity(
+    requestedMs = Number.POSITIVE_INFINITY,
+    mostMs = this.#options.svidLifetimeMs ?? svidLifetimeMs,
+  ): { notBefore: number; notAfter: number } {
     const now = this.#options.clock.now();
-    const lifetimeMs = Math.min(requestedMs, this.#options.svidLifetimeMs ?? svidLifetimeMs);
+    const lifetimeMs = Math.min(requestedMs, mostMs);
     if (!(lifetimeMs > 0)) throw notIssued('the lifetime is not a positive number of milliseconds');
     const { certificate } = this.#intermediate;
     return {

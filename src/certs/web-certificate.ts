@@ -1,12 +1,10 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import { type Certificate, parseCertificatesPem } from './certificate.ts';
 import {
-  authorityKeyIdentifier,
   type CertificateProfile,
   extension,
   keyIdOf,
@@ -14,11 +12,12 @@ import {
   randomSerial,
   subjectKeyIdentifier,
 } from './certificate-profile.ts';
-import { boolean, contextTag, decodeDer, oid, primitive, sequence, set, smallInteger, utf8String } from './der.ts';
+import { boolean, decodeDer, oid, sequence, set, smallInteger, utf8String } from './der.ts';
 import { oids } from './object-identifiers.ts';
 import { toPem } from './pem.ts';
 import { exists, readPrivateFile, readTextFile, writePrivateFile } from './private-file.ts';
 import { signCertificate } from './root-signer.ts';
+import { serverProfile } from './server-profile.ts';
 
 interface WebCertificateOptions {
   readonly directory: string;
@@ -58,7 +57,16 @@ export async function openWebCertificate(options: WebCertificateOptions): Promis
   if (await isGood(files, clock.now())) return files;
   const authority = await openAuthority(join(directory, 'authority.key'), files.authorityFile, options);
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const profile = leafProfile(publicKey, authority.certificate, options);
+  const profile = serverProfile({
+    names: options.names,
+    addresses: options.addresses,
+    publicKey,
+    serial: randomSerial(options.random),
+    issuer: decodeDer(authority.certificate.subject),
+    issuerKeyId: keyIdOf(authority.certificate.publicKey),
+    notBefore: clock.now() - backdateMs,
+    notAfter: clock.now() + lifetimeMs,
+  });
   const certificate = await signCertificate(profile, issuerOf(authority.privateKey));
   // The key first: a process that is killed between the two finds a certificate that does not fit, and makes both anew.
   await writePrivateFile(files.keyFile, pemOf(privateKey));
@@ -118,44 +126,6 @@ function webAuthorityProfile(publicKey: KeyObject, { clock, random }: WebCertifi
       subjectKeyIdentifier(publicKey),
     ],
   };
-}
-
-function leafProfile(
-  publicKey: KeyObject,
-  authority: Certificate,
-  { names, addresses, clock, random }: WebCertificateOptions,
-): CertificateProfile {
-  // RFC 5280 4.2.1.6: dNSName is [2], iPAddress is [7].
-  const alternatives = [
-    ...names.map((name) => primitive(contextTag(2, 'primitive'), Buffer.from(name, 'ascii'))),
-    ...addresses.map((address) => primitive(contextTag(7, 'primitive'), addressBytes(address))),
-  ];
-  return {
-    serial: randomSerial(random),
-    issuer: decodeDer(authority.subject),
-    subject: sequence(),
-    notBefore: clock.now() - backdateMs,
-    notAfter: clock.now() + lifetimeMs,
-    publicKey,
-    extensions: [
-      keyUsage('digitalSignature'),
-      extension(oids.extendedKeyUsage, false, sequence(oid(oids.serverAuth))),
-      extension(oids.basicConstraints, true, sequence()),
-      subjectKeyIdentifier(publicKey),
-      authorityKeyIdentifier(keyIdOf(authority.publicKey)),
-      extension(oids.subjectAltName, true, sequence(...alternatives)),
-    ],
-  };
-}
-
-/** Four or sixteen bytes in network order. */
-function addressBytes(address: string): Buffer {
-  if (isIPv4(address)) return Buffer.from(address.split('.').map(Number));
-  const [head = '', tail = ''] = address.split('::');
-  const groups = (text: string) => (text === '' ? [] : text.split(':'));
-  const zeros = Array.from({ length: 8 - groups(head).length - groups(tail).length }, () => '0');
-  const all = [...groups(head), ...(address.includes('::') ? zeros : []), ...groups(tail)];
-  return Buffer.from(all.map((group) => group.padStart(4, '0')).join(''), 'hex');
 }
 
 function issuerOf(privateKey: KeyObject) {

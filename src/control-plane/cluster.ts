@@ -30,6 +30,8 @@ export interface Cluster extends AsyncDisposable {
   isReady(address: string): boolean;
   /** How long the API server has said nothing of pods; undefined without one. */
   readonly podsAgeMs?: () => number;
+  /** Of its API server; undefined without one. */
+  readonly client?: KubernetesClient;
 }
 
 /** The server says something every two minutes. What is older than this keeps nobody from getting requests. */
@@ -59,7 +61,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const attestor = await kubernetesAttestor(options, client, attest);
   const readiness = opening.use(await followPods(options, client));
   const owned = opening.move();
-  return { attestor, ...readiness, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { attestor, client, ...readiness, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function kubernetesAttestor(

@@ -29,6 +29,7 @@ import { PolicySource } from './policy-source.ts';
 import { Records, recordsMigration } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
 import type { ControlPlaneConfig } from './settings.ts';
+import type { Webhooks } from './webhook/open-webhooks.ts';
 
 /** In the order in which they were added. */
 const migrations = [
@@ -48,6 +49,8 @@ export interface ProcessDependencies {
 export interface RunningControlPlane extends AsyncDisposable {
   readonly address: { readonly host: string; readonly port: number };
   readonly healthPort: number;
+  /** Undefined without webhooks. */
+  readonly webhookPort: number | undefined;
   readonly trustDomain: TrustDomain;
   readonly joinTokens: JoinTokens;
   /** Why it is not ready; empty when it is. */
@@ -127,21 +130,33 @@ export async function startControlPlane(
       ],
     }),
   );
+  const webhooks = starting.use(await openWebhooksOf(config, dependencies, cluster, trust, policy));
   const isWaiting = () => identityFeed !== undefined && keySet.current === undefined;
-  const notReady = () => (isWaiting() ? ['keys: identity has not told any token keys yet'] : []);
-  const health = starting.use(
-    await startHealthServer({ ...config.health, notReady, metrics: observe(feeds, records.decisions, cluster) }),
-  );
+  const waiting = ['keys: identity has not told any token keys yet'];
+  const notReady = () => [...(isWaiting() ? waiting : []), ...(webhooks?.notReady() ?? [])];
+  const metrics = observe(feeds, records.decisions, cluster, webhooks);
+  const health = starting.use(await startHealthServer({ ...config.health, notReady, metrics }));
   logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
   const owned = starting.move();
+  const ports = { healthPort: health.port, webhookPort: webhooks?.port };
   return {
-    address: server.address,
-    healthPort: health.port,
-    trustDomain,
-    joinTokens,
-    notReady,
+    ...{ address: server.address, ...ports, trustDomain, joinTokens, notReady },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** Loaded only where the API server of a cluster calls. */
+async function openWebhooksOf(
+  config: ControlPlaneConfig,
+  dependencies: ProcessDependencies,
+  { client }: Cluster,
+  { authority }: CellTrust,
+  { cell }: PolicySource,
+) {
+  if (config.webhook === undefined) return undefined;
+  const { openWebhooks } = await import('./webhook/open-webhooks.ts');
+  const { manifestsInForce } = await import('./webhook/manifests-in-force.ts');
+  return openWebhooks({ ...dependencies, config, client, authority, manifests: manifestsInForce(cell) });
 }
 
 function openState({ stateDir }: ControlPlaneConfig) {
@@ -167,7 +182,12 @@ function refuseAnotherDomain({ globalTrustDomain }: ControlPlaneConfig, domain: 
   );
 }
 
-function observe(feeds: FeedServer, decisions: DecisionStore, { podsAgeMs }: Cluster): Metrics {
+function observe(
+  feeds: FeedServer,
+  decisions: DecisionStore,
+  { podsAgeMs }: Cluster,
+  webhooks: Webhooks | undefined,
+): Metrics {
   const metrics = new Metrics();
   metrics.observed(
     'cellmesh_feed_subscribers',
@@ -188,5 +208,6 @@ function observe(feeds: FeedServer, decisions: DecisionStore, { podsAgeMs }: Clu
     metrics.observed('cellmesh_pods_age_seconds', help, () => podsAgeMs() / 1000);
   }
   observeStore(metrics, decisions);
+  webhooks?.register(metrics);
   return metrics;
 }

@@ -7,12 +7,19 @@ import type { AllowRule, ServicePolicy } from './manifest.ts';
 import type { PeerPattern } from './peer-pattern.ts';
 import { workloadText } from './workload-name.ts';
 
-type Add = (policy: { readonly file: string }, at: Position, message: string) => void;
+/** What does not go together. */
+export interface Contradiction extends Problem {
+  /** Something that is named is not there: where documents come one by one, it may come later. */
+  readonly isOfAbsent: boolean;
+}
+
+type Add = (policy: { readonly file: string }, at: Position, message: string, isOfAbsent?: boolean) => void;
 
 /** What no manifest can see alone. */
-export function contradictions(cell: CellDocument, policies: readonly ServicePolicy[]): Problem[] {
-  const problems: Problem[] = [];
-  const add: Add = ({ file }, { line, column }, message) => problems.push({ file, line, column, message });
+export function contradictions(cell: CellDocument, policies: readonly ServicePolicy[]): Contradiction[] {
+  const problems: Contradiction[] = [];
+  const add: Add = ({ file }, { line, column }, message, isOfAbsent = false) =>
+    problems.push({ file, line, column, message, isOfAbsent });
   const inForce = policies.filter(({ rollout }) => rollout === undefined);
   const services = checkServices(inForce, add);
   checkCandidates(
@@ -26,7 +33,8 @@ export function contradictions(cell: CellDocument, policies: readonly ServicePol
       for (const peer of value.from) checkPeer(peer, cell, (message) => add(policy, at, message));
     }
     for (const { value, at } of policy.calls) {
-      if (!services.has(workloadText(value.to))) add(policy, at, `no manifest declares ${workloadText(value.to)}`);
+      if (!services.has(workloadText(value.to)))
+        add(policy, at, `no manifest declares ${workloadText(value.to)}`, true);
       for (const scope of [...(value.carry ?? []), ...value.own])
         if (!cell.scopes.has(scope)) add(policy, at, unknownScope(scope, cell));
     }
@@ -43,7 +51,7 @@ function checkServices(policies: readonly ServicePolicy[], add: Add): ReadonlyMa
     const service = workloadText(policy);
     const first = services.get(service);
     if (first !== undefined)
-      add(policy, policy.at, `a second manifest for ${service}; the first is in ${first.file}:${first.at.line}`);
+      add(policy, policy.at, `a second manifest for ${service}; the first is in ${placeOf(first)}`);
     services.set(service, policy);
     for (const { value, at } of policy.hosts) {
       const owner = hosts.get(value);
@@ -68,12 +76,13 @@ function checkCandidates(
     const other = first.get(service);
     first.set(service, candidate);
     if (other !== undefined)
-      add(candidate, candidate.at, `a second candidate for ${service}; the first is in ${other.file}:${other.at.line}`);
+      add(candidate, candidate.at, `a second candidate for ${service}; the first is in ${placeOf(other)}`);
     if (inForce === undefined) {
       add(
         candidate,
         candidate.at,
         `\`rollout\` makes it a candidate, and no manifest of ${service} is in force beside it`,
+        true,
       );
       continue;
     }
@@ -85,6 +94,11 @@ function checkCandidates(
           `\`${field}\` differs from ${inForce.file}: a candidate is about \`allow\`, change the rest by itself`,
         );
   }
+}
+
+/** An object of Kubernetes is at no line of a file. */
+function placeOf({ file, at }: ServicePolicy): string {
+  return at.line === 0 ? file : `${file}:${at.line}`;
 }
 
 function plain(value: unknown): string {

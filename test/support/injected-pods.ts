@@ -11,18 +11,21 @@ export const goldenDirectory = join(import.meta.dirname, '../control-plane/injec
 /** The names of the manifests that are injected. */
 export const podFiles = readdirSync(podsDirectory).sort();
 
+const written = {
+  image: 'registry.example/cellmesh:0.1.0',
+  cellId: 'cell-1',
+  trustDomain: 'cell-1.example',
+  globalTrustDomain: 'example',
+  controlPlane: 'cellmesh-control-plane.cellmesh.svc:14010',
+};
+
 export function testInjectorSettings(flags: Readonly<Record<string, string>> = {}): InjectorSettings {
-  return loadConfig(injectorSettings, {
-    environment: {},
-    flags: {
-      image: 'registry.example/cellmesh:0.1.0',
-      cellId: 'cell-1',
-      trustDomain: 'cell-1.example',
-      globalTrustDomain: 'example',
-      controlPlane: 'cellmesh-control-plane.cellmesh.svc:14010',
-      ...flags,
-    },
-  });
+  return loadConfig(injectorSettings, { environment: {}, flags: { ...written, ...flags } });
+}
+
+/** The same as a file. */
+export function injectorSettingsText(settings: Readonly<Record<string, string>> = {}): string {
+  return JSON.stringify({ ...written, ...settings });
 }
 
 /** A manifest as text, the same as value, and the pod that it makes. */

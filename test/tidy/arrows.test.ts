@@ -37,7 +37,7 @@ const homes: Readonly<Record<string, RegExp>> = {
 };
 
 /** The data path has an engine of its own; Node's serves what lies beside it, and calls with a socket that is open already. */
-const nodeHttp = /^src\/(runtime\/local-server|cli\/call)\.ts$/;
+const nodeHttp = /^src\/(runtime\/local-server|control-plane\/webhook\/webhook-server|cli\/call)\.ts$/;
 
 const files = sourceFiles('src');
 const byPath = new Map(files.map((file) => [file.path, file]));

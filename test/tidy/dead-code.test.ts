@@ -10,6 +10,7 @@ const forTests: Readonly<Record<string, string>> = {
   'src/certs/root-signer-file.ts: localSigner': 'test authorities sign with a root that is in no file',
   'src/certs/root-signer-file.ts: rootFileName': 'a file of the state directory',
   'src/certs/svid-rules.ts: svidRules': 'docs/errors.md is held to it',
+  'src/control-plane/webhook/webhook-configurations.ts: webhookConfigurations': 'objects of an installation',
   'src/identity/verify-key.ts: neighbourhoodOf': 'a pure part with cases of its own',
   'src/net/peer-refused.ts: connectionRules': 'docs/errors.md is held to it',
   'src/policy/lint/shadowed-rules.ts: shadowedRules': 'a pure part with properties of its own',

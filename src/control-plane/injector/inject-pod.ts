@@ -1,6 +1,6 @@
 import { parseRecordedProbes, recordedProbesText } from '#api/recorded-probes.ts';
 import { messageOf } from '#runtime/errors.ts';
-import { readAnnotations } from './annotations.ts';
+import { annotationOf, readAnnotations } from './annotations.ts';
 import { interceptContainer } from './intercept-container.ts';
 import { type Pod, readPod } from './pod.ts';
 import { refusals, serviceAccountOf } from './refusals.ts';
@@ -28,9 +28,14 @@ export function injectPod(value: unknown, settings: InjectorSettings): Injection
   if ([...initContainers, ...containers].some(({ name }) => name === sidecarName)) {
     return { outcome: 'unchanged', reason: 'it has a sidecar already' };
   }
+  if (Object.hasOwn(pod.metadata?.annotations ?? {}, mirrorAnnotation))
+    return { outcome: 'unchanged', reason: "it is a kubelet's own, from a file of its node" };
+  const label = labelOf(pod);
+  if (label === 'disabled') return { outcome: 'unchanged', reason: 'its label says so' };
   const options = readAnnotations(pod.metadata?.annotations ?? {});
   if (!('inject' in options)) return { outcome: 'refused', reasons: options };
   if (options.inject === 'disabled') return { outcome: 'unchanged', reason: 'its annotation says so' };
+  if (label !== undefined && label !== 'enabled') return { outcome: 'refused', reasons: [wrongLabel] };
   const recording: Recording = { probes: new Map(), problems: [], openHooks: options.openHooks };
   const spec = options.rewriteProbes === 'enabled' ? rewriteProbes(pod.spec, recording) : pod.spec;
   const annotations = pod.metadata?.annotations ?? {};
@@ -59,6 +64,16 @@ export function injectPod(value: unknown, settings: InjectorSettings): Injection
       },
     },
   };
+}
+
+/** Of the API server's picture of a pod that runs already (static pods). */
+const mirrorAnnotation = 'kubernetes.io/config.mirror';
+const injectLabel = annotationOf('inject');
+const wrongLabel = `the label ${injectLabel} must be one of enabled, disabled`;
+
+/** A label, for the selector of the webhook: a pod that says `disabled` there is not even asked about. */
+function labelOf({ metadata }: Pod): string | undefined {
+  return metadata?.labels?.[injectLabel];
 }
 
 /** What the sidecar could not read would be found out by the pod that never starts. */

@@ -40,7 +40,7 @@ const container: Shape = {
 /** The parts of a pod that the injector reads. */
 const pod: Shape = {
   map: {
-    metadata: { map: { annotations: { each: 'text' } } },
+    metadata: { map: { annotations: { each: 'text' }, labels: { each: 'text' } } },
     spec: {
       map: {
         containers: { list: container },

@@ -8,6 +8,7 @@ export interface Pod {
 
 interface Metadata {
   readonly annotations?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
   readonly [field: string]: unknown;
 }
 

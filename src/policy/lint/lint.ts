@@ -1,6 +1,7 @@
 import type { Problem } from '#runtime/yaml-document.ts';
 import { contradictions } from '../contradictions.ts';
 import type { ServicePolicy } from '../manifest.ts';
+import type { Documents } from '../read-documents.ts';
 import { collectManifests } from '../read-manifests.ts';
 import { checkArrivingScopes } from './arriving-scopes.ts';
 import { checkBroadRules } from './broad-rules.ts';
@@ -46,7 +47,23 @@ const checksOfAll: readonly ((subject: Subject, report: Report) => void)[] = [
 
 /** Everything that is wrong or strange with the manifests of a cell. @param texts by the name of their file */
 export function lint(texts: ReadonlyMap<string, string>, options: LintOptions): LintReport {
-  const { cells, policies, problems } = collectManifests(texts);
+  const { findings, isWhole } = lintDocuments({ ...collectManifests(texts), files: [...texts.keys()] }, options);
+  const { left, suppressed } = suppress(texts, findings, { isWhole });
+  return { findings: left.toSorted(inOrder), suppressed, files: texts.size, isWhole };
+}
+
+interface LintedDocuments extends Documents {
+  /** Of those that could not be read. */
+  readonly problems: readonly Problem[];
+  /** Their names. */
+  readonly files: readonly string[];
+}
+
+/** The same of documents that are read already, and that have no comments. */
+export function lintDocuments(
+  { cells, policies, problems, files }: LintedDocuments,
+  options: LintOptions,
+): Pick<LintReport, 'findings' | 'isWhole'> {
   const findings = problems.map((problem) => findingOf('document-invalid', problem));
   const report: Report = (rule, { file }, { line, column }, message) =>
     void findings.push(findingOf(rule, { file, line, column, message }));
@@ -58,7 +75,7 @@ export function lint(texts: ReadonlyMap<string, string>, options: LintOptions): 
   if (cell === undefined && problems.length === 0)
     report(
       'cell-missing',
-      { file: [...texts.keys()][0]! },
+      { file: files[0]! },
       { line: 1, column: 1 },
       'no file of the directory holds a Cell document',
     );
@@ -69,8 +86,7 @@ export function lint(texts: ReadonlyMap<string, string>, options: LintOptions): 
     const subject = subjectOf(cell!, policies);
     for (const check of checksOfAll) check(subject, report);
   }
-  const { left, suppressed } = suppress(texts, findings, { isWhole });
-  return { findings: left.toSorted(inOrder), suppressed, files: texts.size, isWhole };
+  return { findings, isWhole };
 }
 
 function inOrder(one: Finding, other: Finding): number {
