@@ -1,7 +1,6 @@
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { decisionStoreSettings } from '#feeds/decision-settings.ts';
 import { address, type Config, choice, duration, flag, optional, parsed, path, text } from '#runtime/config.ts';
-import { objectName } from './injector/kubernetes-values.ts';
 
 /** What a control plane is started with. */
 export const controlPlaneSettings = {
@@ -20,7 +19,7 @@ export const controlPlaneSettings = {
     text("the audience that service-account tokens must have; default: the control plane's SPIFFE ID"),
   ),
   attestAddresses: flag('whether a pod must call from its own address; not where calls are masqueraded', true),
-  namespace: optional(objectName('namespace of the control plane; default: that of its pod, else `cellmesh`')),
+  namespace: optional(text('namespace of the control plane; default: that of its pod, else `cellmesh`')),
   webhook: optional(address('where the API server calls to have pods injected and manifests checked (HTTPS)')),
   webhookHost: optional(text('DNS name by which it calls; default: `cellmesh-control-plane.<namespace>.svc`')),
   injector: optional(path('settings of injected sidecars (YAML), as `cellmesh inject --config` reads them')),
