@@ -1,3 +1,4 @@
+import { plainAddress } from '#net/plain-address.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { CellmeshError, isCellmeshError } from '#runtime/errors.ts';
 import type { Secret } from '#runtime/secret.ts';
@@ -51,7 +52,7 @@ function locatorOf(secret: Secret<string>, tagKey: Secret<Buffer>): string | und
 
 /** The /24 of an IPv4 address, the /56 of an IPv6 one. */
 export function neighbourhoodOf(address: string): string {
-  const plain = address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
+  const plain = plainAddress(address);
   if (plain.includes('.')) return plain.split('.', 3).join('.');
   const [head = '', tail] = plain.split('::', 2);
   const left = head === '' ? [] : head.split(':');

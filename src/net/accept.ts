@@ -5,6 +5,7 @@ import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { ConnectionGuard, type DrainReason, drainGraceMs, type MtlsConnection } from './connection-guard.ts';
 import { PeerRefused, type PeerRule } from './peer-refused.ts';
+import { plainAddress } from './plain-address.ts';
 import { rawSocketOf } from './raw-socket.ts';
 import { contextOptions } from './tls-context.ts';
 import { ownNotAfter, type TlsIdentity } from './tls-identity.ts';
@@ -168,11 +169,11 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
 
   #onRaw(raw: Socket): void {
     raw.on('error', () => undefined);
-    const address = raw.remoteAddress;
-    if (address === undefined) {
+    if (raw.remoteAddress === undefined) {
       raw.destroy();
       return;
     }
+    const address = plainAddress(raw.remoteAddress);
     const full = this.#fullBecauseOf();
     if (full !== undefined && !this.#giveUpSlowest(full)) {
       raw.destroy();

@@ -5,6 +5,7 @@ import { DecisionRing, readDecisionRing } from '#feeds/decision-ring.ts';
 import { decisionSinks } from '#feeds/decision-sinks.ts';
 import { OtlpCollector } from '#feeds/otlp-collector.ts';
 import { SpanExporter } from '#feeds/span-exporter.ts';
+import { listenAddress } from '#net/listen-address.ts';
 import { openOriginalDestination } from '#net/original-destination.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startHealthServer } from '#runtime/health-server.ts';
@@ -64,7 +65,8 @@ const instanceDigits = 6;
  */
 export async function startSidecar(config: SidecarConfig, surroundings: SidecarSurroundings): Promise<Sidecar> {
   refuseTwoKindsOfEvidence(config);
-  const sidecar = new RunningSidecar(config, surroundings);
+  const [inbound, health] = [await listenAddress(config.inbound), await listenAddress(config.health)];
+  const sidecar = new RunningSidecar({ ...config, inbound, health }, surroundings);
   try {
     await sidecar.start();
     return sidecar;

@@ -376,3 +376,10 @@ test('openssl s_server with a right certificate is dialled like one of ours', as
     child.kill();
   }
 });
+
+test('who is refused at a port of both families is told of by the address that it has', async () => {
+  await using server = await listening({ host: '::' });
+  const { port } = server.listener.address;
+  rawTo({ host: '127.0.0.1', port }).end('x');
+  await eventually(() => assert.equal(server.refusals[0]?.address, '127.0.0.1'));
+});

@@ -110,6 +110,9 @@ function environment({ options, settings, isTransparent, probes }: Injected): ob
     trustBundle: `${trustDir}/${trustBundleFile}`,
     attestTokenFile: `${trustDir}/token`,
     stateDir,
+    // By whichever family the pod has, or both.
+    inbound: `[::]:${sidecarPorts.inbound}`,
+    health: `[::]:${sidecarPorts.health}`,
     interceptedPort: isTransparent ? String(sidecarPorts.intercepted) : undefined,
     // What answers at the pod's address is not what others reach there: they are redirected.
     openPortVouched: isTransparent || options.openPortVouched ? 'true' : undefined,
