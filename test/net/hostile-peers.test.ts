@@ -12,6 +12,7 @@ import { workloadId } from '#certs/spiffe-id.ts';
 import { chainPem, privateKeyPem } from '#certs/svid.ts';
 import { type ListenOptions, listenMtls, type Refusal } from '#net/accept.ts';
 import { type DialOptions, dialMtls } from '#net/dial.ts';
+import { listenAddress } from '#net/listen-address.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { WatchSource } from '#runtime/watch.ts';
@@ -378,7 +379,8 @@ test('openssl s_server with a right certificate is dialled like one of ours', as
 });
 
 test('who is refused at a port of both families is told of by the address that it has', async () => {
-  await using server = await listening({ host: '::' });
+  const { host } = await listenAddress({ host: '::', port: 0 });
+  await using server = await listening({ host });
   const { port } = server.listener.address;
   rawTo({ host: '127.0.0.1', port }).end('x');
   await eventually(() => assert.equal(server.refusals[0]?.address, '127.0.0.1'));

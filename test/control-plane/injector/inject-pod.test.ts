@@ -127,6 +127,19 @@ describe('a pod stays as it is', () => {
     assert.equal(injectPod(value, settings).outcome, 'unchanged');
   });
 
+  test('when its label says so, whatever its annotations are, or it is a picture of a static pod', () => {
+    const withLabel = (value: string) => {
+      const { metadata, ...rest } = pod({ hostNetwork: true }, { 'cellmesh.io/odd': '' });
+      return { ...rest, metadata: { ...metadata, labels: { 'cellmesh.io/inject': value } } };
+    };
+    assert.equal(injectPod(withLabel('disabled'), settings).outcome, 'unchanged');
+    assert.equal(injectPod(withLabel('enabled'), settings).outcome, 'refused');
+    assert.equal(
+      injectPod(pod({ hostNetwork: true }, { 'kubernetes.io/config.mirror': 'x' }), settings).outcome,
+      'unchanged',
+    );
+  });
+
   test('when it has a sidecar, by its name, whatever else is the matter', () => {
     const value = pod({ ...ourName('cellmesh-sidecar'), hostNetwork: true });
     assert.equal(injectPod(value, settings).outcome, 'unchanged');

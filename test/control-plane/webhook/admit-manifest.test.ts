@@ -147,13 +147,13 @@ test('a manifest beside a thousand others is judged in well under a second', () 
   const manifests = manifestsOf(cell, ...objects);
   const [first] = objects;
   const changed = { ...first!, spec: { ...first!.spec, mode: 'audit' } };
+  // Of this process: what others do on the machine is not ours.
   const times = Array.from({ length: 5 }, () => {
-    const start = performance.now();
+    const start = process.cpuUsage();
     const { outcome, message } = admitManifest(request('UPDATE', changed, first), manifests, nowMs);
     assert.equal(outcome, 'accepted', message ?? '');
-    return performance.now() - start;
+    return process.cpuUsage(start).user / 1000;
   });
   const median = times.toSorted((one, other) => one - other)[2]!;
   assert.ok(median < 1_000, `${median} ms`);
-  if (process.env['SHOW_TIMES'] === '1') console.log(times.map(Math.round));
 });
