@@ -17,6 +17,8 @@ interface ManifestVerdict extends AdmissionResponse {
 /** As `cellmesh policy lint` without `--expires-within`. */
 const expiresWithinMs = 30 * 24 * 3600_000;
 
+const notKnown = 'the control plane has not read the manifests of the cluster yet: try again in a moment';
+
 type Read = ReturnType<typeof readManifestObject>;
 
 /**
@@ -40,8 +42,7 @@ export function admitManifest(
       read,
       read.problems.map((one) => sentenceOf(one, read)),
     );
-  if (manifests === undefined)
-    return refused('the control plane has not read the manifests of the cluster yet: try again in a moment');
+  if (manifests === undefined) return refused(notKnown);
   if (operation === 'CREATE' && read.cell !== undefined && manifests.cell !== undefined)
     return refusedFor(read, [`there is a ${manifests.cell.file} already, and a cluster is one cell`]);
   return together(read, manifests, nowMs);
@@ -74,6 +75,7 @@ const isTold: ReadonlySet<string> = new Set(['document-invalid', 'contradiction'
 
 /** Identities, tokens and scopes of every policy are the cell's: without it none of them means anything. */
 function deleted(kind: string, manifests: Manifests | undefined): ManifestVerdict {
+  if (kind === 'Cell' && manifests === undefined) return refused(notKnown);
   const count = manifests?.policies.length ?? 0;
   if (kind !== 'Cell' || count === 0) return { outcome: 'accepted', isAllowed: true };
   return refused(

@@ -34,6 +34,7 @@ interface WebhookServerOptions {
   /** By path: what becomes of an object. */
   readonly webhooks: ReadonlyMap<string, (request: AdmissionRequest) => Verdict>;
   readonly metrics: WebhookMetrics;
+  readonly limits?: Partial<Record<keyof typeof webhookLimits, number>>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -42,12 +43,15 @@ interface WebhookServer extends AsyncDisposable {
   readonly port: number;
 }
 
-/** An API server opens a connection for each call that is in flight; there are three or so of them. */
-const connectionsMax = 512;
-/** Of all requests that are being read. Whoever reaches the port can send: it must not cost more memory than this. */
-const unreadBytesMax = 64 * 1024 * 1024;
-/** The API server gives up after `timeoutSeconds`, 5 of them. */
-const requestTimeoutMs = 10_000;
+/** What callers can make grow. */
+const webhookLimits = {
+  /** An API server opens a connection for each call that is in flight; there are three or so of them. */
+  connectionsMax: 512,
+  /** Of all requests that are being read. Whoever reaches the port can send: it must not cost more memory than this. */
+  unreadBytesMax: 64 * 1024 * 1024,
+  /** The API server gives up after `timeoutSeconds`, 5 of them. */
+  requestTimeoutMs: 10_000,
+} as const;
 const headersTimeoutMs = 5_000;
 const handshakeTimeoutMs = 5_000;
 /** Longer than Go's clients keep an idle connection (90 s): they end it, and never find it ended under a request. */
@@ -55,6 +59,12 @@ const keepAliveMs = 120_000;
 const headBytesMax = 16 * 1024;
 /** For calls in flight, once the server closes. */
 const closeMsMax = 5_000;
+
+/** Of bytes that are being read, on all connections. */
+interface Budget {
+  bytes: number;
+  readonly bytesMax: number;
+}
 
 /** What an HTTP client is told that sends no review. */
 class Unreadable extends Error {
@@ -71,14 +81,15 @@ class Unreadable extends Error {
  */
 export async function startWebhookServer(options: WebhookServerOptions): Promise<WebhookServer> {
   const { certificate, host, port, clock } = options;
-  const budget = { bytes: 0 };
+  const { connectionsMax, unreadBytesMax, requestTimeoutMs } = { ...webhookLimits, ...options.limits };
+  const budget: Budget = { bytes: 0, bytesMax: unreadBytesMax };
   const server = createServer(
     {
       ...contextOf(certificate.current),
       handshakeTimeout: handshakeTimeoutMs,
-      headersTimeout: headersTimeoutMs,
+      headersTimeout: Math.min(headersTimeoutMs, requestTimeoutMs),
       requestTimeout: requestTimeoutMs,
-      connectionsCheckingInterval: 1_000,
+      connectionsCheckingInterval: Math.min(1_000, requestTimeoutMs),
       keepAliveTimeout: keepAliveMs,
       maxHeaderSize: headBytesMax,
     },
@@ -118,7 +129,7 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   { webhooks, metrics, logger, clock }: WebhookServerOptions,
-  budget: { bytes: number },
+  budget: Budget,
 ): Promise<void> {
   const startMs = clock.monotonic();
   const [path = ''] = (request.url ?? '').split('?', 1);
@@ -156,7 +167,7 @@ function send(response: ServerResponse, status: number, body: string): void {
 }
 
 /** @throws Unreadable; whatever ends the connection */
-async function bodyOf(request: IncomingMessage, budget: { bytes: number }): Promise<string> {
+async function bodyOf(request: IncomingMessage, budget: Budget): Promise<string> {
   const { method, headers } = request;
   if (method !== 'POST') throw new Unreadable(405, 'reviews are sent by POST');
   if (!/^application\/json *(;|$)/i.test(headers['content-type'] ?? ''))
@@ -170,7 +181,7 @@ async function bodyOf(request: IncomingMessage, budget: { bytes: number }): Prom
       bytes += piece.length;
       budget.bytes += piece.length;
       if (bytes > reviewBytesMax) throw tooLong();
-      if (budget.bytes > unreadBytesMax) throw new Unreadable(503, 'too much is being read; try again');
+      if (budget.bytes > budget.bytesMax) throw new Unreadable(503, 'too much is being read; try again');
       pieces.push(piece);
     }
   } finally {

@@ -237,3 +237,96 @@ test('a name that is none is not signed', async () => {
       isCellmeshError(error, 'svid_not_issued'),
     );
 });
+
+describe('a caller that wants too much', () => {
+  const head = (bytes: number) =>
+    `POST /inject HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${bytes}\r\n\r\n`;
+
+  async function start(limits: Parameters<typeof startWebhookServer>[0]['limits']) {
+    const { authority } = await testAuthority(systemClock);
+    const options = { clock: systemClock, random: systemRandom, logger: logLines().logger };
+    const certificate = await WebhookCertificate.open({ ...options, authority, name: 'localhost' });
+    let decided = () => {};
+    const hasDecided = new Promise<void>((resolve) => {
+      decided = resolve;
+    });
+    const server = await startWebhookServer({
+      ...{ host: '127.0.0.1', port: 0, certificate: certificate.certificate, metrics: new WebhookMetrics() },
+      ...options,
+      ...(limits && { limits }),
+      webhooks: new Map([
+        [
+          '/inject',
+          () => {
+            decided();
+            return { outcome: 'unchanged', isAllowed: true };
+          },
+        ],
+      ]),
+    });
+    const dial = () =>
+      new Promise<{ socket: TLSSocket; received: () => string; closed: Promise<void> }>((resolve, reject) => {
+        let text = '';
+        const socket = connect({ host: '127.0.0.1', port: server.port, rejectUnauthorized: false }, () =>
+          resolve({ socket, received: () => text, closed: new Promise((end) => socket.once('close', () => end())) }),
+        );
+        socket.on('data', (data) => {
+          text += data;
+        });
+        socket.on('error', reject);
+      });
+    return {
+      ...{ server, dial, hasDecided },
+      async [Symbol.asyncDispose]() {
+        certificate[Symbol.dispose]();
+        await server[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  test('opens so many connections, and no more', async () => {
+    await using started = await start({ connectionsMax: 2 });
+    const open = [await started.dial(), await started.dial()];
+    await assert.rejects(started.dial());
+    open[0]!.socket.destroy();
+    await eventually(async () => void open.push(await started.dial()));
+    for (const { socket } of open) socket.destroy();
+  });
+
+  test('has so many bytes read at once, over all connections, and no more', async () => {
+    await using started = await start({ unreadBytesMax: 2_000 });
+    const [one, other] = [await started.dial(), await started.dial()];
+    one.socket.write(head(3_000) + 'x'.repeat(2_000));
+    other.socket.write(`${head(1)}x`);
+    await eventually(() => assert.match(one.received() + other.received(), /^HTTP\/1\.1 503 /));
+    one.socket.destroy();
+    other.socket.destroy();
+    const third = await started.dial();
+    third.socket.write(head(review.length) + review);
+    await eventually(() => assert.match(third.received(), /^HTTP\/1\.1 200 /));
+    third.socket.destroy();
+  });
+
+  test('takes its time, and is cut off', async () => {
+    await using started = await start({ requestTimeoutMs: 200 });
+    const slow = await started.dial();
+    slow.socket.write(head(100));
+    await slow.closed;
+    assert.match(slow.received(), /^(HTTP\/1\.1 408 .*)?/);
+  });
+
+  test('is answered when the port closes under its call, and idle connections end', async () => {
+    const started = await start({});
+    const [idle, busy] = [await started.dial(), await started.dial()];
+    busy.socket.write(head(review.length) + review.slice(0, 10));
+    // The request is there when a byte of another call on the idle connection has been answered.
+    idle.socket.write(head(review.length) + review);
+    await started.hasDecided;
+    const closing = started[Symbol.asyncDispose]();
+    await idle.closed;
+    busy.socket.write(review.slice(10));
+    await closing;
+    assert.match(busy.received(), /^HTTP\/1\.1 200 /);
+    busy.socket.destroy();
+  });
+});
