@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Clock } from '#runtime/clock.ts';
 import { CellmeshError, isCellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -93,7 +93,13 @@ export async function startWebhookServer(options: WebhookServerOptions): Promise
       keepAliveTimeout: keepAliveMs,
       maxHeaderSize: headBytesMax,
     },
-    (request, response) => void answer(request, response, options, budget),
+    async (request, response) => {
+      const { status, body, isLast } = await answer(request, options, budget);
+      // A connection that stays would keep a server from closing that has no more to say on it.
+      if (isLast || !server.listening) response.setHeader('connection', 'close');
+      response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
+      response.end(body);
+    },
   );
   server.maxConnections = connectionsMax;
   server.on('tlsClientError', () => options.metrics.handshakeFailed());
@@ -125,45 +131,44 @@ function contextOf({ chain, key }: ServerCertificate) {
   return { cert: chain, key, minVersion: 'TLSv1.3' } as const;
 }
 
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  /** What is left of the request is not read. */
+  readonly isLast?: boolean;
+}
+
 async function answer(
   request: IncomingMessage,
-  response: ServerResponse,
   { webhooks, metrics, logger, clock }: WebhookServerOptions,
   budget: Budget,
-): Promise<void> {
+): Promise<Answer> {
   const startMs = clock.monotonic();
   const [path = ''] = (request.url ?? '').split('?', 1);
   // Names of metrics are not for whoever sends to choose.
   const webhook = webhooks.has(path) ? path.slice(1) : 'none';
+  const count = (outcome: string) => metrics.answered(webhook, outcome, clock.monotonic() - startMs);
   try {
     const decide = webhooks.get(path);
     if (decide === undefined) throw new Unreadable(404, 'there is no such webhook');
     const review = readAdmissionReview(await bodyOf(request, budget));
     const verdict = decide(review);
-    metrics.answered(webhook, verdict.outcome, clock.monotonic() - startMs);
-    send(response, 200, admissionReviewText(review.uid, verdict));
+    count(verdict.outcome);
+    return { status: 200, body: admissionReviewText(review.uid, verdict) };
   } catch (error) {
-    if (request.destroyed && !request.complete) {
-      metrics.answered(webhook, 'broken_off', clock.monotonic() - startMs);
-      return;
-    }
     const status = statusOf(error);
-    metrics.answered(webhook, status === 500 ? 'failed' : 'unreadable', clock.monotonic() - startMs);
-    if (status === 500) logger.error('an admission request failed', { webhook, error });
-    // What is left of its body is not read.
-    response.setHeader('connection', 'close');
-    send(response, status, JSON.stringify({ error: status === 500 ? 'internal' : messageOf(error) }));
+    // Of somebody who has gone nothing failed here; what is said reaches nobody.
+    if (request.destroyed && !request.complete) count('broken_off');
+    else count(status === 500 ? 'failed' : 'unreadable');
+    if (status === 500 && request.complete) logger.error('an admission request failed', { webhook, error });
+    const said = status === 500 ? 'internal' : messageOf(error);
+    return { status, body: JSON.stringify({ error: said }), isLast: true };
   }
 }
 
 function statusOf(error: unknown): number {
   if (error instanceof Unreadable) return error.status;
   return isCellmeshError(error, 'request_invalid') ? 400 : 500;
-}
-
-function send(response: ServerResponse, status: number, body: string): void {
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
-  response.end(body);
 }
 
 /** @throws Unreadable; whatever ends the connection */
