@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Argument, type Command } from 'commander';
 import { readCellDocument } from '#policy/cell-document.ts';
-import { systemClock } from '#runtime/clock.ts';
+import { foregroundClock } from '#runtime/clock.ts';
 import { parseDuration } from '#runtime/duration.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { Problems, readYaml } from '#runtime/yaml-document.ts';
@@ -75,8 +75,9 @@ async function install(installation: Installation, options: Options): Promise<vo
   const release = { namespace: options.namespace ?? installation.namespace, managedBy: 'cellmesh', version };
   const objects = [
     known(namespaceObject(release)) as unknown as KubernetesObject,
-    ...(cell === undefined ? [] : [cell.object]),
     ...[...objectsOf(installation, values, release).values()].flat(),
+    // A change of it is for the control plane to check: it comes when that is mended.
+    ...(cell === undefined ? [] : [cell.object]),
   ];
   const all = { definitions: installation.hasDefinitions ? await definitions() : [], objects };
   if (options.apply) return await apply(all, options);
@@ -92,7 +93,7 @@ async function apply(all: Parameters<typeof applyAll>[0], options: Options): Pro
   const say = (line: string) => void (options.json || process.stderr.write(`${line}\n`));
   const leftOut = await applyAll(all, {
     client,
-    clock: systemClock,
+    clock: foregroundClock,
     timeoutMs,
     isForced: options.forceConflicts ?? false,
     waits: options.wait ?? false,
