@@ -36,9 +36,12 @@ export function cellFiles(values: CellValues, release: Release): InstallationFil
   return {
     'service-account': [serviceAccount(release, component), serviceAccount(release, component, 'cellmesh-operator')],
     roles: processRoles(release, component, controlPlanePermissions),
-    'operator-roles': operatorRoles(release, component, 'cellmesh-operator', [
-      ...operatorPermissions('cellmesh.policy', 'cellmesh.controlplane'),
-    ]),
+    'operator-roles': operatorRoles(
+      release,
+      component,
+      'cellmesh-operator',
+      operatorPermissions('cellmesh.policy.', 'cellmesh.controlplane.'),
+    ),
     'user-roles': userRoles(release),
     'config-map': [settings],
     'global-trust-bundle': [when(values.identity.trustBundle, globalTrustBundle(values, release))],

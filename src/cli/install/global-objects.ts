@@ -41,9 +41,12 @@ export function globalFiles(values: GlobalValues, release: Release): Installatio
     ],
     'identity-roles': processRoles(release, 'identity', identityPermissions),
     // Both installations may be in one cluster, where such names are of all.
-    'operator-roles': operatorRoles(release, 'identity', 'cellmesh-global-operator', [
-      ...operatorPermissions('cellmesh.identity', 'cellmesh.policy.v1.DecisionLog'),
-    ]),
+    'operator-roles': operatorRoles(
+      release,
+      'identity',
+      'cellmesh-global-operator',
+      operatorPermissions('cellmesh.identity.', 'cellmesh.policy.v1.DecisionLog/'),
+    ),
     'identity-config-map': [identity],
     'router-config-map': [router],
     'network-policy': [

@@ -127,10 +127,10 @@ export const identityPermissions: Permissions = {
 };
 
 /** What operators may, as virtual resources of the group `cellmesh.io`: a SubjectAccessReview asks for them, no API has them. */
-export function operatorPermissions(...packages: readonly string[]): Permission[] {
+export function operatorPermissions(...services: readonly string[]): Permission[] {
   const verbs = new Map<string, Set<string>>();
   for (const [name, { callers, permission }] of Object.entries(rpcTable)) {
-    if (!callers.includes('admin') || !packages.some((one) => name.startsWith(`${one}.`))) continue;
+    if (!callers.includes('admin') || !services.some((prefix) => name.startsWith(prefix))) continue;
     const [resource, verb] = permission.split('.') as [string, string];
     verbs.set(resource, (verbs.get(resource) ?? new Set()).add(verb === 'read' ? 'get' : verb));
   }
