@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { applyAll } from '#cli/install/apply.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { type CommandResult, runCommand } from '../support/command.ts';
+import { setDeploymentReady } from '../support/deployment-status.ts';
 import { eventually } from '../support/eventually.ts';
 import { type KubernetesServer, startKubernetes } from '../support/kubernetes.ts';
 import { createNamespace, createPod, createServiceAccount, createToken } from '../support/kubernetes-objects.ts';
@@ -13,18 +14,6 @@ const programs = kubernetesPrograms();
 const cell = join(import.meta.dirname, '../../examples/messaging/policy/cell.yaml');
 const controlPlane = '/apis/apps/v1/namespaces/cellmesh/deployments/cellmesh-control-plane';
 const webhooks = ['MutatingWebhookConfiguration cellmesh-injector', 'ValidatingWebhookConfiguration cellmesh-policies'];
-
-/** As its controller would, when the pods of the newest version are ready. */
-async function setReady(server: KubernetesServer): Promise<void> {
-  const { metadata, spec } = (await server.send('GET', controlPlane)) as {
-    metadata: { generation: number };
-    spec: { replicas: number };
-  };
-  const { replicas } = spec;
-  const ready = { readyReplicas: replicas, availableReplicas: replicas };
-  const status = { observedGeneration: metadata.generation, replicas, updatedReplicas: replicas, ...ready };
-  await server.send('PATCH', `${controlPlane}/status`, { status });
-}
 
 interface Results {
   readonly applied: readonly { readonly object: string; readonly outcome: string }[];
@@ -91,7 +80,7 @@ describe('`install` into a cluster', { skip: 'skip' in programs && programs.skip
     const running = install('--cell', cell, '--json', '--wait');
     const isBefore = exists('/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/cellmesh-injector');
     assert.equal(await isBefore, false);
-    await setReady(server);
+    await setDeploymentReady(server, 'cellmesh', 'cellmesh-control-plane');
     const { applied, leftOut } = resultsOf(await running);
     assert.deepEqual(leftOut, []);
     assert.deepEqual(
@@ -130,6 +119,12 @@ describe('`install` into a cluster', { skip: 'skip' in programs && programs.skip
     assert.equal(webhooks[0]!.clientConfig.caBundle, caBundle);
   });
 
+  test('is not about another cell than the one that is there', async () => {
+    const { code, stderr } = await install('--set', 'cell.id=cell-2');
+    assert.equal(code, 64);
+    assert.match(stderr, /the Cell in the cluster is cell-1, .*, the values `cell` say cell-2, /);
+  });
+
   test('does not take fields of others, unless it is told to', async () => {
     const patch = { apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'cellmesh-control-plane' } };
     const { status } = await server.request('PATCH', `${controlPlane}?fieldManager=autoscaler&force=true`, {
@@ -150,9 +145,14 @@ describe('`install` into a cluster', { skip: 'skip' in programs && programs.skip
     await createNamespace(server, 'shop');
     await createServiceAccount(server, 'shop', 'web');
     const kubeconfig = await server.kubeconfigAs('web', await createToken(server, { namespace: 'shop', name: 'web' }));
-    const { code, stderr } = await runCommand(['install', 'cell', '--apply', '--kubeconfig', kubeconfig]);
-    assert.equal(code, 1);
-    assert.match(stderr, /CustomResourceDefinition cells\.cellmesh\.io: .*forbidden.*cluster-admin/s);
+    for (const [what, object] of [
+      ['cell', 'cells\\.cellmesh\\.io'],
+      ['global', 'Namespace cellmesh-global'],
+    ] as const) {
+      const { code, stderr } = await runCommand(['install', what, '--apply', '--kubeconfig', kubeconfig]);
+      assert.equal(code, 1);
+      assert.match(stderr, new RegExp(`${object}.*forbidden.*cluster-admin`, 's'));
+    }
   });
 
   test('says of a kind that the cluster does not know', async () => {

@@ -2,6 +2,7 @@ import type { KubernetesClient } from '#control-plane/kubernetes/client.ts';
 import { textAt } from '#control-plane/kubernetes/json.ts';
 import { KubernetesError } from '#control-plane/kubernetes/kubernetes-error.ts';
 import { CellmeshError, isCellmeshError } from '#runtime/errors.ts';
+import { found, rightsNeeded } from './found.ts';
 import type { KubernetesObject } from './installations.ts';
 import { cells, nameOf, resourceOf } from './kinds.ts';
 import { untilEstablished, untilReady, type Waiting } from './readiness.ts';
@@ -46,7 +47,7 @@ export async function applyAll({ definitions, objects }: ToApply, options: Apply
   const others = objects.filter((one) => !isWebhook(one));
   for (const one of others) await applyOne(one, options);
   const isNew = (await Promise.all(webhooks.map((one) => current(one, options)))).includes(undefined);
-  if (isNew && !(await hasCell(options))) return webhooks;
+  if (isNew && (await found(options.client, cells)).length === 0) return webhooks;
   const controllers = others.filter(({ kind }) => kind === 'Deployment' || kind === 'StatefulSet');
   if (isNew || options.waits) {
     for (const one of controllers) {
@@ -89,11 +90,6 @@ async function current(object: KubernetesObject, { client }: ApplyOptions): Prom
   }
 }
 
-async function hasCell({ client }: ApplyOptions): Promise<boolean> {
-  for await (const { items } of client.list(cells)) if (items.length > 0) return true;
-  return false;
-}
-
 function explained(object: KubernetesObject, error: unknown): unknown {
   if (!(error instanceof KubernetesError)) {
     if (!isCellmeshError(error)) return error;
@@ -107,7 +103,7 @@ function nextStep({ status }: KubernetesError): string {
   switch (status) {
     case 401:
     case 403:
-      return 'whoever installs needs the rights of cluster-admin: choose another --kubeconfig';
+      return rightsNeeded;
     case 404:
       return 'the cluster does not know this kind of objects, or has no such namespace';
     case 409:

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Argument, type Command } from 'commander';
+import type { KubernetesClient } from '#control-plane/kubernetes/client.ts';
+import { textAt } from '#control-plane/kubernetes/json.ts';
 import { readCellDocument } from '#policy/cell-document.ts';
 import { foregroundClock } from '#runtime/clock.ts';
 import { parseDuration } from '#runtime/duration.ts';
@@ -10,6 +12,7 @@ import { print } from '../output.ts';
 import { version } from '../version.ts';
 import { type Applied, applyAll } from './apply.ts';
 import { connect } from './connect.ts';
+import { found } from './found.ts';
 import {
   definitions,
   type Installation,
@@ -19,7 +22,7 @@ import {
   namespaceObject,
   objectsOf,
 } from './installations.ts';
-import { nameOf } from './kinds.ts';
+import { cells, nameOf } from './kinds.ts';
 import { readValues } from './values.ts';
 
 interface Options {
@@ -80,15 +83,20 @@ async function install(installation: Installation, options: Options): Promise<vo
     ...(cell === undefined ? [] : [cell.object]),
   ];
   const all = { definitions: installation.hasDefinitions ? await definitions() : [], objects };
-  if (options.apply) return await apply(all, options);
+  if (options.apply) return await apply(all, values, options);
   const items = [...all.definitions, ...objects];
   print({ apiVersion: 'v1', kind: 'List', items }, () => writeYaml(items), options);
 }
 
-async function apply(all: Parameters<typeof applyAll>[0], options: Options): Promise<void> {
+async function apply(
+  all: Parameters<typeof applyAll>[0],
+  values: Readonly<Record<string, unknown>>,
+  options: Options,
+): Promise<void> {
   const timeoutMs = parseDuration(options.timeout);
   if (timeoutMs === undefined) throw new CellmeshError('config_invalid', '--timeout: write 30s or 5m');
   await using client = await connect(options.kubeconfig);
+  await refuseOtherCell(client, values);
   const applied: Applied[] = [];
   const say = (line: string) => void (options.json || process.stderr.write(`${line}\n`));
   const leftOut = await applyAll(all, {
@@ -109,6 +117,21 @@ async function apply(all: Parameters<typeof applyAll>[0], options: Options): Pro
   const names = leftOut.map(nameOf);
   const open = `\nThere is no Cell yet, without which the control plane does not get ready. Left out until then:\n  ${names.join('\n  ')}\nApply one (--cell does) and run this again.`;
   print({ applied, leftOut: names }, () => `${counts.join(', ')}${names.length === 0 ? '' : open}`, options);
+}
+
+/** Sidecars of one cell in the cluster of another would get no identity. */
+async function refuseOtherCell(client: KubernetesClient, values: Readonly<Record<string, unknown>>): Promise<void> {
+  if (values['cell'] === undefined) return;
+  const { id, trustDomain, globalTrustDomain } = values['cell'] as Readonly<Record<string, string>>;
+  for (const { metadata, spec } of await found(client, cells)) {
+    const said = [metadata.name, textAt(spec, 'trustDomain'), textAt(spec, 'domain')].join(', ');
+    const given = [id, trustDomain, globalTrustDomain].join(', ');
+    if (said === given) continue;
+    throw new CellmeshError(
+      'config_invalid',
+      `the Cell in the cluster is ${said}, the values \`cell\` say ${given}: correct them, or give --cell`,
+    );
+  }
 }
 
 /** The object, and what its values are. */

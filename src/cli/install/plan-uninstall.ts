@@ -1,8 +1,8 @@
 import { sidecarName } from '#control-plane/injector/sidecar-ports.ts';
-import type { KubernetesClient, Selection } from '#control-plane/kubernetes/client.ts';
+import type { KubernetesClient } from '#control-plane/kubernetes/client.ts';
 import { listAt, textAt } from '#control-plane/kubernetes/json.ts';
-import { KubernetesError } from '#control-plane/kubernetes/kubernetes-error.ts';
 import type { Resource } from '#control-plane/kubernetes/resources.ts';
+import { found } from './found.ts';
 import type { Installation, KubernetesObject } from './installations.ts';
 import { cells, customResourceDefinitions, kinds, servicePolicies, wholePods } from './kinds.ts';
 
@@ -83,21 +83,6 @@ async function injectedPods(client: UninstallOptions['client']): Promise<Kuberne
     const hasEnded = ['Succeeded', 'Failed'].includes(textAt(pod, 'status', 'phase') ?? '');
     return !hasEnded && listAt(pod, 'spec', 'initContainers').some((one) => textAt(one, 'name') === sidecarName);
   });
-}
-
-/** Of a kind that the cluster does not know there is none. */
-async function found(
-  client: UninstallOptions['client'],
-  resource: Resource<KubernetesObject>,
-  selection: Selection = {},
-): Promise<KubernetesObject[]> {
-  const all: KubernetesObject[] = [];
-  try {
-    for await (const { items } of client.list(resource, selection)) all.push(...items);
-  } catch (error) {
-    if (!(error instanceof KubernetesError && error.isNotFound)) throw error;
-  }
-  return all;
 }
 
 function identityOf({ kind, metadata: { namespace, name } }: KubernetesObject): string {
