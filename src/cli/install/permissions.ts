@@ -19,10 +19,12 @@ export interface Permissions {
   readonly namespace: readonly Permission[];
 }
 
-const follow = ['get', 'list', 'watch'];
-/** Server-side apply is a PATCH, and where there is no object yet the API server asks for `create` too, with its name. */
-const apply = ['create', 'get', 'patch'];
+const follow = ['list', 'watch'];
+/** Server-side apply is a PATCH, and where there is no object yet the API server asks for `create` too, with its name. A POST has no name. */
+const apply = ['create', 'patch'];
 const signer = 'cellmesh.io/intermediate';
+const trustBundle = ['cellmesh-trust-bundle'];
+const ownSecrets = ['cellmesh-root', 'cellmesh-account-key', 'cellmesh-join-tokens', 'cellmesh-joined-by-token'];
 
 const tokenReviews: Permission = {
   apiGroup: 'authentication.k8s.io',
@@ -42,9 +44,13 @@ export const controlPlanePermissions: Permissions = {
   cluster: [
     tokenReviews,
     accessReviews,
-    { apiGroup: '', resource: 'pods', verbs: follow, reason: 'look up the pod behind a token; follow readiness' },
-    { apiGroup: '', resource: 'services', verbs: follow, reason: 'find the endpoints of services' },
-    { apiGroup: 'discovery.k8s.io', resource: 'endpointslices', verbs: follow, reason: 'follow endpoints' },
+    {
+      apiGroup: '',
+      resource: 'pods',
+      verbs: ['get', ...follow],
+      reason: 'look up the pod behind a token; follow where services are reached and who is ready',
+    },
+    { apiGroup: '', resource: 'nodes', verbs: follow, reason: 'know the zones of pods' },
     { apiGroup: '', resource: 'namespaces', verbs: follow, reason: 'know which namespaces are opted in' },
     { apiGroup: 'cellmesh.io', resource: 'cells', verbs: follow, reason: 'know who the cell is' },
     { apiGroup: 'cellmesh.io', resource: 'servicepolicies', verbs: follow, reason: 'follow policy' },
@@ -53,14 +59,14 @@ export const controlPlanePermissions: Permissions = {
     {
       apiGroup: '',
       resource: 'configmaps',
-      names: ['cellmesh-trust-bundle'],
-      verbs: apply,
+      names: trustBundle,
+      verbs: [...apply, ...follow],
       reason: 'bring the trust bundle to every namespace that is opted in',
     },
     {
       apiGroup: 'certificates.k8s.io',
       resource: 'certificatesigningrequests',
-      verbs: ['create', 'delete', ...follow],
+      verbs: ['create', 'delete', 'get', ...follow],
       reason: 'replicas ask the leader for their intermediate certificates',
     },
     {
@@ -86,36 +92,41 @@ export const controlPlanePermissions: Permissions = {
       apiGroup: 'admissionregistration.k8s.io',
       resource: `${kind}webhookconfigurations`,
       names: [kind === 'mutating' ? 'cellmesh-injector' : 'cellmesh-policies'],
-      verbs: [...follow, 'patch'],
+      verbs: ['get', ...follow, 'patch'],
       reason: 'keep the caBundle of our own webhook current',
     })),
   ],
   namespace: [
+    { apiGroup: 'coordination.k8s.io', resource: 'leases', verbs: ['create'], reason: 'elect the first leader' },
     {
       apiGroup: 'coordination.k8s.io',
       resource: 'leases',
       names: ['cellmesh-control-plane'],
-      verbs: ['create', 'get', 'patch', 'update'],
+      verbs: ['get', ...follow, 'update'],
       reason: 'elect the leader',
     },
     {
       apiGroup: '',
+      resource: 'configmaps',
+      verbs: [...apply, ...follow],
+      reason: 'replicas report to the leader, each in a ConfigMap named after its pod',
+    },
+    { apiGroup: '', resource: 'secrets', verbs: ['create'], reason: 'keep what replicas share, made by the first' },
+    {
+      apiGroup: '',
       resource: 'secrets',
-      names: ['cellmesh-root', 'cellmesh-account-key'],
-      verbs: [...apply, 'update'],
-      reason: 'keep the roots, and the key that pseudonymises accounts',
+      names: ownSecrets,
+      verbs: ['get', 'update'],
+      reason: 'keep the roots, the key that pseudonymises accounts, and who may join by a token',
     },
   ],
 };
 
 /** Everything that identity may do in its cluster. */
 export const identityPermissions: Permissions = {
-  cluster: [
-    tokenReviews,
-    accessReviews,
-    { apiGroup: '', resource: 'pods', verbs: ['get'], reason: 'look up the pod behind a token' },
-  ],
+  cluster: [tokenReviews, accessReviews],
   namespace: [
+    { apiGroup: '', resource: 'pods', verbs: ['get'], reason: "look up the router's pod behind a token" },
     {
       apiGroup: '',
       resource: 'configmaps',

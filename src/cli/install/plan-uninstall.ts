@@ -29,7 +29,7 @@ const partOf = 'app.kubernetes.io/part-of=cellmesh';
 /** Made by the control plane as it runs. */
 const trustBundle = 'cellmesh-trust-bundle';
 const ofControlPlane = {
-  Secret: ['cellmesh-root', 'cellmesh-account-key'],
+  Secret: ['cellmesh-root', 'cellmesh-account-key', 'cellmesh-join-tokens', 'cellmesh-joined-by-token'],
   Lease: ['cellmesh-control-plane'],
 } as const;
 const keptKinds: readonly string[] = ['Secret', 'PersistentVolumeClaim'];
