@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { link, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
@@ -34,8 +35,9 @@ export async function createPrivateFile(path: string, content: string): Promise<
  * @throws CellmeshError `key_permissions` when group or others have any right to it, `file_unreadable`
  */
 export async function readPrivateFile(path: string): Promise<string> {
-  return readOpenFile(path, (mode) => {
-    if ((mode & 0o077) === 0) return;
+  return readOpenFile(path, (stats) => {
+    const { mode } = stats;
+    if ((mode & 0o077) === 0 || isOfSecretVolume(stats)) return;
     const octal = (mode & 0o777).toString(8);
     throw new CellmeshError('key_permissions', `${path} has mode ${octal}, others can read the key: chmod 600 ${path}`);
   });
@@ -86,14 +88,23 @@ async function writeTemporary(path: string, content: string): Promise<string> {
   }
 }
 
+/**
+ * As the kubelet puts the file of a Secret into a pod whose processes are not root: it belongs to root, and a group of theirs (`fsGroup`) may
+ * read it. Whoever is in that group is in the pod.
+ */
+function isOfSecretVolume({ mode, uid, gid }: Stats): boolean {
+  const isOwner = process.getuid?.() === 0;
+  return !isOwner && uid === 0 && (mode & 0o037) === 0 && (process.getgroups?.() ?? []).includes(gid);
+}
+
 /** Mode and content come from one open file: a name could point elsewhere between two look-ups. */
-async function readOpenFile(path: string, checkMode: (mode: number) => void): Promise<string> {
+async function readOpenFile(path: string, check: (stats: Stats) => void): Promise<string> {
   try {
     const handle = await open(path, 'r');
     try {
-      const { mode, size } = await handle.stat();
-      checkMode(mode);
-      if (size > fileBytesMax) throw new Error(`it is larger than ${fileBytesMax} bytes`);
+      const stats = await handle.stat();
+      check(stats);
+      if (stats.size > fileBytesMax) throw new Error(`it is larger than ${fileBytesMax} bytes`);
       return await handle.readFile('utf8');
     } finally {
       await handle.close();

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { describeExitCodes, exitCodeOf, exitCodes } from './exit-codes.ts';
 import { printError } from './output.ts';
+import { version } from './version.ts';
 
 type Add = (program: Command) => void;
 
@@ -13,6 +14,8 @@ const verbs = new Map<string, () => Promise<Add>>(
     call: async () => (await import('./call.ts')).addCall,
     drain: async () => (await import('./drain.ts')).addDrain,
     inject: async () => (await import('./inject/inject.ts')).addInject,
+    install: async () => (await import('./install/install.ts')).addInstall,
+    uninstall: async () => (await import('./install/uninstall.ts')).addUninstall,
     intercept: async () => (await import('./intercept/intercept.ts')).addIntercept,
     explain: async () => (await import('./explain.ts')).addExplain,
     policy: async () => (await import('./policy/policy.ts')).addPolicy,
@@ -32,7 +35,7 @@ const verbs = new Map<string, () => Promise<Add>>(
 
 const program = new Command('cellmesh')
   .description('A service mesh for workload identity: mutual TLS with SPIFFE SVIDs, tokens and scope policy, in cells.')
-  .version('0.1.0')
+  .version(version)
   .showHelpAfterError('(--help shows what there is)')
   .exitOverride()
   .addHelpText('after', `\nExit codes:\n${describeExitCodes()}`);

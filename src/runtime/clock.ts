@@ -35,6 +35,15 @@ export const systemClock: Clock = {
   },
 };
 
+/** For a command that waits and does nothing else meanwhile: its timers keep the process alive. */
+export const foregroundClock: Clock = {
+  ...systemClock,
+  schedule(delayMs, task) {
+    const timer = setTimeout(task, Math.min(Math.max(0, delayMs), delayMsMax));
+    return { cancel: () => clearTimeout(timer) };
+  },
+};
+
 /** What `systemClock.monotonic()` of this thread lacks to a time that all threads of the process have in common. Asked once a thread. */
 export function monotonicOffsetMs(): number {
   const [seconds, nanoseconds] = process.hrtime();

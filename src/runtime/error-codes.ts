@@ -142,6 +142,18 @@ export const errorCodes = {
     meaning: 'The Kubernetes API server does not answer, or not so that it can be understood.',
     action: 'Check the address and that the server runs; it is tried again.',
   },
+  kubernetes_too_old: {
+    meaning: 'The cluster runs a version of Kubernetes that has no native sidecars.',
+    action: 'Upgrade the cluster to Kubernetes 1.29 or newer.',
+  },
+  install_failed: {
+    meaning: 'An installation in a cluster could not be finished; the message names the object and the cause.',
+    action: 'Do what the message says and run the command again: what is applied already stays as it is.',
+  },
+  uninstall_refused: {
+    meaning: 'Uninstalling would take what it was not asked for.',
+    action: 'Read what the message lists; the option that it names goes on.',
+  },
   not_found: { meaning: 'What a call names does not exist.', action: 'List what there is.' },
   conflict: {
     meaning: 'Somebody else changed it in between, or it exists already.',

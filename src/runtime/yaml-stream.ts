@@ -1,5 +1,15 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Document, isCollection, isMap, isSeq, LineCounter, type Node, parseAllDocuments, visit } from 'yaml';
+import {
+  type Document,
+  isCollection,
+  isMap,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseAllDocuments,
+  stringify,
+  visit,
+} from 'yaml';
 import { messageOf } from './errors.ts';
 import { documentInvalid, problemText } from './yaml-document.ts';
 
@@ -30,6 +40,12 @@ export function readYamlStream(text: string, file: string): StreamDocument[] {
     line += part.split('\n').length - 1;
     return readPart(part, file, from);
   });
+}
+
+/** Values as a stream of documents that Kubernetes reads: as YAML 1.1, where words like `on` are truth values. */
+export function writeYaml(values: readonly unknown[]): string {
+  const style = { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false } as const;
+  return values.map((value) => stringify(value, style)).join('---\n');
 }
 
 function readPart(text: string, file: string, line: number): StreamDocument {

@@ -43,7 +43,7 @@ interface ApplyOptions {
 }
 
 interface Call {
-  readonly method: 'GET' | 'POST' | 'PATCH';
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: { readonly type: string; readonly text: string };
@@ -171,6 +171,19 @@ export class KubernetesClient implements AsyncDisposable {
     const body = { type: 'application/apply-patch+yaml', text: JSON.stringify(object) };
     const query = { fieldManager, force: force === true ? 'true' : undefined };
     return resource.read(await this.#json({ method: 'PATCH', path, query, body, isRepeatable: false }, signal));
+  }
+
+  /** What belongs to the object goes with it, in its own time. */
+  async delete(resource: Resource<unknown>, name: ObjectName, signal?: AbortSignal): Promise<void> {
+    const body = { type: 'application/json', text: JSON.stringify({ propagationPolicy: 'Background' }) };
+    await this.#json({ method: 'DELETE', path: pathOf(resource, name), body, isRepeatable: false }, signal);
+  }
+
+  /** Of Kubernetes. */
+  async version(signal?: AbortSignal): Promise<{ readonly major: number; readonly minor: number }> {
+    const version = await this.#json({ method: 'GET', path: '/version', isRepeatable: true }, signal);
+    const numberOf = (field: string) => Number.parseInt(textAt(version, field) ?? '', 10);
+    return { major: numberOf('major'), minor: numberOf('minor') };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

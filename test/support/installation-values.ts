@@ -1,0 +1,71 @@
+/** Values that between them set everything there is to set, with text that YAML or a template could take for something else. */
+export const installationValues: Readonly<Record<'cell' | 'global', Readonly<Record<string, object>>>> = {
+  cell: {
+    defaults: {},
+    'everything else than by default': {
+      cell: { id: 'eu-1', trustDomain: 'eu-1.example.com', globalTrustDomain: 'example.com' },
+      image: {
+        name: `registry.example:5000/mesh/cellmesh@sha256:${'0'.repeat(64)}`,
+        pullPolicy: 'Always',
+        pullSecrets: [{ name: 'registry' }],
+      },
+      replicas: 3,
+      logLevel: 'debug',
+      settings: { attestAddresses: false, svidLifetime: '6h', decisionsSizeMax: 1073741824, operator: 'on' },
+      stateSize: '0.5Gi',
+      resources: { requests: { cpu: '2' }, limits: { cpu: 2, memory: '1Gi' } },
+      nodeSelector: { 'kubernetes.io/os': 'linux', pool: 'yes' },
+      tolerations: [{ key: 'only', operator: 'Exists', effect: 'NoSchedule' }],
+      priorityClassName: 'system-cluster-critical',
+      identity: {
+        address: '[fd00::1]:14030',
+        region: 'eu',
+        trustBundle: '{\n  "keys": [],\n  "spiffe_sequence": 1, "note": "{{ .Values.cell.id }}"\n}\n',
+      },
+      injector: { mode: 'transparent', cpuRequest: '1', memoryRequest: '1Gi', memoryLimit: '2Gi' },
+      networkPolicy: { clients: [{ ipBlock: { cidr: '10.1.0.0/16' } }], metrics: [{ podSelector: {} }] },
+      monitoring: { podMonitor: true },
+    },
+    'numbers and words that are names': {
+      cell: { id: '1', trustDomain: '0x10', globalTrustDomain: 'null' },
+      identity: { region: '1e3', address: 'true:1' },
+      nodeSelector: { 'on.example': 'off' },
+      networkPolicy: { enabled: false },
+    },
+  },
+  global: {
+    defaults: {},
+    'everything else than by default': {
+      trustDomain: 'example.com',
+      tokenIssuer: 'https://identity.example.com/a:b',
+      region: 'eu',
+      image: { name: 'registry.example/cellmesh:1', pullPolicy: 'Never', pullSecrets: [{ name: 'registry' }] },
+      logLevel: 'warn',
+      identity: {
+        storage: { size: '20Gi', className: 'fast' },
+        settings: { svidLifetime: '6h', decisionAccounts: 'hmac' },
+        resources: { requests: { memory: '1Gi' }, limits: { memory: '1Gi' } },
+        nodeSelector: { pool: 'identity' },
+        tolerations: [{ operator: 'Exists' }],
+        priorityClassName: 'high',
+      },
+      router: {
+        replicas: 5,
+        certificateSecret: 'edge.example.com',
+        service: { type: 'NodePort', port: 8443, annotations: { 'example.com/lb': 'true' } },
+        settings: { drain: '20s' },
+        resources: { limits: { memory: '1Gi' } },
+        nodeSelector: { pool: 'edge' },
+        tolerations: [{ operator: 'Exists' }],
+        priorityClassName: 'high',
+      },
+      networkPolicy: { identityClients: [{ ipBlock: { cidr: 'fd00::/8' } }], metrics: [{ podSelector: {} }] },
+      monitoring: { podMonitor: true },
+    },
+    'without what can be left out': {
+      region: '7',
+      router: { service: { type: 'ClusterIP' } },
+      networkPolicy: { enabled: false },
+    },
+  },
+};
