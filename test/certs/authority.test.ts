@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -59,6 +59,39 @@ test('openssl verifies what is issued, strictly', async () => {
     const words = ['verify', '-x509_strict', '-purpose', purpose, '-CAfile', root, '-untrusted', untrusted, leaf];
     assert.match(execFileSync('openssl', words, { encoding: 'utf8' }), /OK/);
   }
+});
+
+test('openssl takes the certificate of a server for its name and for serving, and for nothing else', async () => {
+  await using directory = await temporaryDirectory();
+  const { authority, bundles } = await testAuthority(systemClock);
+  const lifetimeMs = 3 * 24 * 3600_000;
+  const { chain, notAfter } = await authority.issueServer({ names: ['a.b.svc'], publicKey, lifetimeMs });
+  // Longer than SVIDs live, and never past the intermediate.
+  assert.ok(notAfter > systemClock.now() + 0.9 * lifetimeMs);
+  const past = await authority.issueServer({ names: ['a.b.svc'], publicKey, lifetimeMs: 2 * intermediateLifetimeMs });
+  assert.equal(past.notAfter, authority.intermediate.notAfter);
+  const file = (name: string, text: string) => {
+    writeFileSync(join(directory.path, name), text);
+    return join(directory.path, name);
+  };
+  const root = file('root.pem', toPem('CERTIFICATE', bundles.get(trustDomain)!.roots[0]!.der));
+  const [leaf, untrusted] = chain.map(({ der }, index) => file(`${index}.pem`, toPem('CERTIFICATE', der)));
+  const verify = (purpose: string, name: string) =>
+    spawnSync(
+      'openssl',
+      ['verify', '-x509_strict', '-purpose', purpose, '-verify_hostname', name].concat([
+        '-CAfile',
+        root,
+        '-untrusted',
+        untrusted!,
+        leaf!,
+      ]),
+      { encoding: 'utf8' },
+    );
+  assert.match(verify('sslserver', 'a.b.svc').stdout, /OK/);
+  assert.match(verify('sslserver', 'b.svc').stderr, /hostname mismatch/);
+  assert.match(verify('sslclient', 'a.b.svc').stderr, /unsuitable certificate purpose/);
+  assert.throws(() => verifyChain(chain, bundles, systemClock.now()), { rule: 'uri_san_missing' });
 });
 
 test('nothing is issued for another domain, for the authority itself, or for another kind of key', async () => {
