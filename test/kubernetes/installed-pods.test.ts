@@ -110,6 +110,7 @@ describe('settings of the processes', () => {
     'control-plane: injector',
     'control-plane: webhook',
     'identity: kubernetes',
+    'identity: routerServiceAccount',
     'router: attestTokenFile',
   ];
   const settings: Readonly<Record<string, Settings>> = {

@@ -31,7 +31,11 @@ const tokenSeconds = 3600;
 /** Identity and the routers; their namespace comes before. */
 export function globalFiles(values: GlobalValues, release: Release): InstallationFiles {
   const { networkPolicy, monitoring } = values;
-  const identity = configMap(release, 'identity', new Extended(identitySettings(values), values.identity.settings));
+  const identity = configMap(
+    release,
+    'identity',
+    new Extended(identitySettings(values, release), values.identity.settings),
+  );
   const router = configMap(release, 'router', new Extended(routerSettings(values, release), values.router.settings));
   return {
     'service-account': [
@@ -75,9 +79,13 @@ function configMap(release: Release, component: 'identity' | 'router', settings:
   };
 }
 
-function identitySettings({ trustDomain, tokenIssuer, region, logLevel }: GlobalValues): TreeMap {
+function identitySettings(
+  { trustDomain, tokenIssuer, region, logLevel }: GlobalValues,
+  { namespace }: Release,
+): TreeMap {
   return {
     kubernetes: 'in-cluster',
+    routerServiceAccount: `${namespace}/${routerName}`,
     stateDir: stateDirectory,
     listen: `${anyHost}:14030`,
     health: `${anyHost}:14031`,

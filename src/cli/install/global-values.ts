@@ -43,7 +43,7 @@ export const globalValues = {
       ),
     }),
     settings: value(
-      moreSettings(identitySettings, 'trustDomain', ...shared),
+      moreSettings(identitySettings, 'trustDomain', 'routerServiceAccount', ...shared),
       {},
       'More settings of identity, by their names in docs/operations.md.',
     ),
