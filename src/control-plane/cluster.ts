@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import type { OperatorAuthenticator } from '#api/operator-token.ts';
 import { type Attestor, joinTokenAttestor } from '#api/svid-issuer-service.ts';
 import type { JoinTokens } from '#certs/join-token.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
@@ -26,6 +27,8 @@ interface ClusterOptions extends ProcessDependencies {
 export interface Cluster extends AsyncDisposable {
   /** Which evidence it takes: join tokens, and with a cluster tokens of service accounts too. */
   readonly attestor: Attestor;
+  /** Operators who show a token of the cluster. */
+  readonly operators?: OperatorAuthenticator;
   /** Whether callers may be sent to an address: not while it is known to be of pods that are not ready. */
   isReady(address: string): boolean;
   /** How long the API server has said nothing of pods; undefined without one. */
@@ -57,9 +60,10 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   await using opening = new AsyncDisposableStack();
   const client = opening.use(await KubernetesClient.open({ access, clock, random }));
   const attestor = await kubernetesAttestor(options, client, attest);
+  const operators = await kubernetesOperators(options, client);
   const readiness = opening.use(await followPods(options, client));
   const owned = opening.move();
-  return { attestor, ...readiness, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { attestor, operators, ...readiness, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function kubernetesAttestor(
@@ -88,6 +92,14 @@ async function kubernetesAttestor(
       }
     },
   };
+}
+
+async function kubernetesOperators(
+  { trustDomain, clock, logger }: ClusterOptions,
+  client: KubernetesClient,
+): Promise<OperatorAuthenticator> {
+  const { KubernetesOperators } = await import('./kubernetes/operators.ts');
+  return new KubernetesOperators({ client, audience: controlPlaneId(trustDomain), clock, logger });
 }
 
 async function followPods(

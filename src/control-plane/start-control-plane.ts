@@ -116,9 +116,9 @@ export async function startControlPlane(
       identity: trust.identity,
       domains: { own: trustDomain, global: config.globalTrustDomain },
       rateLimiter: new RateLimiter(clock),
-      clock,
-      logger,
+      ...dependencies,
       onRefused: (refusal) => refusals.record(refusal),
+      operators: cluster.operators,
       services: [
         svidIssuerService({ ...trust, logger, attestor: cluster.attestor }),
         feeds.service,

@@ -123,7 +123,7 @@ export const errorCodes = {
   // api
   rpc_denied: {
     meaning: 'The caller does not have the permission that the call needs.',
-    action: 'Call with an identity that has it; the message names both.',
+    action: 'Call with an identity that has it, or give it to whoever calls; the message names both.',
   },
   rpc_rate_limited: { meaning: 'One caller makes too many calls.', action: 'Wait as long as the message says.' },
   rpc_unavailable: {

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { parseDocument } from 'yaml';
 import { renewalRequester } from '#api/svid-issuer-service.ts';
 import { obtainSvid } from '#certs/renew-svid.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
@@ -11,6 +10,7 @@ import { readSvid } from '#certs/svid.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { callHttp } from '../../support/application.ts';
+import { grantDocumentedRights } from '../../support/documented-rights.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import {
@@ -24,32 +24,12 @@ import {
 import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
 import { logLines } from '../../support/log-lines.ts';
 import { type Cell, startCell } from '../../support/start-cell.ts';
-import { root } from '../../tidy/source-files.ts';
 
 /** Of the control plane, which is who the tokens are for. */
 const audience = controlPlaneId(parseTrustDomain('cell-1.cellmesh.localhost'));
 
 const pod = { namespace: 'messaging', name: 'delivery-0' };
 const clock = systemClock;
-
-/** The rights that docs/operations.md names, and no other. */
-async function grantDocumentedRights(server: KubernetesServer): Promise<string> {
-  const page = await readFile(join(root, 'docs/operations.md'), 'utf8');
-  const blocks = [...page.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, text]) => parseDocument(text!).toJS());
-  const role = blocks.find(({ kind }) => kind === 'ClusterRole');
-  await server.send('POST', '/apis/rbac.authorization.k8s.io/v1/clusterroles', role);
-  await createNamespace(server, 'cellmesh');
-  await createServiceAccount(server, 'cellmesh', 'control-plane');
-  await server.send('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
-    metadata: { name: role.metadata.name },
-    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role.metadata.name },
-    subjects: [{ kind: 'ServiceAccount', namespace: 'cellmesh', name: 'control-plane' }],
-  });
-  return server.kubeconfigAs(
-    'control-plane',
-    await createToken(server, { namespace: 'cellmesh', name: 'control-plane' }),
-  );
-}
 
 const programs = kubernetesPrograms();
 describe('a control plane with a cluster', { skip: 'skip' in programs && programs.skip }, () => {
