@@ -3,8 +3,9 @@ import type { OperatorAuthenticator } from '#api/operator-token.ts';
 import { type Attestor, joinTokenAttestor } from '#api/svid-issuer-service.ts';
 import type { JoinTokens } from '#certs/join-token.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
-import { type SpiffeId, type TrustDomain, workloadOf } from '#certs/spiffe-id.ts';
+import { type SpiffeId, type TrustDomain, workloadId, workloadOf } from '#certs/spiffe-id.ts';
 import type { KubernetesClient } from './kubernetes/client.ts';
+import type { AttestedIds } from './kubernetes/service-account-attestor.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
 
@@ -73,7 +74,11 @@ async function kubernetesAttestor(
 ): Promise<Attestor> {
   const { AttestationRejected, ServiceAccountAttestor } = await import('./kubernetes/service-account-attestor.ts');
   const { attestAudience: audience = controlPlaneId(trustDomain), attestAddresses: comparesAddresses } = config;
-  const pods = new ServiceAccountAttestor({ client, trustDomain, audience, comparesAddresses, logger });
+  const ids: AttestedIds = {
+    isMeant: () => true,
+    idOf: ({ namespace, name }) => workloadId(trustDomain, namespace, name),
+  };
+  const pods = new ServiceAccountAttestor({ client, ids, audience, comparesAddresses, logger });
   const hasJoined = database.prepare('SELECT 1 FROM joined_by_token WHERE id = ?');
   const refuse = (reason: 'evidence_missing' | 'workload_differs', id: SpiffeId, address: string) => {
     logger.warn('attestation refused', { reason, spiffeId: id, address });

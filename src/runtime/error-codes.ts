@@ -67,13 +67,15 @@ export const errorCodes = {
     action: 'Create a new join token; each works once, within ten minutes.',
   },
   attestation_rejected: {
-    meaning: "What a workload presented as evidence of who it is was not accepted; the control plane's log says why.",
-    action: 'Look for `attestation refused` in the log of the control plane.',
+    meaning:
+      'What a workload presented as evidence of who it is was not accepted; the log of whoever was asked, control plane or identity, says why.',
+    action: 'Look for `attestation refused` in that log.',
   },
   attestation_unavailable: {
     meaning:
-      'The control plane cannot check such evidence: it was not set up for it, or its own source does not answer.',
-    action: 'Start the control plane with `--kubernetes`; where it has that, its log says what does not answer.',
+      'Whoever was asked cannot check such evidence: it was not set up for it, or its own source does not answer.',
+    action:
+      'Start the control plane, or identity, with `--kubernetes`; where it has that, its log says what does not answer.',
   },
   join_token_refused: {
     meaning: 'A join token cannot be created for this identity, or too many are outstanding.',
