@@ -33,6 +33,7 @@ const exitOf: Partial<Record<ErrorCode, Exit>> = {
   listen_failed: 'unavailable',
   rpc_unavailable: 'unavailable',
   rpc_rate_limited: 'unavailable',
+  kubectl_failed: 'unavailable',
   dial_failed: 'unavailable',
   dial_timeout: 'unavailable',
   rpc_denied: 'denied',

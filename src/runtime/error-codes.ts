@@ -140,6 +140,11 @@ export const errorCodes = {
     meaning: 'The Kubernetes API server refused a request; `status` and `reason` are its own.',
     action: 'For 401 and 403 check the credentials and rights of the process; the others are explained by the message.',
   },
+  kubectl_failed: {
+    meaning: '`kubectl`, which reaches the cluster for an operator, is not there or failed; the message has its words.',
+    action:
+      'Run the command that the message names by hand, with the same `--kubeconfig`, `--context` and `--namespace`.',
+  },
   kubernetes_unavailable: {
     meaning: 'The Kubernetes API server does not answer, or not so that it can be understood.',
     action: 'Check the address and that the server runs; it is tried again.',
