@@ -5,7 +5,7 @@ import { root } from '../tidy/source-files.ts';
 import type { KubernetesServer } from './kubernetes.ts';
 import { createNamespace, createServiceAccount, createToken } from './kubernetes-objects.ts';
 
-/** Gives a control plane the rights that docs/operations.md names, and no other. Returns its kubeconfig file. */
+/** A kubeconfig of a control plane that has the rights that docs/operations.md names, and no other. */
 export async function grantDocumentedRights(server: KubernetesServer): Promise<string> {
   const page = await readFile(join(root, 'docs/operations.md'), 'utf8');
   const blocks = [...page.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, text]) => parseDocument(text!).toJS());
