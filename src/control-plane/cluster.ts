@@ -4,8 +4,8 @@ import { type Attestor, joinTokenAttestor } from '#api/svid-issuer-service.ts';
 import type { JoinTokens } from '#certs/join-token.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
 import { type SpiffeId, type TrustDomain, workloadId, workloadOf } from '#certs/spiffe-id.ts';
-import type { KubernetesClient } from './kubernetes/client.ts';
-import type { AttestedIds } from './kubernetes/service-account-attestor.ts';
+import type { KubernetesClient } from '#kubernetes/client.ts';
+import type { AttestedIds } from '#kubernetes/service-account-attestor.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
 
@@ -55,8 +55,8 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   if (config.kubernetes === undefined) {
     return { attestor: { ...byJoinToken, attest }, isReady: () => true, async [Symbol.asyncDispose]() {} };
   }
-  const { readClusterAccess } = await import('./kubernetes/cluster-access.ts');
-  const { KubernetesClient } = await import('./kubernetes/client.ts');
+  const { readClusterAccess } = await import('#kubernetes/cluster-access.ts');
+  const { KubernetesClient } = await import('#kubernetes/client.ts');
   const access = await readClusterAccess(config.kubernetes, process.env);
   await using opening = new AsyncDisposableStack();
   const client = opening.use(await KubernetesClient.open({ access, clock, random }));
@@ -72,7 +72,7 @@ async function kubernetesAttestor(
   client: KubernetesClient,
   attestByJoinToken: Attestor['attest'],
 ): Promise<Attestor> {
-  const { AttestationRejected, ServiceAccountAttestor } = await import('./kubernetes/service-account-attestor.ts');
+  const { AttestationRejected, ServiceAccountAttestor } = await import('#kubernetes/service-account-attestor.ts');
   const { attestAudience: audience = controlPlaneId(trustDomain), attestAddresses: comparesAddresses } = config;
   const ids: AttestedIds = {
     isMeant: () => true,
@@ -103,7 +103,7 @@ async function kubernetesOperators(
   { trustDomain, clock, logger }: ClusterOptions,
   client: KubernetesClient,
 ): Promise<OperatorAuthenticator> {
-  const { KubernetesOperators } = await import('./kubernetes/operators.ts');
+  const { KubernetesOperators } = await import('#kubernetes/operators.ts');
   return new KubernetesOperators({ client, audience: controlPlaneId(trustDomain), clock, logger });
 }
 
@@ -111,9 +111,9 @@ async function followPods(
   { clock, random, logger, onReadinessChanged }: ClusterOptions,
   client: KubernetesClient,
 ): Promise<AsyncDisposable & { isReady(address: string): boolean; podsAgeMs(): number }> {
-  const { Informer } = await import('./kubernetes/informer.ts');
-  const { PodReadiness } = await import('./kubernetes/pod-readiness.ts');
-  const { pods } = await import('./kubernetes/resources.ts');
+  const { Informer } = await import('#kubernetes/informer.ts');
+  const { PodReadiness } = await import('#kubernetes/pod-readiness.ts');
+  const { pods } = await import('#kubernetes/resources.ts');
   const readiness = new PodReadiness(onReadinessChanged);
   const informer = new Informer({
     client,

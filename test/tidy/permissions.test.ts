@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { takesTokens } from '#api/operator-token.ts';
 import { rpcTable } from '#api/rpc-table.ts';
-import { accessAttributesOf } from '#control-plane/kubernetes/operator-permissions.ts';
+import { accessAttributesOf } from '#kubernetes/operator-permissions.ts';
 import { root } from './source-files.ts';
 
 test('docs/operations.md lists every permission of operators, as Kubernetes has it, and what asks for it', () => {

@@ -12,7 +12,7 @@ import { controlPlaneId } from '#certs/reserved-ids.ts';
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { readSvid } from '#certs/svid.ts';
 import { bundlesOf, parseTrustBundle, type TrustBundles } from '#certs/trust-bundle.ts';
-import { KubernetesOperators } from '#control-plane/kubernetes/operators.ts';
+import { KubernetesOperators } from '#kubernetes/operators.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { Secret } from '#runtime/secret.ts';

@@ -7,7 +7,7 @@ import {
   AttestationRejected,
   type AttestedIds,
   ServiceAccountAttestor,
-} from '#control-plane/kubernetes/service-account-attestor.ts';
+} from '#kubernetes/service-account-attestor.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { eventually } from '../../support/eventually.ts';

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseTrustDomain, workloadId } from '#certs/spiffe-id.ts';
-import type { Resource } from '#control-plane/kubernetes/resources.ts';
+import type { Resource } from '#kubernetes/resources.ts';
 import {
   type AttestationReason,
   AttestationRejected,
   type AttestedIds,
   ServiceAccountAttestor,
-} from '#control-plane/kubernetes/service-account-attestor.ts';
+} from '#kubernetes/service-account-attestor.ts';
 import { silentLogger } from '#runtime/logger.ts';
 
 const pod = {
