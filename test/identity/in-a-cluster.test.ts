@@ -22,6 +22,7 @@ import { CellmeshError, isCellmeshError } from '#runtime/errors.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { Secret } from '#runtime/secret.ts';
 import { WatchSource } from '#runtime/watch.ts';
+import { runCommand } from '../support/command.ts';
 import { eventually } from '../support/eventually.ts';
 import { globalTrustDomain, tokenIssuer } from '../support/identity-setting.ts';
 import { type KubernetesServer, startKubernetes } from '../support/kubernetes.ts';
@@ -204,6 +205,15 @@ describe('identity with a cluster', { skip: 'skip' in programs && programs.skip 
     );
     const wrong = client({ token: forACell }).call(IdentityAdmin.method.listAccounts, {});
     await assert.rejects(wrong, (error) => isCellmeshError(error, 'rpc_denied'));
+  });
+
+  test('is asked by the command with what kubectl brings', async () => {
+    assert.ok(!('skip' in programs));
+    const args = ['--kubeconfig', server.kubeconfig, '--address', `127.0.0.1:${identity.address.port}`];
+    const { code, stdout, stderr } = await runCommand(['accounts', 'list', '--json', ...args], '', {
+      KUBECTL: programs.kubectl,
+    });
+    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: '[]\n', stderr: '' });
   });
 
   test('publishes its trust bundle', async () => {
