@@ -8,17 +8,19 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from '@bufbuild/protobuf';
-import { Client, type ClientReadableStream, credentials } from '@grpc/grpc-js';
+import { Client, type ClientReadableStream, credentials, Metadata } from '@grpc/grpc-js';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { chainCertificatesMax, verifySvid } from '#certs/verify-svid.ts';
 import { type AnonymousIdentity, clientContext } from '#net/tls-context.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { CellmeshError } from '#runtime/errors.ts';
+import type { Secret } from '#runtime/secret.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { explainUnreachable } from './explain-unreachable.ts';
 import { grpcMethod } from './grpc-bridge.ts';
 import { type GrpcStream, type MessageStream, messageStream } from './message-stream.ts';
+import { setBearerToken } from './operator-token.ts';
 import { fromServiceError } from './rpc-error.ts';
 
 export interface ApiClientOptions {
@@ -28,6 +30,8 @@ export interface ApiClientOptions {
   readonly expect: SpiffeId;
   /** Without an SVID for the join. */
   readonly identity: Watch<TlsIdentity | AnonymousIdentity>;
+  /** Of an operator, in place of an SVID. */
+  readonly token?: Secret<string>;
   readonly clock: Clock;
 }
 
@@ -70,6 +74,7 @@ export class ApiClient implements Disposable {
         requestSerialize,
         responseDeserialize,
         create(method.input, request),
+        this.#metadata(),
         { deadline },
         (error, response) => {
           signal?.removeEventListener('abort', onAbort);
@@ -150,9 +155,16 @@ export class ApiClient implements Disposable {
       requestSerialize,
       responseDeserialize,
       message,
+      this.#metadata(),
     );
     this.#holdOpen(channel, call);
     return call;
+  }
+
+  #metadata(): Metadata {
+    const metadata = new Metadata();
+    if (this.#options.token !== undefined) setBearerToken(metadata, this.#options.token);
+    return metadata;
   }
 
   #channel(): Channel {

@@ -4,6 +4,7 @@ import {
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
+  type Metadata,
   Server,
   ServerCredentials,
   type UntypedServiceImplementation,
@@ -12,14 +13,14 @@ import type { Refusal } from '#net/accept.ts';
 import { listenMtls, type MtlsListener } from '#net/accept.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { CellmeshError, isCellmeshError } from '#runtime/errors.ts';
-import type { Logger } from '#runtime/logger.ts';
+import { isCellmeshError } from '#runtime/errors.ts';
 import type { Watch } from '#runtime/watch.ts';
+import { type AdmissionOptions, admit, holdOpen } from './admission.ts';
 import { type Caller, type CallerDomains, callerKind } from './caller.ts';
 import { grpcService, rpcName } from './grpc-bridge.ts';
 import { type GrpcStream, type MessageStream, messageStream } from './message-stream.ts';
 import { toServiceError } from './rpc-error.ts';
-import { type RateClass, type RpcRule, rateClasses, rpcTable } from './rpc-table.ts';
+import { rpcTable } from './rpc-table.ts';
 
 type MethodOf<S extends DescService> = S['method'];
 
@@ -48,20 +49,13 @@ export function served<S extends DescService>(service: S, handlers: ServiceHandl
   return { service, handlers: handlers as Readonly<Record<string, unknown>> };
 }
 
-/** Port: limits how often one key may do something of a class. Returns 0, or how many milliseconds to wait. */
-interface CallRateLimiter {
-  take(rateClass: RateClass, key: string): number;
-}
-
-interface ApiServerOptions {
+interface ApiServerOptions extends AdmissionOptions {
   readonly host: string;
   readonly port: number;
   readonly identity: Watch<TlsIdentity>;
   readonly domains: CallerDomains;
   readonly services: readonly ServedService[];
-  readonly rateLimiter: CallRateLimiter;
   readonly clock: Clock;
-  readonly logger: Logger;
   readonly onRefused: (refusal: Refusal) => void;
 }
 
@@ -114,7 +108,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   return { address: listener.address, close, [Symbol.asyncDispose]: () => close(0) };
 }
 
-type AnyCall = { getPeer(): string };
+type AnyCall = { getPeer(): string; readonly metadata: Metadata };
+type Admit = (call: AnyCall) => ReturnType<typeof admit>;
 
 function implementation(
   service: DescService,
@@ -127,44 +122,18 @@ function implementation(
     if (rule === undefined) throw new TypeError(`${rpcName(method)} is not in the table of RPCs`);
     const handler = handlers[method.localName];
     if (typeof handler !== 'function') throw new TypeError(`${rpcName(method)} has no handler`);
-    const admit = (call: AnyCall) => admitted(method, rule, callers.get(call.getPeer()), options);
-    return [method.localName, adapter(method, handler as never, admit, options.logger)] as const;
+    const admitted: Admit = (call) =>
+      admit(method, rule, { caller: callers.get(call.getPeer()), metadata: call.metadata }, options);
+    return [method.localName, adapter(method, handler as never, admitted, options)] as const;
   });
   return Object.fromEntries(methods);
-}
-
-/** The caller, if it may make this call now. @throws CellmeshError `rpc_denied`, `rpc_rate_limited` */
-function admitted(
-  method: DescMethod,
-  rule: RpcRule,
-  caller: Caller | undefined,
-  { rateLimiter, logger }: ApiServerOptions,
-): Caller {
-  const name = rpcName(method);
-  if (caller === undefined)
-    throw new CellmeshError('rpc_unavailable', 'the connection is closing', { retryable: true });
-  if (!rule.callers.includes(caller.kind)) {
-    logger.warn('call refused', { rpc: name, caller: caller.kind, peer: caller.peer?.id, permission: rule.permission });
-    throw new CellmeshError(
-      'rpc_denied',
-      `${name} needs the permission ${rule.permission}, which ${caller.peer?.id ?? 'an anonymous caller'} does not have`,
-    );
-  }
-  const waitMs = rateLimiter.take(rateClasses[rule.rate], `${rule.rate} ${caller.peer?.id ?? caller.address}`);
-  if (waitMs > 0)
-    throw new CellmeshError('rpc_rate_limited', `too many calls of ${name}; try again in ${Math.ceil(waitMs)} ms`, {
-      retryable: true,
-    });
-  if (rule.isAudited)
-    logger.info('call', { rpc: name, caller: caller.kind, peer: caller.peer?.id, address: caller.address });
-  return caller;
 }
 
 function adapter(
   method: DescMethod,
   handler: (...values: unknown[]) => unknown,
-  admit: (call: AnyCall) => Caller,
-  logger: Logger,
+  admitted: Admit,
+  { logger, clock }: ApiServerOptions,
 ): UntypedServiceImplementation[string] {
   const failure = (error: unknown) => {
     if (!isCellmeshError(error)) logger.error('a call failed', { rpc: rpcName(method), error });
@@ -174,7 +143,7 @@ function adapter(
   if (method.methodKind === 'unary') {
     const unary: handleUnaryCall<unknown, unknown> = async (call, answer) => {
       try {
-        answer(null, output(await handler(call.request, admit(call))));
+        answer(null, output(await handler(call.request, (await admitted(call)).caller)));
       } catch (error) {
         answer(failure(error));
       }
@@ -189,12 +158,22 @@ function adapter(
       translate: (error) => error,
     });
     const stream = { ...inner, send: (message: unknown) => inner.send(output(message)) };
-    try {
-      const caller = admit(call);
+    const end = (error: unknown) => inner.end(error as Error);
+    const begin = (caller: Caller) => {
       if (method.methodKind === 'server_streaming') handler(call.request, stream, caller);
       else handler(stream, caller);
+    };
+    try {
+      const answer = admitted(call);
+      if (!(answer instanceof Promise)) return begin(answer.caller);
+      answer
+        .then(({ caller, askAgain }) => {
+          begin(caller);
+          if (askAgain !== undefined) holdOpen(call, askAgain, end, clock);
+        })
+        .catch(end);
     } catch (error) {
-      inner.end(error as Error);
+      end(error);
     }
   };
   return streaming as unknown as handleBidiStreamingCall<unknown, unknown> &

@@ -7,8 +7,10 @@ export type CallerKind = 'anonymous' | 'workload' | 'router' | 'control-plane' |
 
 export interface Caller {
   readonly kind: CallerKind;
-  /** Undefined for anonymous callers only. */
+  /** Undefined for anonymous callers, and for operators who have shown a token. */
   readonly peer: VerifiedPeer | undefined;
+  /** Whom a token was of: a user of Kubernetes. */
+  readonly operator?: string;
   /** The caller's IP address, for limits and logs. */
   readonly address: string;
 }

@@ -18,6 +18,8 @@ export const rateClasses = {
   serve: { perMinute: 60_000, burst: 2_000 },
   /** Once a second for each instance of a workload, at most. */
   report: { perMinute: 60_000, burst: 2_000 },
+  /** Each may be a question to whoever knows the token. By address, before that. */
+  token: { perMinute: 1_200, burst: 300 },
   /** People and their scripts. */
   operate: { perMinute: 1_200, burst: 300 },
 } as const satisfies Record<string, RateClass>;
@@ -29,6 +31,8 @@ export interface RpcRule {
   readonly rate: keyof typeof rateClasses;
   /** Whether each use is logged with who and what. */
   readonly isAudited: boolean;
+  /** It works on the SVID of whoever calls, so that nobody can call it who has none. */
+  readonly isAboutOwnSvid?: true;
 }
 
 /** Every RPC there is. A server that offers one which is not here does not start. */
@@ -44,6 +48,7 @@ export const rpcTable: Readonly<Record<string, RpcRule>> = {
     permission: 'svids.renew',
     rate: 'renew',
     isAudited: true,
+    isAboutOwnSvid: true,
   },
   'cellmesh.feeds.v1.Feed/Subscribe': {
     callers: ['workload', 'router', 'control-plane'],

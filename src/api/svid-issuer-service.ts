@@ -76,7 +76,7 @@ export function joinTokenAttestor(joinTokens: JoinTokens): Attestor {
 function noAttestor(): CellmeshError {
   return new CellmeshError(
     'attestation_unavailable',
-    'service-account tokens are not accepted here: the control plane was started without --kubernetes',
+    'service-account tokens are not accepted here, since it was started without --kubernetes',
   );
 }
 

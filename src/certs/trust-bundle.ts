@@ -1,7 +1,7 @@
 import { CellmeshError } from '#runtime/errors.ts';
 import { type Certificate, parseCertificate } from './certificate.ts';
 import { duplicateMember } from './json-duplicates.ts';
-import type { TrustDomain } from './spiffe-id.ts';
+import { parseSpiffeId, type TrustDomain, trustDomainOf } from './spiffe-id.ts';
 import { brokenRootRule } from './svid-rules.ts';
 
 /**
@@ -47,6 +47,18 @@ export function parseTrustBundle(json: string, trustDomain: TrustDomain): TrustB
     if (roots.length > bundleRootsMax) throw invalid(`it has more than ${bundleRootsMax} roots`);
   }
   return Object.freeze({ trustDomain, sequence, roots: Object.freeze(roots) });
+}
+
+/** The trust domain that the roots of a bundle name (SPIFFE ID in their URI SAN), if one does. Whether they all agree, `parseTrustBundle` says. */
+export function trustDomainNamedBy(json: string): TrustDomain | undefined {
+  const { keys } = parseDocument(json);
+  for (const key of Array.isArray(keys) ? keys : []) {
+    const [encoded]: unknown[] = isObject(key) && Array.isArray(key['x5c']) ? key['x5c'] : [];
+    if (typeof encoded !== 'string') continue;
+    const [uri] = parseRoot(Buffer.from(encoded, 'base64'), 'keys').uriSans;
+    if (uri !== undefined) return trustDomainOf(parseSpiffeId(uri));
+  }
+  return undefined;
 }
 
 /** The document that `parseTrustBundle` reads. */

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import type { DecisionRecord } from '#policy/decision-record.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { momentOf } from './moment.ts';
-import { type AuthorityOptions, atControlPlane, withAuthority } from './operator.ts';
+import { type AuthorityOptions, atControlPlanes, withAuthority } from './operator.ts';
 import { type DecisionQuery, decisionsOnDisk, storedDecisions } from './recorded-decisions.ts';
 
 interface ExportOptions extends AuthorityOptions {
@@ -24,7 +24,7 @@ export function addDecisions(program: Command): void {
     decisions
       .command('export')
       .description(
-        'Prints recorded decisions as JSON, one a line: those that the control plane stores, in the order in which they came there.',
+        'Prints recorded decisions as JSON, one a line: those that the control plane stores, in the order in which they came there; in a cluster those of all its replicas.',
       )
       .option('--since <when>', 'not before: RFC 3339, or how long ago (30m, 7d)')
       .option('--until <when>', 'before')
@@ -34,7 +34,7 @@ export function addDecisions(program: Command): void {
   ).action(async (options: ExportOptions) => {
     const query = queryOf(options, systemClock.now());
     if (options.from !== undefined) await write(decisionsOnDisk(options.from, query));
-    else await atControlPlane(options, (client) => write(storedDecisions(client, query)));
+    else await atControlPlanes(options, (clients) => write(storedDecisions(clients, query)));
   });
 }
 

@@ -5,20 +5,27 @@ import { readDecisionRing } from '#feeds/decision-ring.ts';
 import { type DecisionRecord, parseDecisionRecord } from '#policy/decision-record.ts';
 import { CellmeshError, isCellmeshError, messageOf } from '#runtime/errors.ts';
 import { type Installation, readInstallation } from './installation.ts';
-import { type AuthorityOptions, atControlPlane, atIdentity } from './operator.ts';
+import { type AuthorityOptions, atControlPlanes, atIdentity, isInCluster } from './operator.ts';
 
 /**
- * Those who decided report within a second; whoever cannot be asked is passed over, and the rings on disk are read last. With `--address` only the
- * control plane there is asked.
+ * Those who decided report within a second; whoever cannot be asked is passed over, and the rings on disk are read last. In a cluster each replica
+ * of the control plane is asked, and identity. With `--address` only the control plane there is asked.
  * @throws CellmeshError `not_found`
  */
 export async function findDecision(id: string, options: AuthorityOptions): Promise<DecisionRecord> {
   const ask = async (client: ApiClient) => (await client.call(DecisionLog.method.find, { id })).record;
-  const places: [string, () => Promise<string>][] = [['the control plane', () => atControlPlane(options, ask)]];
+  const askAll = async (clients: readonly ApiClient[]) => {
+    const records = await Promise.all(clients.map(ask));
+    return records.find((record) => record !== '') ?? '';
+  };
+  const places: [string, () => Promise<string>][] = [['the control plane', () => atControlPlanes(options, askAll)]];
   if (options.address === undefined) {
-    const installation = await readInstallation(options.state);
-    places.push(['identity', () => atIdentity(options, ask)]);
-    places.push(['the decision logs on disk', () => findOnDisk(id, installation)]);
+    const { namespace: _, ...elsewhere } = options;
+    places.push(['identity', () => atIdentity(isInCluster(options) ? { ...elsewhere, kube: true } : options, ask)]);
+    if (!isInCluster(options)) {
+      const installation = await readInstallation(options.state);
+      places.push(['the decision logs on disk', () => findOnDisk(id, installation)]);
+    }
   }
   const unanswered: string[] = [];
   for (const [place, find] of places) {

@@ -9,20 +9,32 @@ import { type Address, address } from '#runtime/config.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { WatchSource } from '#runtime/watch.ts';
 import { type Installation, readInstallation, region as regionDefault, stateDirDefault } from './installation.ts';
+import type { ClusterAuthority } from './kube/cluster-authority.ts';
 import type { OutputOptions } from './output.ts';
 
 export interface StateOptions extends OutputOptions {
   readonly state: string;
 }
 
-/** How an operator reaches an authority: on this machine through the state directory, anywhere else by address and admin SVID. */
+/**
+ * How an operator reaches an authority: on this machine through the state directory, in a cluster through `kubectl`, anywhere else by address
+ * and admin SVID.
+ */
 export interface AuthorityOptions extends StateOptions {
   readonly address?: string;
   readonly admin?: string;
   readonly region: string;
+  readonly kube?: boolean;
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly namespace?: string;
+  readonly tokenFile?: string;
 }
 
 type Authority = 'control plane' | 'identity';
+
+const clusterNamespaces = { 'control plane': 'cellmesh', identity: 'cellmesh-global' } as const;
+const clusterOptionsHelp = 'In a cluster:';
 
 /** `--state` and `--json`. */
 export function withState(command: Command): Command {
@@ -35,21 +47,78 @@ export function withState(command: Command): Command {
 export function withAuthority(command: Command, authority: Authority): Command {
   const described = withState(command)
     .option('--address <host:port>', `the ${authority}'s gRPC port (default: as in the state directory)`)
-    .option('--admin <dir>', 'directory with an admin SVID (default: as in the state directory)');
+    .option('--admin <dir>', 'directory with an admin SVID (default: as in the state directory)')
+    .optionsGroup(clusterOptionsHelp)
+    .option('--kube', `the ${authority} of the cluster that kubectl reaches`)
+    .option('--kubeconfig <file>', 'with this kubeconfig file; means --kube')
+    .option('--context <name>', 'with this context of it; means --kube')
+    .option('--namespace <name>', `where it runs; means --kube (default: ${clusterNamespaces[authority]})`)
+    .option('--token-file <file>', 'a token for its SPIFFE ID (default: kubectl create token cellmesh-operator)');
   return authority === 'identity'
-    ? described.option('--region <name>', 'the region of identity', regionDefault)
+    ? described.optionsGroup('Options:').option('--region <name>', 'the region of identity', regionDefault)
     : described;
+}
+
+/** Whether it is in a cluster. */
+export function isInCluster({ kube, kubeconfig, context, namespace }: AuthorityOptions): boolean {
+  return kube === true || (kubeconfig ?? context ?? namespace) !== undefined;
 }
 
 /** Runs `use` with a client of the control plane, as its administrator. */
 export function atControlPlane<T>(options: AuthorityOptions, use: (client: ApiClient) => Promise<T>): Promise<T> {
+  if (isInCluster(options)) return atControlPlaneOfCluster(options, 'one', ([client]) => use(client!));
   return atAuthority(options, ({ controlPlane }) => controlPlane, controlPlaneId, use);
+}
+
+/** The same with a client of each replica, for what each has for itself: decisions. */
+export function atControlPlanes<T>(
+  options: AuthorityOptions,
+  use: (clients: readonly ApiClient[]) => Promise<T>,
+): Promise<T> {
+  if (isInCluster(options)) return atControlPlaneOfCluster(options, 'all', use);
+  return atControlPlane(options, (client) => use([client]));
 }
 
 /** Runs `use` with a client of identity, as its administrator. */
 export function atIdentity<T>(options: AuthorityOptions, use: (client: ApiClient) => Promise<T>): Promise<T> {
-  const expect = (trustDomain: TrustDomain) => identityId(trustDomain, options.region);
-  return atAuthority(options, ({ identity }) => identity, expect, use);
+  const expectIn = (trustDomain: TrustDomain) => identityId(trustDomain, options.region);
+  if (!isInCluster(options)) return atAuthority(options, ({ identity }) => identity, expectIn, use);
+  const authority = {
+    component: 'identity',
+    port: 14030,
+    trustBundle: 'cellmesh-global-trust-bundle',
+    expectIn,
+  } as const;
+  return atClusterAuthority(authority, 'identity', options, 'one', ([client]) => use(client!));
+}
+
+function atControlPlaneOfCluster<T>(
+  options: AuthorityOptions,
+  replicas: 'all' | 'one',
+  use: (clients: readonly ApiClient[]) => Promise<T>,
+): Promise<T> {
+  const expectIn = controlPlaneId;
+  const authority = {
+    component: 'control-plane',
+    port: 14010,
+    trustBundle: 'cellmesh-trust-bundle',
+    expectIn,
+  } as const;
+  return atClusterAuthority(authority, 'control plane', options, replicas, use);
+}
+
+async function atClusterAuthority<T>(
+  authority: ClusterAuthority,
+  name: Authority,
+  { address: given, namespace = clusterNamespaces[name], ...options }: AuthorityOptions,
+  replicas: 'all' | 'one',
+  use: (clients: readonly ApiClient[]) => Promise<T>,
+): Promise<T> {
+  if (options.admin !== undefined)
+    throw new CellmeshError('config_invalid', '--admin is not for a cluster: a token says who calls');
+  const { atCluster } = await import('./kube/cluster-authority.ts');
+  const reached = { ...options, namespace, ...(given !== undefined && { address: parseAddress(given) }) };
+  return await atCluster(authority, reached, replicas, use);
 }
 
 /** A client that calls as the administrator whose SVID lies in `directory`. Whom to expect follows from the SVID's trust domain. */

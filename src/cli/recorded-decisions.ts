@@ -20,7 +20,7 @@ export interface DecisionQuery {
  * server waits for whoever reads. Leaving the loop ends the call.
  * @throws CellmeshError as `ApiClient.call`; `decision_invalid` for a record of a newer schema
  */
-export async function* storedDecisions(
+async function* storedBy(
   client: ApiClient,
   { sinceMs, untilMs, denialsOnly = false }: DecisionQuery,
 ): AsyncGenerator<DecisionRecord, void, undefined> {
@@ -31,6 +31,45 @@ export async function* storedDecisions(
   };
   for await (const { records } of client.read(DecisionLog.method.export, request)) {
     for (const record of records) yield parseDecisionRecord(record);
+  }
+}
+
+/**
+ * What several replicas have stored, by the time of deciding as far as each has it in that order. What was told to two of them, which happens
+ * when a sidecar changes from one to the other, comes once.
+ * @throws CellmeshError as `storedBy`
+ */
+export async function* storedDecisions(
+  clients: readonly ApiClient[],
+  query: DecisionQuery,
+): AsyncGenerator<DecisionRecord, void, undefined> {
+  const [first, ...others] = clients;
+  if (first !== undefined && others.length === 0) return yield* storedBy(first, query);
+  const sources = clients.map((client) => storedBy(client, query));
+  try {
+    yield* mergedByTime(sources);
+  } finally {
+    for (const source of sources) await source.return();
+  }
+}
+
+/** Merges what is in order by time; of neighbours with one id the first. */
+async function* mergedByTime(
+  sources: readonly AsyncIterator<DecisionRecord>[],
+): AsyncGenerator<DecisionRecord, void, undefined> {
+  const heads = await Promise.all(sources.map((source) => source.next()));
+  for (let last: DecisionRecord | undefined; ; ) {
+    let first = -1;
+    for (const [at, head] of heads.entries()) {
+      if (head.done === true) continue;
+      const best = heads[first];
+      if (best === undefined || best.done === true || head.value.time < best.value.time) first = at;
+    }
+    const head = heads[first];
+    if (head === undefined || head.done === true) return;
+    if (head.value.id !== last?.id) yield head.value;
+    last = head.value;
+    heads[first] = await sources[first]!.next();
   }
 }
 

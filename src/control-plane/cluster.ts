@@ -1,17 +1,14 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { type Attestor, joinTokenAttestor } from '#api/svid-issuer-service.ts';
+import type { OperatorAuthenticator } from '#api/operator-token.ts';
+import type { Attestor } from '#api/svid-issuer-service.ts';
 import type { JoinTokens } from '#certs/join-token.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
-import { type SpiffeId, type TrustDomain, workloadOf } from '#certs/spiffe-id.ts';
-import type { KubernetesClient } from './kubernetes/client.ts';
+import { type SpiffeId, type TrustDomain, workloadId, workloadOf } from '#certs/spiffe-id.ts';
+import type { KubernetesClient } from '#kubernetes/client.ts';
+import { evidenceAttestor } from '#kubernetes/evidence-attestor.ts';
+import type { AttestedIds, ServiceAccountAttestor } from '#kubernetes/service-account-attestor.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
-
-/** Who has joined by a token, which is good once: whoever has not must show evidence at each renewal. */
-export const joinedByTokenMigration = `
-CREATE TABLE joined_by_token (
-  id TEXT PRIMARY KEY
-) STRICT, WITHOUT ROWID;`;
 
 interface ClusterOptions extends ProcessDependencies {
   readonly config: ControlPlaneConfig;
@@ -26,6 +23,8 @@ interface ClusterOptions extends ProcessDependencies {
 export interface Cluster extends AsyncDisposable {
   /** Which evidence it takes: join tokens, and with a cluster tokens of service accounts too. */
   readonly attestor: Attestor;
+  /** Operators who show a token of the cluster. */
+  readonly operators?: OperatorAuthenticator;
   /** Whether callers may be sent to an address: not while it is known to be of pods that are not ready. */
   isReady(address: string): boolean;
   /** How long the API server has said nothing of pods; undefined without one. */
@@ -42,63 +41,56 @@ const readinessMsMax = 5 * 60_000;
  * @throws CellmeshError `config_invalid`, `document_invalid`, `file_unreadable` for a kubeconfig that cannot be used
  */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
-  const { database, joinTokens, config, clock, random } = options;
-  const remember = database.prepare('INSERT OR IGNORE INTO joined_by_token (id) VALUES (?)');
-  const byJoinToken = joinTokenAttestor(joinTokens);
-  const attest: Attestor['attest'] = async (evidence, peerAddress) => {
-    const id = await byJoinToken.attest(evidence, peerAddress);
-    remember.run(id);
-    return id;
-  };
+  const { config, clock, random } = options;
+  const lasts = (id: SpiffeId) => workloadOf(id) !== undefined;
   if (config.kubernetes === undefined) {
-    return { attestor: { ...byJoinToken, attest }, isReady: () => true, async [Symbol.asyncDispose]() {} };
+    return {
+      attestor: evidenceAttestor({ ...options, lasts }),
+      isReady: () => true,
+      async [Symbol.asyncDispose]() {},
+    };
   }
-  const { readClusterAccess } = await import('./kubernetes/cluster-access.ts');
-  const { KubernetesClient } = await import('./kubernetes/client.ts');
+  const { readClusterAccess } = await import('#kubernetes/cluster-access.ts');
+  const { KubernetesClient } = await import('#kubernetes/client.ts');
   const access = await readClusterAccess(config.kubernetes, process.env);
   await using opening = new AsyncDisposableStack();
   const client = opening.use(await KubernetesClient.open({ access, clock, random }));
-  const attestor = await kubernetesAttestor(options, client, attest);
+  const serviceAccounts = await workloadAttestor(options, client);
+  const attestor = evidenceAttestor({ ...options, serviceAccounts, lasts });
+  const operators = await kubernetesOperators(options, client);
   const readiness = opening.use(await followPods(options, client));
   const owned = opening.move();
-  return { attestor, client, ...readiness, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { attestor, operators, client, ...readiness, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
-async function kubernetesAttestor(
-  { config, database, trustDomain, logger }: ClusterOptions,
+async function workloadAttestor(
+  { config, trustDomain, logger }: ClusterOptions,
   client: KubernetesClient,
-  attestByJoinToken: Attestor['attest'],
-): Promise<Attestor> {
-  const { AttestationRejected, ServiceAccountAttestor } = await import('./kubernetes/service-account-attestor.ts');
+): Promise<ServiceAccountAttestor> {
+  const { ServiceAccountAttestor } = await import('#kubernetes/service-account-attestor.ts');
   const { attestAudience: audience = controlPlaneId(trustDomain), attestAddresses: comparesAddresses } = config;
-  const pods = new ServiceAccountAttestor({ client, trustDomain, audience, comparesAddresses, logger });
-  const hasJoined = database.prepare('SELECT 1 FROM joined_by_token WHERE id = ?');
-  const refuse = (reason: 'evidence_missing' | 'workload_differs', id: SpiffeId, address: string) => {
-    logger.warn('attestation refused', { reason, spiffeId: id, address });
-    return new AttestationRejected(reason);
+  const ids: AttestedIds = {
+    isMeant: () => true,
+    idOf: ({ namespace, name }) => workloadId(trustDomain, namespace, name),
   };
-  return {
-    attest: (evidence, peerAddress) =>
-      evidence.case === 'serviceAccountToken'
-        ? pods.attest(evidence.value, peerAddress)
-        : attestByJoinToken(evidence, peerAddress),
-    async attestRenewal(id, evidence, peerAddress) {
-      if (evidence !== undefined) {
-        if ((await pods.attest(evidence.value, peerAddress)) !== id) throw refuse('workload_differs', id, peerAddress);
-      } else if (workloadOf(id) !== undefined && hasJoined.get(id) === undefined) {
-        throw refuse('evidence_missing', id, peerAddress);
-      }
-    },
-  };
+  return new ServiceAccountAttestor({ client, ids, audience, comparesAddresses, logger });
+}
+
+async function kubernetesOperators(
+  { trustDomain, clock, logger }: ClusterOptions,
+  client: KubernetesClient,
+): Promise<OperatorAuthenticator> {
+  const { KubernetesOperators } = await import('#kubernetes/operators.ts');
+  return new KubernetesOperators({ client, audience: controlPlaneId(trustDomain), clock, logger });
 }
 
 async function followPods(
   { clock, random, logger, onReadinessChanged }: ClusterOptions,
   client: KubernetesClient,
 ): Promise<AsyncDisposable & { isReady(address: string): boolean; podsAgeMs(): number }> {
-  const { Informer } = await import('./kubernetes/informer.ts');
-  const { PodReadiness } = await import('./kubernetes/pod-readiness.ts');
-  const { pods } = await import('./kubernetes/resources.ts');
+  const { Informer } = await import('#kubernetes/informer.ts');
+  const { PodReadiness } = await import('#kubernetes/pod-readiness.ts');
+  const { pods } = await import('#kubernetes/resources.ts');
   const readiness = new PodReadiness(onReadinessChanged);
   const informer = new Informer({
     client,

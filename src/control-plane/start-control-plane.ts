@@ -9,6 +9,7 @@ import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts'
 import { FeedServer } from '#feeds/feed-server.ts';
 import { observeStore } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
+import { joinedByTokenMigration } from '#kubernetes/evidence-attestor.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { CellmeshError } from '#runtime/errors.ts';
@@ -22,7 +23,7 @@ import type { KeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
 import { CellPublisher } from './cell-publisher.ts';
 import { type CellTrust, openCellTrust } from './cell-trust.ts';
-import { type Cluster, joinedByTokenMigration, openCluster } from './cluster.ts';
+import { type Cluster, openCluster } from './cluster.ts';
 import { controlPlaneService } from './control-plane-service.ts';
 import { subscribeToIdentity } from './identity-feed.ts';
 import { PolicySource } from './policy-source.ts';
@@ -119,9 +120,9 @@ export async function startControlPlane(
       identity: trust.identity,
       domains: { own: trustDomain, global: config.globalTrustDomain },
       rateLimiter: new RateLimiter(clock),
-      clock,
-      logger,
+      ...dependencies,
       onRefused: (refusal) => refusals.record(refusal),
+      operators: cluster.operators,
       services: [
         svidIssuerService({ ...trust, logger, attestor: cluster.attestor }),
         feeds.service,

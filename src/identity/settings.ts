@@ -1,6 +1,7 @@
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { decisionStoreSettings } from '#feeds/decision-settings.ts';
-import { address, type Config, choice, duration, parsed, path, text } from '#runtime/config.ts';
+import { address, type Config, choice, duration, flag, optional, parsed, path, text } from '#runtime/config.ts';
+import { CellmeshError } from '#runtime/errors.ts';
 
 /** What the identity service is started with. */
 export const identitySettings = {
@@ -10,6 +11,19 @@ export const identitySettings = {
   tokenIssuer: text('the `iss` of cell tokens'),
   listen: address('gRPC for routers, control planes and operators', { host: '127.0.0.1', port: 14030 }),
   health: address('health, metrics and the JWKS', { host: '127.0.0.1', port: 14031 }),
+  kubernetes: optional(path('the cluster whose routers are attested: `in-cluster`, or a kubeconfig file')),
+  namespace: optional(
+    text(
+      "identity's own namespace, where its trust bundle goes; default: its pod's, and `cellmesh-global` outside of the cluster",
+    ),
+  ),
+  routerServiceAccount: parsed(
+    'the service account whose pods are routers',
+    'NAMESPACE/NAME',
+    parseServiceAccount,
+    'cellmesh-global/cellmesh-router',
+  ),
+  attestAddresses: flag('whether a pod must call from its own address; not where calls are masqueraded', true),
   svidLifetime: duration('how long an SVID lives', 12 * 3600_000),
   ...decisionStoreSettings,
   operator: text('whom the first administrator identity is for', 'local'),
@@ -17,3 +31,8 @@ export const identitySettings = {
 } as const;
 
 export type IdentityConfig = Config<typeof identitySettings>;
+
+function parseServiceAccount(text: string): string {
+  if (/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(text)) return text;
+  throw new CellmeshError('config_invalid', 'must be namespace/name of a service account');
+}

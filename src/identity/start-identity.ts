@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startApiServer } from '#api/api-server.ts';
-import { joinTokenAttestor, svidIssuerService } from '#api/svid-issuer-service.ts';
+import { svidIssuerService } from '#api/svid-issuer-service.ts';
 import { JoinTokens } from '#certs/join-token.ts';
 import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
 import { accountKeyMigration } from '#feeds/account-pseudonyms.ts';
@@ -10,6 +10,7 @@ import { FeedServer } from '#feeds/feed-server.ts';
 import { observeStore } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import { StoredDecisions } from '#feeds/stored-decisions.ts';
+import { joinedByTokenMigration } from '#kubernetes/evidence-attestor.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import { readStoredDecision } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -22,6 +23,7 @@ import { openDatabase } from '#runtime/sqlite.ts';
 import { serializeKeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
 import { adminService } from './admin-service.ts';
+import { openCluster } from './cluster.ts';
 import { edgeService } from './edge-service.ts';
 import { openGlobalTrust } from './global-trust.ts';
 import { IdentityPublisher } from './identity-publisher.ts';
@@ -43,6 +45,14 @@ export interface RunningIdentity extends AsyncDisposable {
   readonly joinTokens: JoinTokens;
 }
 
+/** In the order in which they were added. */
+const migrations = [
+  joinTokenMigration,
+  decisionMigration,
+  identityMigration,
+  accountKeyMigration,
+  joinedByTokenMigration,
+];
 const jwksPath = '/.well-known/jwks.json';
 
 /**
@@ -59,7 +69,6 @@ export async function startIdentity(
   const abort = new AbortController();
   starting.defer(() => abort.abort(new Error('identity stops')));
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  const migrations = [joinTokenMigration, decisionMigration, identityMigration, accountKeyMigration];
   const database = openDatabase({ file: join(stateDir, 'identity.db'), application: 'identity', migrations });
   starting.defer(() => database.close());
 
@@ -71,6 +80,8 @@ export async function startIdentity(
   const tagKey = await openTagKey(stateDir, random);
   const digests = new KeyDigests(clock, random);
   const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
+  const { bundle } = trust.authority;
+  const cluster = starting.use(await openCluster({ config, ...dependencies, database, joinTokens, bundle }));
   const decisions = starting.use(new StoredDecisions(database, { ...config, ...dependencies }, readStoredDecision));
 
   const publisher = new IdentityPublisher({ store, tagKey, keySet: routerKeys.keySet, clock });
@@ -89,15 +100,11 @@ export async function startIdentity(
       identity: trust.identity,
       domains: { own: trustDomain, global: trustDomain },
       rateLimiter: new RateLimiter(clock),
-      clock,
-      logger,
+      ...dependencies,
       onRefused: (refusal) => refusals.record(refusal),
+      operators: cluster.operators,
       services: [
-        svidIssuerService({
-          ...trust,
-          logger,
-          attestor: joinTokenAttestor(joinTokens),
-        }),
+        svidIssuerService({ ...trust, logger, attestor: cluster.attestor }),
         feeds.service,
         decisions.service,
         adminService({ store, digests, tagKey, joinTokens, trustDomain, clock, random, changed }),

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { ApiClient } from '#api/api-client.ts';
+import { evidenceOf, lastingEvidenceOf } from '#api/evidence.ts';
 import { Feed } from '#api/generated/cellmesh/feeds/v1/feed_pb.ts';
 import { IdentityEdge } from '#api/generated/cellmesh/identity/v1/identity_pb.ts';
 import { joinRequester, renewalRequester } from '#api/svid-issuer-service.ts';
@@ -47,7 +48,7 @@ export class IdentityLink implements AsyncDisposable {
   constructor(options: IdentityLinkOptions, identity: OwnIdentity) {
     const { config, clock } = options;
     this.#client = apiClient(config, identity.tls, clock);
-    this.renewal = renewalRequester(this.#client);
+    this.renewal = renewalRequester(this.#client, () => lastingEvidenceOf(config));
     this.reporter = new DecisionReporter({ ...options, client: this.#client, isFailure: isFailedRecord });
     this.feed = new FeedClient({
       ...options,
@@ -105,16 +106,10 @@ export function joining(
   clock: Clock,
 ): { readonly requester: SvidRequester } & Disposable {
   const client = apiClient(config, new WatchSource({ bundles: bundlesOf(globalBundle) }), clock);
-  const evidence = async () => {
-    if (config.joinToken === undefined) {
-      throw new CellmeshError(
-        'svid_unreadable',
-        'there is no SVID and no join token; create one (cellmesh join-token create) and set --join-token',
-      );
-    }
-    return { case: 'joinToken' as const, value: (await readTextFile(config.joinToken)).trim() };
+  return {
+    requester: joinRequester(client, () => evidenceOf(config)),
+    [Symbol.dispose]: () => client[Symbol.dispose](),
   };
-  return { requester: joinRequester(client, evidence), [Symbol.dispose]: () => client[Symbol.dispose]() };
 }
 
 export async function readGlobalBundle({ globalBundle, globalTrustDomain }: RouterConfig): Promise<TrustBundle> {

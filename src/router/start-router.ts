@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
+import { refuseTwoKindsOfEvidence } from '#api/evidence.ts';
 import { createPrivateFile, exists, readPrivateFile } from '#certs/private-file.ts';
 import { routerId } from '#certs/reserved-ids.ts';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
@@ -25,7 +26,7 @@ import { Edge } from './edge.ts';
 import { EdgeDecisions } from './edge-decisions.ts';
 import { type EdgeListener, listenEdge } from './edge-listener.ts';
 import { IdentityLink, joining, readGlobalBundle } from './identity-link.ts';
-import type { RouterConfig } from './settings.ts';
+import { named, type RouterConfig, type RouterSettings } from './settings.ts';
 import { WarmKeys } from './warm-keys.ts';
 
 interface RouterSurroundings {
@@ -53,8 +54,10 @@ const registerAgainMs = 5_000;
  * Starts a cell router. Resolves when its ports are open; `notReady` says what is missing until identity and a cell have been heard.
  * @throws CellmeshError with what is missing or taken
  */
-export async function startRouter(config: RouterConfig, surroundings: RouterSurroundings): Promise<RunningRouter> {
+export async function startRouter(settings: RouterSettings, surroundings: RouterSurroundings): Promise<RunningRouter> {
   const { clock, random } = surroundings;
+  const config = named(settings);
+  refuseTwoKindsOfEvidence(config);
   const id = routerId(config.globalTrustDomain, config.region, config.instance);
   const logger = surroundings.logger.with({ instance: config.instance });
   const limits = wireLimitsOf(config);
@@ -69,14 +72,7 @@ export async function startRouter(config: RouterConfig, surroundings: RouterSurr
   const identity = await ownIdentity(id, globalBundle, options, abort.signal);
   const ring = starting.use(await DecisionRing.open({ directory: join(config.stateDir, 'decisions'), clock, logger }));
   const link = starting.use(new IdentityLink({ ...options, ring }, identity));
-  const cells = starting.use(
-    new Cells({
-      ...config,
-      identity: identity.tls,
-      limits,
-      ...common,
-    }),
-  );
+  const cells = starting.use(new Cells({ ...config, identity: identity.tls, limits, ...common }));
   starting.defer(
     link.cells.subscribe((directory) => {
       identity.setBundles(bundlesOf(globalBundle, ...[...directory.values()].map(({ bundle }) => bundle)));

@@ -67,13 +67,15 @@ export const errorCodes = {
     action: 'Create a new join token; each works once, within ten minutes.',
   },
   attestation_rejected: {
-    meaning: "What a workload presented as evidence of who it is was not accepted; the control plane's log says why.",
-    action: 'Look for `attestation refused` in the log of the control plane.',
+    meaning:
+      'What a workload presented as evidence of who it is was not accepted; the log of whoever was asked, control plane or identity, says why.',
+    action: 'Look for `attestation refused` in that log.',
   },
   attestation_unavailable: {
     meaning:
-      'The control plane cannot check such evidence: it was not set up for it, or its own source does not answer.',
-    action: 'Start the control plane with `--kubernetes`; where it has that, its log says what does not answer.',
+      'Whoever was asked cannot check such evidence: it was not set up for it, or its own source does not answer.',
+    action:
+      'Start the control plane, or identity, with `--kubernetes`; where it has that, its log says what does not answer.',
   },
   join_token_refused: {
     meaning: 'A join token cannot be created for this identity, or too many are outstanding.',
@@ -123,7 +125,7 @@ export const errorCodes = {
   // api
   rpc_denied: {
     meaning: 'The caller does not have the permission that the call needs.',
-    action: 'Call with an identity that has it; the message names both.',
+    action: 'Call with an identity that has it, or give it to whoever calls; the message names both.',
   },
   rpc_rate_limited: { meaning: 'One caller makes too many calls.', action: 'Wait as long as the message says.' },
   rpc_unavailable: {
@@ -137,6 +139,11 @@ export const errorCodes = {
   kubernetes_refused: {
     meaning: 'The Kubernetes API server refused a request; `status` and `reason` are its own.',
     action: 'For 401 and 403 check the credentials and rights of the process; the others are explained by the message.',
+  },
+  kubectl_failed: {
+    meaning: '`kubectl`, which reaches the cluster for an operator, is not there or failed; the message has its words.',
+    action:
+      'Run the command that the message names by hand, with the same `--kubeconfig`, `--context` and `--namespace`.',
   },
   kubernetes_unavailable: {
     meaning: 'The Kubernetes API server does not answer, or not so that it can be understood.',

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { evidenceOf, lastingEvidenceOf } from '#api/evidence.ts';
 import { readTextFile } from '#certs/private-file.ts';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { bundlesOf, parseTrustBundle, type TrustBundles } from '#certs/trust-bundle.ts';
@@ -15,7 +16,6 @@ import type { Random } from '#runtime/random.ts';
 import { CandidateReports } from './candidate-reports.ts';
 import type { CandidateTally } from './candidate-tally.ts';
 import { ControlPlaneLink } from './control-plane-link.ts';
-import { evidenceOf, lastingEvidenceOf } from './evidence.ts';
 import { joinProblem } from './join-problem.ts';
 import type { SidecarConfig } from './sidecar-config.ts';
 import type { SidecarState } from './sidecar-state.ts';

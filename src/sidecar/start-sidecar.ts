@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
+import { refuseTwoKindsOfEvidence } from '#api/evidence.ts';
 import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import { DecisionRing, readDecisionRing } from '#feeds/decision-ring.ts';
 import { decisionSinks } from '#feeds/decision-sinks.ts';
@@ -19,7 +20,6 @@ import { startAdminSocket } from './admin-socket.ts';
 import { CandidateTally } from './candidate-tally.ts';
 import { DataPlane } from './data-plane.ts';
 import { Drain } from './drain.ts';
-import { refuseTwoKindsOfEvidence } from './evidence.ts';
 import type { Interception } from './intercepted-calls.ts';
 import { Membership } from './membership.ts';
 import { applicationProbes } from './probes/application-probes.ts';

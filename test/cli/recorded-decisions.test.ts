@@ -37,7 +37,7 @@ const sources = {
     await using server = await startDecisionLogServer();
     store(server, 0, 1_234);
     using client = server.client('admin');
-    await use((query) => storedDecisions(client, query));
+    await use((query) => storedDecisions([client], query));
   },
   'rings on disk': async (use: (read: (query: DecisionQuery) => AsyncIterable<DecisionRecord>) => Promise<void>) => {
     await using directory = await temporaryDirectory();
@@ -67,16 +67,16 @@ describe('the export of a control plane', () => {
   test('is for administrators alone', async () => {
     await using server = await startDecisionLogServer();
     using client = server.client('workload');
-    await assert.rejects(numbersOf(storedDecisions(client, {})), (error) => isCellmeshError(error, 'rpc_denied'));
+    await assert.rejects(numbersOf(storedDecisions([client], {})), (error) => isCellmeshError(error, 'rpc_denied'));
   });
 
   test('is for a few at a time', async () => {
     await using server = await startDecisionLogServer();
     store(server, 0, 50_000);
     using client = server.client('admin');
-    const readers = Array.from({ length: exportsMax }, () => storedDecisions(client, {}));
+    const readers = Array.from({ length: exportsMax }, () => storedDecisions([client], {}));
     await Promise.all(readers.map((reader) => reader.next()));
-    const oneMore = () => numbersOf(storedDecisions(client, { untilMs: 0 }));
+    const oneMore = () => numbersOf(storedDecisions([client], { untilMs: 0 }));
     await assert.rejects(oneMore(), (error) => isCellmeshError(error, 'rpc_rate_limited'));
     await readers[0]!.return(undefined);
     await eventually(oneMore);
@@ -86,7 +86,7 @@ describe('the export of a control plane', () => {
   test('of an empty store ends at once', async () => {
     await using server = await startDecisionLogServer();
     using client = server.client('admin');
-    assert.deepEqual(await numbersOf(storedDecisions(client, {})), []);
+    assert.deepEqual(await numbersOf(storedDecisions([client], {})), []);
   });
 
   test('waits for its reader, and ends when that leaves', async () => {
@@ -99,7 +99,7 @@ describe('the export of a control plane', () => {
       pages++;
       return range.apply(server.store, page);
     };
-    const records = storedDecisions(client, {});
+    const records = storedDecisions([client], {});
     await records.next();
     let last = -1;
     await eventually(
@@ -114,8 +114,36 @@ describe('the export of a control plane', () => {
     assert.ok(pages < 60, `${pages} of 100 pages were read for a reader of one record`);
     await records.return(undefined);
     const left = pages;
-    assert.deepEqual((await numbersOf(storedDecisions(client, { denialsOnly: true }))).length, 5_000);
+    assert.deepEqual((await numbersOf(storedDecisions([client], { denialsOnly: true }))).length, 5_000);
     assert.ok(pages - left <= 101, 'the page that was under way at most');
+  });
+});
+
+describe('the export of several replicas', () => {
+  test('is one, by time, and has once what two of them were told', async () => {
+    await using one = await startDecisionLogServer();
+    await using other = await startDecisionLogServer();
+    await using empty = await startDecisionLogServer();
+    store(one, 0, 700);
+    store(other, 690, 1_234);
+    one.store.add([readStoredDecision(JSON.stringify(record(1_234)))]);
+    using clients = new DisposableStack();
+    const all = [one, empty, other].map((server) => clients.use(server.client('admin')));
+    assert.deepEqual(await numbersOf(storedDecisions(all, {})), upTo(1_235));
+    const denials = await numbersOf(storedDecisions(all, { denialsOnly: true }));
+    assert.deepEqual(
+      denials,
+      upTo(1_235).filter((n) => n % 10 === 3),
+    );
+  });
+
+  test('fails as a whole when one cannot be asked, and ends the calls of the others', async () => {
+    await using one = await startDecisionLogServer();
+    await using other = await startDecisionLogServer();
+    store(one, 0, 700);
+    using clients = new DisposableStack();
+    const all = [clients.use(one.client('admin')), clients.use(other.client('workload'))];
+    await assert.rejects(numbersOf(storedDecisions(all, {})), (error) => isCellmeshError(error, 'rpc_denied'));
   });
 });
 

@@ -111,7 +111,7 @@ test('whoever looks a decision up, follows or exports sees the name', async () =
   const { id } = decisionRecord(0);
   const found = parseDecisionRecord((await admin.call(DecisionLog.method.find, { id })).record);
   assert.match(found.account!, /^hmac-1-/);
-  const [exported] = await Array.fromAsync(storedDecisions(admin, {}));
+  const [exported] = await Array.fromAsync(storedDecisions([admin], {}));
   assert.deepEqual(exported, found);
   assert.equal(parseDecisionRecord(followed[0]!).account, found.account);
   following.end();

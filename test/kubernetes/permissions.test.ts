@@ -10,15 +10,15 @@ import {
   type Permission,
   type Permissions,
 } from '#cli/install/permissions.ts';
-import type { KubernetesClient } from '#control-plane/kubernetes/client.ts';
-import type { Resource } from '#control-plane/kubernetes/resources.ts';
+import type { KubernetesClient } from '#kubernetes/client.ts';
+import type { Resource } from '#kubernetes/resources.ts';
 import { runCommand } from '../support/command.ts';
 import { type KubernetesServer, startKubernetes } from '../support/kubernetes.ts';
 import { createNamespace, createServiceAccount, createToken } from '../support/kubernetes-objects.ts';
 import { kubernetesPrograms } from '../support/kubernetes-programs.ts';
 
 const programs = kubernetesPrograms();
-const room = join(import.meta.dirname, '../../src/control-plane/kubernetes');
+const room = join(import.meta.dirname, '../../src/kubernetes');
 
 /** One verb on one resource, of all names or one: `get pods`, `patch configmaps cellmesh-trust-bundle`. */
 function lines(permissions: readonly Permission[]): string[] {

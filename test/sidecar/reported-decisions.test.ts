@@ -18,7 +18,7 @@ test('the first permit of each edge is reported though none else is, by each thr
   assert.equal(denied.status, 403);
   using admin = await cell.client();
   const ofTheRouter = await eventually(async () => {
-    const records = await Array.fromAsync(storedDecisions(admin, {}));
+    const records = await Array.fromAsync(storedDecisions([admin], {}));
     const inbound = records.filter(({ direction, service }) => direction === 'inbound' && service === 'messaging/api');
     assert.ok(inbound.some(({ outcome }) => outcome === 'deny'));
     const permits = inbound.filter(({ outcome }) => outcome === 'permit');
@@ -42,7 +42,7 @@ test('denials of a sidecar that was alone, and is another process since, come to
   await cell.startControlPlane();
   using admin = await cell.client();
   await eventually(async () => {
-    const denials = await Array.fromAsync(storedDecisions(admin, { denialsOnly: true }));
+    const denials = await Array.fromAsync(storedDecisions([admin], { denialsOnly: true }));
     const ids = denials.filter(({ service }) => service === 'messaging/api').map(({ id }) => id);
     const expected = answers.map(({ headers }) => headers['cellmesh-decision']);
     assert.deepEqual(ids.sort(), expected.sort());

@@ -65,9 +65,31 @@ export async function createToken(
   return answer.status.token;
 }
 
-/** A token with the API server's own key, and whatever claims. There must be a service account `shop/web`, whose tokens name the key. */
-export async function signAs(server: KubernetesServer, claims: JWTPayload): Promise<string> {
+const rbac = '/apis/rbac.authorization.k8s.io/v1';
+
+/** Makes a role of these rules, for a service account alone, and returns the path of its binding. */
+export async function bindClusterRole(
+  server: KubernetesServer,
+  { namespace, name }: { namespace: string; name: string },
+  rules: readonly object[],
+): Promise<string> {
+  const role = `${namespace}-${name}`;
+  await server.send('POST', `${rbac}/clusterroles`, { metadata: { name: role }, rules });
+  await server.send('POST', `${rbac}/clusterrolebindings`, {
+    metadata: { name: role },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
+    subjects: [{ kind: 'ServiceAccount', namespace, name }],
+  });
+  return `${rbac}/clusterrolebindings/${role}`;
+}
+
+/** A token with the API server's own key, and whatever claims. There must be the service account, whose tokens name the key. */
+export async function signAs(
+  server: KubernetesServer,
+  claims: JWTPayload,
+  account = { namespace: 'shop', name: 'web' },
+): Promise<string> {
   const key = createPrivateKey(await readFile(join(server.directory, 'pki/sa.key')));
-  const { kid } = decodeProtectedHeader(await createToken(server, { namespace: 'shop', name: 'web' }));
+  const { kid } = decodeProtectedHeader(await createToken(server, account));
   return await new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: kid! }).sign(key);
 }

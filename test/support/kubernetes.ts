@@ -1,5 +1,5 @@
-import { KubernetesClient } from '#control-plane/kubernetes/client.ts';
-import { readClusterAccess } from '#control-plane/kubernetes/cluster-access.ts';
+import { KubernetesClient } from '#kubernetes/client.ts';
+import { readClusterAccess } from '#kubernetes/cluster-access.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { type ApiServer, startApiServer } from './kubernetes-api-server.ts';

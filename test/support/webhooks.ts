@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Informer } from '#control-plane/kubernetes/informer.ts';
-import type { Resource } from '#control-plane/kubernetes/resources.ts';
 import type { ManifestSource, Manifests } from '#control-plane/webhook/manifests.ts';
 import { openWebhooks, type Webhooks } from '#control-plane/webhook/open-webhooks.ts';
 import { webhookConfigurations } from '#control-plane/webhook/webhook-configurations.ts';
+import { Informer } from '#kubernetes/informer.ts';
+import type { Resource } from '#kubernetes/resources.ts';
 import { readManifestObject } from '#policy/read-object.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { type Logger, silentLogger } from '#runtime/logger.ts';

@@ -15,11 +15,12 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   feeds: ['runtime', 'api', 'tokens'],
   wire: ['runtime', 'certs', 'net'],
   traffic: ['runtime'],
+  kubernetes: ['runtime', 'certs', 'api', 'traffic'],
   sidecar: foundation,
   router: foundation,
-  'control-plane': foundation.filter((room) => room !== 'wire'),
-  identity: foundation.filter((room) => room !== 'wire'),
-  cli: [...foundation, 'sidecar', 'router', 'control-plane', 'identity'],
+  'control-plane': [...foundation.filter((room) => room !== 'wire'), 'kubernetes'],
+  identity: [...foundation.filter((room) => room !== 'wire'), 'kubernetes'],
+  cli: [...foundation, 'kubernetes', 'sidecar', 'router', 'control-plane', 'identity'],
 };
 const deployables = ['sidecar', 'router', 'control-plane', 'identity'];
 
@@ -32,7 +33,7 @@ const homes: Readonly<Record<string, RegExp>> = {
   'prom-client': /^src\/runtime\/metrics\.ts$/,
   koffi: /^src\/net\/original-destination\.ts$/,
   yaml: /^src\/runtime\/yaml-(document|stream)\.ts$/,
-  undici: /^src\/(cli\/|feeds\/otlp-collector\.ts$|control-plane\/kubernetes\/client\.ts$)/,
+  undici: /^src\/(cli\/|feeds\/otlp-collector\.ts$|kubernetes\/client\.ts$)/,
   commander: /^src\/cli\//,
 };
 

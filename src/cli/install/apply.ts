@@ -1,6 +1,6 @@
-import type { KubernetesClient } from '#control-plane/kubernetes/client.ts';
-import { textAt } from '#control-plane/kubernetes/json.ts';
-import { KubernetesError } from '#control-plane/kubernetes/kubernetes-error.ts';
+import type { KubernetesClient } from '#kubernetes/client.ts';
+import { textAt } from '#kubernetes/json.ts';
+import { KubernetesError } from '#kubernetes/kubernetes-error.ts';
 import { CellmeshError, isCellmeshError } from '#runtime/errors.ts';
 import { found, rightsNeeded } from './found.ts';
 import type { KubernetesObject } from './installations.ts';

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { KubernetesClient } from '#control-plane/kubernetes/client.ts';
-import { readClusterAccess } from '#control-plane/kubernetes/cluster-access.ts';
+import { KubernetesClient } from '#kubernetes/client.ts';
+import { readClusterAccess } from '#kubernetes/cluster-access.ts';
 import { foregroundClock } from '#runtime/clock.ts';
 import { systemRandom } from '#runtime/random.ts';
 

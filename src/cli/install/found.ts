@@ -1,6 +1,6 @@
-import type { KubernetesClient, Selection } from '#control-plane/kubernetes/client.ts';
-import { KubernetesError } from '#control-plane/kubernetes/kubernetes-error.ts';
-import type { Resource } from '#control-plane/kubernetes/resources.ts';
+import type { KubernetesClient, Selection } from '#kubernetes/client.ts';
+import { KubernetesError } from '#kubernetes/kubernetes-error.ts';
+import type { Resource } from '#kubernetes/resources.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { KubernetesObject } from './installations.ts';
 

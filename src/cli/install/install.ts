@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Argument, type Command } from 'commander';
-import type { KubernetesClient } from '#control-plane/kubernetes/client.ts';
-import { textAt } from '#control-plane/kubernetes/json.ts';
+import type { KubernetesClient } from '#kubernetes/client.ts';
+import { textAt } from '#kubernetes/json.ts';
 import { readCellDocument } from '#policy/cell-document.ts';
 import { foregroundClock } from '#runtime/clock.ts';
 import { parseDuration } from '#runtime/duration.ts';

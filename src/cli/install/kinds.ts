@@ -1,4 +1,4 @@
-import type { Resource } from '#control-plane/kubernetes/resources.ts';
+import type { Resource } from '#kubernetes/resources.ts';
 import type { KubernetesObject } from './installations.ts';
 
 /** The kinds that an installation has, in the order in which an uninstallation takes them away: who asks before who answers. */

@@ -1,7 +1,7 @@
 import { sidecarName } from '#control-plane/injector/sidecar-ports.ts';
-import type { KubernetesClient } from '#control-plane/kubernetes/client.ts';
-import { listAt, textAt } from '#control-plane/kubernetes/json.ts';
-import type { Resource } from '#control-plane/kubernetes/resources.ts';
+import type { KubernetesClient } from '#kubernetes/client.ts';
+import { listAt, textAt } from '#kubernetes/json.ts';
+import type { Resource } from '#kubernetes/resources.ts';
 import { found } from './found.ts';
 import type { Installation, KubernetesObject } from './installations.ts';
 import { cells, customResourceDefinitions, kinds, servicePolicies, wholePods } from './kinds.ts';

@@ -1,5 +1,5 @@
-import type { KubernetesClient } from '#control-plane/kubernetes/client.ts';
-import { listAt, numberAt, textAt, valueAt } from '#control-plane/kubernetes/json.ts';
+import type { KubernetesClient } from '#kubernetes/client.ts';
+import { listAt, numberAt, textAt, valueAt } from '#kubernetes/json.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { KubernetesObject } from './installations.ts';

@@ -1,5 +1,5 @@
 import { Argument, type Command } from 'commander';
-import { KubernetesError } from '#control-plane/kubernetes/kubernetes-error.ts';
+import { KubernetesError } from '#kubernetes/kubernetes-error.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { print } from '../output.ts';
 import { connect } from './connect.ts';

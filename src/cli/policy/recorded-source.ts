@@ -2,7 +2,7 @@ import type { ApiClient } from '#api/api-client.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { momentOf } from '../moment.ts';
-import { type AuthorityOptions, atControlPlane } from '../operator.ts';
+import { type AuthorityOptions, atControlPlane, atControlPlanes } from '../operator.ts';
 import { bytesOnDisk, type DecisionQuery, decisionsOnDisk, storedDecisions } from '../recorded-decisions.ts';
 import { ReadingProgress } from './reading-progress.ts';
 
@@ -31,9 +31,10 @@ export async function withRecorded<T>(
 ): Promise<T> {
   const query = queryOf(options);
   if (named === 'recorded')
-    return await atControlPlane(options, async (client) => {
+    return await atControlPlanes(options, async (clients) => {
       using progress = new ReadingProgress(process.stderr, systemClock);
-      return await use({ records: counted(storedDecisions(client, query), options, progress), client });
+      const records = counted(storedDecisions(clients, query), options, progress);
+      return await use({ records, client: clients[0] });
     });
   const total = await bytesOnDisk(named);
   using progress = new ReadingProgress(process.stderr, systemClock, total);

@@ -1,5 +1,5 @@
+import { textAt, valueAt } from '#kubernetes/json.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
-import { textAt, valueAt } from '../kubernetes/json.ts';
 
 const operations = ['CREATE', 'UPDATE', 'DELETE', 'CONNECT'] as const;
 

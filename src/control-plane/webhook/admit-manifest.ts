@@ -1,3 +1,4 @@
+import { valueAt } from '#kubernetes/json.ts';
 import type { CellDocument } from '#policy/cell-document.ts';
 import { type Contradiction, contradictions } from '#policy/contradictions.ts';
 import { lintDocuments } from '#policy/lint/lint.ts';
@@ -6,7 +7,6 @@ import type { Finding } from '#policy/lint/subject.ts';
 import type { ServicePolicy } from '#policy/manifest.ts';
 import { readManifestObject } from '#policy/read-object.ts';
 import type { Problem } from '#runtime/yaml-document.ts';
-import { valueAt } from '../kubernetes/json.ts';
 import type { AdmissionRequest, AdmissionResponse } from './admission-review.ts';
 import type { Manifests } from './manifests.ts';
 

@@ -1,6 +1,6 @@
+import { textAt } from '#kubernetes/json.ts';
 import { injectPod } from '../injector/inject-pod.ts';
 import type { InjectorSettings } from '../injector/settings.ts';
-import { textAt } from '../kubernetes/json.ts';
 import type { AdmissionRequest, AdmissionResponse } from './admission-review.ts';
 import { jsonPatch } from './json-patch.ts';
 import type { Manifests } from './manifests.ts';

@@ -1,12 +1,12 @@
 import { toPem } from '#certs/pem.ts';
 import type { TrustBundle } from '#certs/trust-bundle.ts';
+import type { KubernetesClient } from '#kubernetes/client.ts';
+import { Informer } from '#kubernetes/informer.ts';
+import type { Resource } from '#kubernetes/resources.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
-import type { KubernetesClient } from '../kubernetes/client.ts';
-import { Informer } from '../kubernetes/informer.ts';
-import type { Resource } from '../kubernetes/resources.ts';
 import { injectorConfiguration, policiesConfiguration } from './webhook-configurations.ts';
 import { mutatingConfigurations, validatingConfigurations, type WebhookConfiguration } from './webhook-resources.ts';
 

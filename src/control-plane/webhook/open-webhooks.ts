@@ -1,9 +1,9 @@
 import type { Authority } from '#certs/authority.ts';
+import type { KubernetesClient } from '#kubernetes/client.ts';
+import { ownNamespace } from '#kubernetes/own-namespace.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
-import type { KubernetesClient } from '../kubernetes/client.ts';
-import { ownNamespace } from '../kubernetes/own-namespace.ts';
 import type { ControlPlaneConfig } from '../settings.ts';
 import type { ProcessDependencies } from '../start-control-plane.ts';
 import type { AdmissionRequest } from './admission-review.ts';

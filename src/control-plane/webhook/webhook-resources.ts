@@ -1,5 +1,5 @@
-import { listAt, textAt } from '../kubernetes/json.ts';
-import type { Resource } from '../kubernetes/resources.ts';
+import { listAt, textAt } from '#kubernetes/json.ts';
+import type { Resource } from '#kubernetes/resources.ts';
 
 /** What is looked at of a configuration of webhooks. */
 export interface WebhookConfiguration {

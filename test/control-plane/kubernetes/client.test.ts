@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { KubernetesClient, pageItemsMax } from '#control-plane/kubernetes/client.ts';
-import { readClusterAccess } from '#control-plane/kubernetes/cluster-access.ts';
-import { textAt, valueAt } from '#control-plane/kubernetes/json.ts';
-import { KubernetesError } from '#control-plane/kubernetes/kubernetes-error.ts';
-import { pods, type Resource } from '#control-plane/kubernetes/resources.ts';
-import type { WatchEvent } from '#control-plane/kubernetes/watch-events.ts';
+import { KubernetesClient, pageItemsMax } from '#kubernetes/client.ts';
+import { readClusterAccess } from '#kubernetes/cluster-access.ts';
+import { textAt, valueAt } from '#kubernetes/json.ts';
+import { KubernetesError } from '#kubernetes/kubernetes-error.ts';
+import { pods, type Resource } from '#kubernetes/resources.ts';
+import type { WatchEvent } from '#kubernetes/watch-events.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { systemRandom } from '#runtime/random.ts';

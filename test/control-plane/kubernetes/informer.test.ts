@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { type KubernetesClient, pageItemsMax } from '#control-plane/kubernetes/client.ts';
-import { Informer } from '#control-plane/kubernetes/informer.ts';
-import { type Pod, pods } from '#control-plane/kubernetes/resources.ts';
+import { type KubernetesClient, pageItemsMax } from '#kubernetes/client.ts';
+import { Informer } from '#kubernetes/informer.ts';
+import { type Pod, pods } from '#kubernetes/resources.ts';
 import { sleep, systemClock } from '#runtime/clock.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { eventually } from '../../support/eventually.ts';

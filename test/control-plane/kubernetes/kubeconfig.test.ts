@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { inspect } from 'node:util';
-import { readClusterAccess } from '#control-plane/kubernetes/cluster-access.ts';
-import { parseKubeconfig } from '#control-plane/kubernetes/kubeconfig.ts';
+import { readClusterAccess } from '#kubernetes/cluster-access.ts';
+import { parseKubeconfig } from '#kubernetes/kubeconfig.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { Secret } from '#runtime/secret.ts';
 import { Mutator } from '../../fuzz/mutate.ts';

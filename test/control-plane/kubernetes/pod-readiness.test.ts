@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PodReadiness } from '#control-plane/kubernetes/pod-readiness.ts';
-import type { Pod } from '#control-plane/kubernetes/resources.ts';
+import { PodReadiness } from '#kubernetes/pod-readiness.ts';
+import type { Pod } from '#kubernetes/resources.ts';
 
 const pod = (uid: string, change: Partial<Pod> = {}): Pod => ({
   namespace: 'shop',

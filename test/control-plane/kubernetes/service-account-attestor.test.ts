@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { decodeJwt } from 'jose';
-import { parseTrustDomain } from '#certs/spiffe-id.ts';
+import { parseTrustDomain, workloadId } from '#certs/spiffe-id.ts';
 import {
   type AttestationReason,
   AttestationRejected,
+  type AttestedIds,
   ServiceAccountAttestor,
-} from '#control-plane/kubernetes/service-account-attestor.ts';
+} from '#kubernetes/service-account-attestor.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -24,6 +25,10 @@ import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
 import { type LogLines, logLines } from '../../support/log-lines.ts';
 
 const trustDomain = parseTrustDomain('cell-1.example.com');
+const ids: AttestedIds = {
+  isMeant: ({ namespace }) => namespace !== 'other',
+  idOf: ({ namespace, name }) => workloadId(trustDomain, namespace, name),
+};
 const audience = 'cellmesh';
 const address = '10.1.2.3';
 
@@ -48,7 +53,7 @@ describe('a projected service-account token, against an API server', {
   function attestorWith(comparesAddresses = true): ServiceAccountAttestor {
     return new ServiceAccountAttestor({
       client: server.client,
-      trustDomain,
+      ids,
       audience,
       comparesAddresses,
       logger: lines.logger,
@@ -108,6 +113,13 @@ describe('a projected service-account token, against an API server', {
       );
       await assertRefused(token, 'token_not_authenticated');
     }
+  });
+
+  test('is refused of a service account that is not meant, before its pod is looked up', async () => {
+    await createNamespace(server, 'other');
+    await createServiceAccount(server, 'other', 'web');
+    const token = await createToken(server, { namespace: 'other', name: 'web' }, { audience });
+    await assertRefused(token, 'service_account_unexpected');
   });
 
   test('is refused without a pod', async () => {

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseTrustDomain } from '#certs/spiffe-id.ts';
-import type { Resource } from '#control-plane/kubernetes/resources.ts';
+import { parseTrustDomain, workloadId } from '#certs/spiffe-id.ts';
+import type { Resource } from '#kubernetes/resources.ts';
 import {
   type AttestationReason,
   AttestationRejected,
+  type AttestedIds,
   ServiceAccountAttestor,
-} from '#control-plane/kubernetes/service-account-attestor.ts';
+} from '#kubernetes/service-account-attestor.ts';
 import { silentLogger } from '#runtime/logger.ts';
 
 const pod = {
@@ -28,7 +29,11 @@ function attest(answer: unknown, address = '10.0.0.1', object: unknown = pod): P
     get: async <T>(resource: Resource<T>): Promise<T> => resource.read(object),
   };
   const trustDomain = parseTrustDomain('cell-1.example.com');
-  const options = { client, trustDomain, audience: 'cellmesh', comparesAddresses: true, logger: silentLogger };
+  const ids: AttestedIds = {
+    isMeant: () => true,
+    idOf: ({ namespace, name }) => workloadId(trustDomain, namespace, name),
+  };
+  const options = { client, ids, audience: 'cellmesh', comparesAddresses: true, logger: silentLogger };
   return new ServiceAccountAttestor(options).attest('a.b.c', address);
 }
 

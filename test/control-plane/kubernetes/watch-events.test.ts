@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { KubernetesError } from '#control-plane/kubernetes/kubernetes-error.ts';
-import { pods } from '#control-plane/kubernetes/resources.ts';
-import { watchEvents } from '#control-plane/kubernetes/watch-events.ts';
+import { KubernetesError } from '#kubernetes/kubernetes-error.ts';
+import { pods } from '#kubernetes/resources.ts';
+import { watchEvents } from '#kubernetes/watch-events.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { Mutator } from '../../fuzz/mutate.ts';
 

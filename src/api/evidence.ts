@@ -1,9 +1,12 @@
-import type { Evidence, LastingEvidence } from '#api/svid-issuer-service.ts';
 import { readTextFile } from '#certs/private-file.ts';
 import { CellmeshError } from '#runtime/errors.ts';
-import type { SidecarConfig } from './sidecar-config.ts';
+import type { Evidence, LastingEvidence } from './svid-issuer-service.ts';
 
-type EvidenceSettings = Pick<SidecarConfig, 'joinToken' | 'attestTokenFile'>;
+/** Of sidecars and routers: paths of files. */
+interface EvidenceSettings {
+  readonly joinToken: string | undefined;
+  readonly attestTokenFile: string | undefined;
+}
 
 /** @throws CellmeshError `config_invalid` */
 export function refuseTwoKindsOfEvidence({ joinToken, attestTokenFile }: EvidenceSettings): void {
@@ -12,7 +15,7 @@ export function refuseTwoKindsOfEvidence({ joinToken, attestTokenFile }: Evidenc
 }
 
 /**
- * What this sidecar shows for its first SVID, as it lies on disk now.
+ * What a process shows for its first SVID, as it lies on disk now.
  * @throws CellmeshError `svid_unreadable` when it was given nothing, `file_unreadable`
  */
 export async function evidenceOf({ joinToken, attestTokenFile }: EvidenceSettings): Promise<Evidence> {

@@ -53,6 +53,14 @@ export const pods: Resource<Pod> = {
   },
 };
 
+/** Whose token it is, as a SubjectAccessReview takes it. */
+interface TokenUser {
+  readonly username: string;
+  readonly uid: string;
+  readonly groups: readonly string[];
+  readonly extra: Readonly<Record<string, readonly string[]>>;
+}
+
 /** What the API server says of a token. */
 export interface TokenVerdict {
   readonly isAuthenticated: boolean;
@@ -61,6 +69,7 @@ export interface TokenVerdict {
   /** Those that were asked for and that the token has. */
   readonly audiences: readonly string[];
   readonly username: string;
+  readonly user: TokenUser;
   /** The first value of an extra field of the user, or undefined. */
   readonly extra: (name: string) => string | undefined;
 }
@@ -75,6 +84,17 @@ export const tokenReviews: Resource<TokenVerdict> = {
     error: textAt(object, 'status', 'error') ?? '',
     audiences: textsAt(object, 'status', 'audiences'),
     username: textAt(object, 'status', 'user', 'username') ?? '',
+    user: userOf(valueAt(object, 'status', 'user')),
     extra: (name) => textsAt(object, 'status', 'user', 'extra', `authentication.kubernetes.io/${name}`)[0],
   }),
 };
+
+function userOf(user: unknown): TokenUser {
+  const extra = Object.keys(valueAt(user, 'extra') ?? {}).map((name) => [name, textsAt(user, 'extra', name)] as const);
+  return {
+    username: textAt(user, 'username') ?? '',
+    uid: textAt(user, 'uid') ?? '',
+    groups: textsAt(user, 'groups'),
+    extra: Object.fromEntries(extra),
+  };
+}

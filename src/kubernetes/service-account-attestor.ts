@@ -1,5 +1,5 @@
 import { BlockList, isIPv6 } from 'node:net';
-import { type SpiffeId, type TrustDomain, workloadId } from '#certs/spiffe-id.ts';
+import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { KubernetesClient } from './client.ts';
@@ -7,12 +7,13 @@ import { isBearerToken } from './kubeconfig.ts';
 import { KubernetesError } from './kubernetes-error.ts';
 import { type Pod, pods, type TokenVerdict, tokenReviews } from './resources.ts';
 
-/** Why a token is not taken; for the log of the control plane, and for nobody else. */
+/** Why a token is not taken; for the log, and for nobody else. */
 export type AttestationReason =
   | 'token_malformed'
   | 'token_not_authenticated'
   | 'audience_missing'
   | 'service_account_missing'
+  | 'service_account_unexpected'
   | 'pod_missing'
   | 'pod_gone'
   | 'pod_replaced'
@@ -29,7 +30,7 @@ export class AttestationRejected extends CellmeshError {
   readonly reason: AttestationReason;
 
   constructor(reason: AttestationReason) {
-    super('attestation_rejected', 'the evidence is not accepted; the log of the control plane says why');
+    super('attestation_rejected', 'the evidence is not accepted; the log of whoever was asked says why');
     this.name = 'AttestationRejected';
     this.reason = reason;
   }
@@ -37,7 +38,7 @@ export class AttestationRejected extends CellmeshError {
 
 interface AttestorOptions {
   readonly client: Pick<KubernetesClient, 'get' | 'review'>;
-  readonly trustDomain: TrustDomain;
+  readonly ids: AttestedIds;
   /** That tokens must be made for: one for another server proves nothing here, and ours is worth nothing there. */
   readonly audience: string;
   /** Whether the caller must come from an address of its pod. */
@@ -50,12 +51,19 @@ interface ServiceAccount {
   readonly name: string;
 }
 
+/** Whom tokens stand for: a control plane knows workloads by them, identity routers. */
+export interface AttestedIds {
+  /** Others are refused before their pod is looked up. */
+  isMeant(account: ServiceAccount): boolean;
+  idOf(account: ServiceAccount, pod: string): SpiffeId;
+}
+
 /** Those of a pod have about 1.2 kB. */
 const tokenBytesMax = 16 * 1024;
 const userPattern = /^system:serviceaccount:([a-z0-9-]{1,63}):([a-z0-9][a-z0-9.-]{0,252})$/;
 
 /**
- * Says by a projected service-account token which workload calls. The API server says whose token it is, and the pod that it names is looked
+ * Says by a projected service-account token who calls. The API server says whose token it is, and the pod that it names is looked
  * up: the server goes on calling a token good for ten seconds after its pod has gone.
  */
 export class ServiceAccountAttestor {
@@ -67,25 +75,30 @@ export class ServiceAccountAttestor {
 
   /** @throws AttestationRejected, or CellmeshError `attestation_unavailable` when the API server does not say */
   async attest(token: string, callerAddress: string): Promise<SpiffeId> {
-    const { trustDomain, logger } = this.#options;
+    const { ids, logger } = this.#options;
     const told: Record<string, string> = { address: callerAddress };
     try {
       const verdict = await this.#review(token, told);
       const account = serviceAccountOf(verdict);
       Object.assign(told, { namespace: account.namespace, serviceAccount: account.name });
+      if (!ids.isMeant(account)) throw new AttestationRejected('service_account_unexpected');
       const pod = await this.#podOf(verdict, account, told);
       this.#compare(pod, verdict, account, callerAddress);
-      return workloadId(trustDomain, account.namespace, account.name);
+      return ids.idOf(account, pod.name);
     } catch (error) {
       if (error instanceof AttestationRejected) {
         logger.warn('attestation refused', { reason: error.reason, ...told });
         throw error;
       }
       logger.error('attestation is not possible', { error, ...told });
-      throw new CellmeshError('attestation_unavailable', 'the control plane cannot check the evidence now', {
-        cause: error,
-        retryable: true,
-      });
+      throw new CellmeshError(
+        'attestation_unavailable',
+        'the evidence cannot be checked now: the API server does not say',
+        {
+          cause: error,
+          retryable: true,
+        },
+      );
     }
   }
 
