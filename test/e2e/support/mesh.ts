@@ -41,6 +41,11 @@ export async function installMesh(cluster: Cluster, policies: ReadonlyMap<string
     configMap(namespace, 'cellmesh-manifests', { 'cell.yaml': cell, ...Object.fromEntries(policies) }),
     configMap(namespace, 'cellmesh-global-trust-bundle', { 'trust-bundle.json': globalBundle }),
   ];
+  const remove = async () => {
+    await kubectl(['delete', '--ignore-not-found', '--timeout=90s', '-f', '-'], controlPlane);
+  };
+  // Of a run that was broken off.
+  await remove();
   await kubectl(['apply', '-f', '-'], [controlPlane, ...maps].join('\n---\n'));
   const logs = () => cluster.kubectlSaid(['-n', namespace, 'logs', 'deployment/cellmesh-control-plane', '--tail=100']);
   const rollOut = ['rollout', 'status', 'deployment/cellmesh-control-plane', '--timeout=60s'];
@@ -62,9 +67,7 @@ export async function installMesh(cluster: Cluster, policies: ReadonlyMap<string
     },
     explain: (decisionId) => inPod('cellmesh', 'explain', decisionId, ...operatorFlags()),
     logs,
-    async remove() {
-      await kubectl(['delete', '--ignore-not-found', '--wait=false', '-f', '-'], controlPlane);
-    },
+    remove,
   };
 }
 

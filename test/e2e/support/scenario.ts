@@ -47,6 +47,8 @@ export async function openScenario(folder: Folder, cluster: Cluster, mesh: Mesh)
   const manifest = await readFile(join(folder.path, 'namespace.yaml'), 'utf8');
   const namespace = (parse(manifest) as { metadata: { name: string } }).metadata.name;
   const kubectl = (...args: readonly string[]) => cluster.kubectl(['-n', namespace, ...args]);
+  // Of a run that was broken off.
+  await cluster.kubectl(['delete', 'namespace', namespace, '--ignore-not-found', '--timeout=90s']);
   await cluster.kubectl(['apply', '-f', '-'], manifest);
   await mesh.addNamespace(namespace);
   await kubectl('create', 'configmap', 'apps', `--from-file=${apps}`);
