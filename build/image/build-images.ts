@@ -23,6 +23,8 @@ export interface ImageOptions {
 
 export interface NamedImage extends Image {
   readonly name: string;
+  /** All files of the layers that are ours. */
+  readonly tree: FileTree;
   readonly bill: object;
   readonly layers: readonly Layer[];
 }
@@ -44,13 +46,14 @@ export async function buildImages(options: ImageOptions): Promise<Record<'cellme
     const layers = [...below.layers, await layerOf(tree, `npm run image: ${name}`)];
     const description = describe(options, { name, version, layers, config });
     const image = await imageOf(description);
+    const whole: FileTree = new Map([...below.tree, ...tree]);
     const bill = softwareBill({
       ...{ name, version, architecture: options.architecture, digest: image.digest },
       npm: [...bundledPackages(tree), ...others],
       ...{ node: nodeBinary(options.architecture).version, debian: below.system?.packages ?? [], base: below.base },
-      tree: new Map([...below.tree, ...tree]),
+      tree: whole,
     });
-    return { ...image, name: description.name, bill, layers };
+    return { ...image, name: description.name, bill, layers, tree: whole };
   };
   const koffi = koffiPackages(options.architecture);
   return {

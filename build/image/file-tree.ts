@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { packTar, type TarEntry } from 'modern-tar';
 
 /** What lies at a path of the image. All of it belongs to root, who does not run there. */
@@ -33,6 +33,17 @@ export async function copiesOf(directory: string, at: string): Promise<[string, 
     .filter((entry) => entry.isFile())
     .map(({ parentPath, name }) => join(parentPath, name))
     .map((path) => [at + path.slice(directory.length), copyOf(path)]);
+}
+
+/** On disk, where nothing is yet. */
+export async function writeTree(tree: FileTree, directory: string): Promise<void> {
+  for (const [path, entry] of tree) {
+    const place = join(directory, path);
+    await mkdir(entry.kind === 'directory' ? place : dirname(place), { recursive: true });
+    if (entry.kind === 'directory') await chmod(place, entry.mode);
+    else if (entry.kind === 'link') await symlink(entry.target, place);
+    else await writeFile(place, entry.data, { mode: entry.isExecutable ? 0o755 : 0o644 });
+  }
 }
 
 /** Sorted and of no time: the same tree is the same bytes. */

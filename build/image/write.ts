@@ -3,10 +3,11 @@ import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../bundle.ts';
 import { buildImages } from './build-images.ts';
+import { writeTree } from './file-tree.ts';
 import type { Architecture } from './oci-layout.ts';
 
-const usage = `npm run image -- [--platform amd64|arm64] [--base IMAGE.tar] [--repository NAME] [--no-strip] [--out DIRECTORY]
-`;
+const usage =
+  'npm run image -- [--platform amd64|arm64] [--base IMAGE.tar] [--repository NAME] [--no-strip] [--out DIRECTORY] [--tree DIRECTORY]';
 const own: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 
 /** Writes archives of both images, each beside its bill of materials. */
@@ -19,12 +20,15 @@ async function writeImages(): Promise<void> {
       repository: { type: 'string', default: 'localhost/cellmesh' },
       strip: { type: 'boolean', default: true },
       out: { type: 'string', default: join(root, 'image') },
+      tree: { type: 'string' },
     },
   });
-  const { platform, base, repository, strip, out } = values;
-  if (platform !== 'amd64' && platform !== 'arm64') throw new Error(`--platform must be amd64 or arm64\n${usage}`);
+  const { platform, base, repository, strip, out, tree } = values;
+  if (platform !== 'amd64' && platform !== 'arm64') throw new Error(`--platform must be amd64 or arm64: ${usage}`);
   const dist = join(root, 'dist');
   const images = await buildImages({ dist, architecture: platform, base, repository, keepsSymbols: !strip });
+  // For the Dockerfile: the files alone, to be copied.
+  if (tree !== undefined) return await writeTree(images.cellmesh.tree, tree);
   await mkdir(out, { recursive: true });
   for (const { name, digest, archive, bill, layers } of Object.values(images)) {
     const path = join(out, `${basename(name).replace(':', '-')}-${platform}`);
