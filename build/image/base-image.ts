@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { unpackTar } from 'modern-tar';
 import { sha256 } from './file-tree.ts';
 import type { Architecture, Layer } from './oci-layout.ts';
@@ -41,8 +41,9 @@ export async function readBaseImage(path: string, architecture: Architecture): P
     id: sha256(config),
     paths: new Set(contents.flat().map(({ header }) => header.name.replace(/^\.?\//, ''))),
     layers: layers.map((blob, index) => ({
-      mediaType: `application/vnd.oci.image.layer.v1.tar${isGzip(blob) ? '+gzip' : ''}`,
-      blob,
+      mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
+      // As they are in a registry. Docker's archives hold them unpacked.
+      blob: isGzip(blob) ? blob : gzipSync(blob),
       diffId: sha256(tars[index]!),
       createdBy: 'base image',
     })),

@@ -12,6 +12,8 @@ import { type SystemFiles, stripped, systemFiles } from './system-files.ts';
 export interface ImageOptions {
   /** Where `npm run build` wrote to. */
   readonly dist: string;
+  /** The `node_modules` that has Node and koffi for the platform. */
+  readonly packages: string;
   readonly architecture: Architecture;
   /** An archive of an image with the libraries of Node and `nft`; undefined: they come from this machine. */
   readonly base?: string | undefined;
@@ -40,7 +42,7 @@ interface Foundation {
 export async function buildImages(options: ImageOptions): Promise<Record<'cellmesh' | 'example', NamedImage>> {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
   const below = await foundation(options);
-  const cellmesh = await cellmeshFiles(options.dist, options.architecture);
+  const cellmesh = await cellmeshFiles(options.dist, options.packages, options.architecture);
   const example = await exampleFiles();
   const build = async (name: string, tree: FileTree, config: object, others: readonly NpmPackage[]) => {
     const layers = [...below.layers, await layerOf(tree, `npm run image: ${name}`)];
@@ -50,12 +52,16 @@ export async function buildImages(options: ImageOptions): Promise<Record<'cellme
     const bill = softwareBill({
       ...{ name, version, architecture: options.architecture, digest: image.digest },
       npm: [...bundledPackages(tree), ...others],
-      ...{ node: nodeBinary(options.architecture).version, debian: below.system?.packages ?? [], base: below.base },
+      ...{
+        node: nodeBinary(options.packages, options.architecture).version,
+        debian: below.system?.packages ?? [],
+        base: below.base,
+      },
       tree: whole,
     });
     return { ...image, name: description.name, bill, layers, tree: whole };
   };
-  const koffi = koffiPackages(options.architecture);
+  const koffi = koffiPackages(options.packages, options.architecture);
   return {
     cellmesh: await build('cellmesh', cellmesh, { Entrypoint: ['cellmesh'] }, koffi),
     example: await build('cellmesh-example', example, { Entrypoint: ['node'] }, []),
@@ -63,21 +69,17 @@ export async function buildImages(options: ImageOptions): Promise<Record<'cellme
 }
 
 /** Layers that change with their platform only: whoever has them gets the next version's few megabytes. */
-async function foundation({ architecture, base: path, keepsSymbols }: ImageOptions): Promise<Foundation> {
+async function foundation({ packages, architecture, base: path, keepsSymbols }: ImageOptions): Promise<Foundation> {
   const base = path === undefined ? undefined : await readBaseImage(path, architecture);
   if (base !== undefined) refuseUnfitBase(base);
-  const { path: node } = nodeBinary(architecture);
+  const { path: node } = nodeBinary(packages, architecture);
+  const system = base === undefined ? systemFiles(node, architecture) : undefined;
   const program = keepsSymbols ? copyOf(node, true) : await stripped(node);
   const nodeTree: FileTree = new Map([['usr/bin/node', program]]);
   const nodeLayer = await layerOf(nodeTree, 'npm run image: node');
-  if (base !== undefined) {
-    const own = await layerOf(skeleton, 'npm run image: skeleton');
-    return { layers: [...base.layers, own, nodeLayer], tree: nodeTree, system: undefined, base };
-  }
-  const system = systemFiles(node);
-  const systemTree: FileTree = new Map([...system.tree, ...skeleton]);
-  const layers = [await layerOf(systemTree, 'npm run image: system'), nodeLayer];
-  return { layers, tree: new Map([...systemTree, ...nodeTree]), system, base: undefined };
+  const systemTree: FileTree = new Map([...(system?.tree ?? []), ...skeleton]);
+  const layers = [...(base?.layers ?? []), await layerOf(systemTree, 'npm run image: system'), nodeLayer];
+  return { layers, tree: new Map([...systemTree, ...nodeTree]), system, base };
 }
 
 function describe(

@@ -31,13 +31,13 @@ import './dist/main.js';
 `;
 
 /** The command as `npm run build` left it in `dist`, what finds it in PATH, and the machine code of koffi. */
-export async function cellmeshFiles(dist: string, architecture: Architecture): Promise<FileTree> {
+export async function cellmeshFiles(dist: string, packages: string, architecture: Architecture): Promise<FileTree> {
   if (!existsSync(join(dist, 'main.js'))) throw new Error(`${dist} is not there: \`npm run build\` makes it`);
   const { version, imports } = readPackage(root);
   const package_ = { name: 'cellmesh', version, type: 'module', imports: { '#examples/*': imports['#examples/*'] } };
   return new Map([
     ...(await copiesOf(dist, `${home}/dist`)),
-    ...(await koffiFiles(architecture)),
+    ...koffiFiles(packages, architecture),
     [`${home}/package.json`, file(`${JSON.stringify(package_)}\n`)],
     [`${home}/cellmesh`, file(launcher, true)],
     ['usr/bin/cellmesh', link(`/${home}/cellmesh`)],
@@ -54,39 +54,42 @@ export const skeleton: FileTree = new Map<string, Entry>([
 ]);
 
 /** Those of `node_modules` that the bundle leaves where they are. */
-export function koffiPackages(architecture: Architecture): NpmPackage[] {
-  return koffiNames(architecture).map((name) => readPackage(packageDirectory(name)));
+export function koffiPackages(packages: string, architecture: Architecture): NpmPackage[] {
+  return Object.values(koffiDirectories(packages, architecture)).map(readPackage);
 }
 
-async function koffiFiles(architecture: Architecture): Promise<[string, Entry][]> {
-  const [facade, binding] = koffiNames(architecture);
-  const places = { facade: packageDirectory(facade), binding: packageDirectory(binding) };
-  const at = { facade: `${home}/node_modules/${facade}`, binding: `${home}/node_modules/${binding}` };
+function koffiFiles(packages: string, architecture: Architecture): [string, Entry][] {
+  const { facade, binding } = koffiDirectories(packages, architecture);
+  const at = { facade: `${home}/node_modules/koffi`, binding: `${home}/node_modules/${bindingOf(architecture)}` };
   // Most of the package is source in C++, and for another libc.
-  const wanted = ['package.json', 'index.js', 'LICENSE.txt', 'src/koffi/index.js', 'src/koffi/src/static.js'];
-  const bound = ['package.json', 'index.js', `linux_${cpus[architecture]}/koffi.node`];
+  const ofFacade = ['package.json', 'index.js', 'LICENSE.txt', 'src/koffi/index.js', 'src/koffi/src/static.js'];
+  const ofBinding = ['package.json', 'index.js', `linux_${cpus[architecture]}/koffi.node`];
   return [
-    ...wanted.map((name): [string, Entry] => [`${at.facade}/${name}`, copyOf(join(places.facade, name))]),
-    ...bound.map((name): [string, Entry] => [`${at.binding}/${name}`, copyOf(join(places.binding, name))]),
+    ...ofFacade.map((name): [string, Entry] => [`${at.facade}/${name}`, copyOf(join(facade, name))]),
+    ...ofBinding.map((name): [string, Entry] => [`${at.binding}/${name}`, copyOf(join(binding, name))]),
   ];
 }
 
-function koffiNames(architecture: Architecture) {
-  return ['koffi', `@koromix/koffi-linux-${cpus[architecture]}`] as const;
+/** The part in JavaScript is the same everywhere; the other has the machine code. */
+function koffiDirectories(packages: string, architecture: Architecture) {
+  const facade = packageDirectory(join(root, 'node_modules'), 'koffi');
+  return { facade, binding: packageDirectory(packages, bindingOf(architecture)) };
+}
+
+function bindingOf(architecture: Architecture): string {
+  return `@koromix/koffi-linux-${cpus[architecture]}`;
 }
 
 /** @throws Error that says how to get another platform's */
-export function nodeBinary(architecture: Architecture): NodeBinary {
-  const name = `node-linux-${cpus[architecture]}`;
-  const directory = packageDirectory(name);
+export function nodeBinary(packages: string, architecture: Architecture): NodeBinary {
+  const directory = packageDirectory(packages, `node-linux-${cpus[architecture]}`);
   return { ...readPackage(directory), path: join(directory, 'bin/node') };
 }
 
-function packageDirectory(name: string): string {
-  const directory = join(root, 'node_modules', name);
+function packageDirectory(packages: string, name: string): string {
+  const directory = join(packages, name);
   if (existsSync(directory)) return directory;
-  const cpu = name.slice(name.lastIndexOf('-') + 1);
-  throw new Error(`${name} is not there: \`npm install --no-save --force --os=linux --cpu=${cpu} ${name}\` gets it`);
+  throw new Error(`${name} is not in ${packages}: docs/image.md says how to get another platform's`);
 }
 
 function readPackage(directory: string): NpmPackage & { readonly imports: Readonly<Record<string, string>> } {

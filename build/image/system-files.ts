@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { copyOf, type Entry, type FileTree, link } from './file-tree.ts';
+import type { Architecture } from './oci-layout.ts';
 
 /** A package of Debian, and which of its files are in the image. */
 export interface DebianPackage {
@@ -23,12 +24,13 @@ export const nft = '/usr/sbin/nft';
 
 /**
  * What a base image has otherwise, from this machine: `nft`, the libraries that it and Node are linked to, and the terms that they come under.
- * @throws Error on a machine that is no Debian, or without `nft`
+ * @throws Error on a machine that is no Debian, is of another platform, or has no `nft`
  */
-export function systemFiles(node: string): SystemFiles {
-  if (!existsSync('/usr/bin/dpkg-query') || !existsSync(nft)) {
+export function systemFiles(node: string, architecture: Architecture): SystemFiles {
+  const own = process.arch === 'x64' ? 'amd64' : process.arch;
+  if (architecture !== own || !existsSync('/usr/bin/dpkg-query') || !existsSync(nft)) {
     throw new Error(
-      'without --base the system files come from this machine, which must be a Debian with nftables: `apt-get install nftables`, or see docs/image.md',
+      'without --base the system files come from this machine, which must be a Debian of the same platform with nftables: `apt-get install nftables`, or see docs/image.md',
     );
   }
   const libraries = [...new Set([...librariesOf(node), ...librariesOf(nft)])].sort();

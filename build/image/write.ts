@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../bundle.ts';
 import { buildImages } from './build-images.ts';
@@ -7,7 +7,7 @@ import { writeTree } from './file-tree.ts';
 import type { Architecture } from './oci-layout.ts';
 
 const usage =
-  'npm run image -- [--platform amd64|arm64] [--base IMAGE.tar] [--repository NAME] [--no-strip] [--out DIRECTORY] [--tree DIRECTORY]';
+  'npm run image -- [--platform amd64|arm64] [--base IMAGE.tar] [--packages DIRECTORY] [--repository NAME] [--no-strip] [--out DIRECTORY] [--tree DIRECTORY]';
 const own: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 
 /** Writes archives of both images, each beside its bill of materials. */
@@ -17,16 +17,17 @@ async function writeImages(): Promise<void> {
     options: {
       platform: { type: 'string', default: own },
       base: { type: 'string' },
+      packages: { type: 'string', default: join(root, 'node_modules') },
       repository: { type: 'string', default: 'localhost/cellmesh' },
       strip: { type: 'boolean', default: true },
       out: { type: 'string', default: join(root, 'image') },
       tree: { type: 'string' },
     },
   });
-  const { platform, base, repository, strip, out, tree } = values;
+  const { platform, packages, base, repository, strip, out, tree } = values;
   if (platform !== 'amd64' && platform !== 'arm64') throw new Error(`--platform must be amd64 or arm64: ${usage}`);
   const dist = join(root, 'dist');
-  const images = await buildImages({ dist, architecture: platform, base, repository, keepsSymbols: !strip });
+  const images = await buildImages({ dist, packages, architecture: platform, base, repository, keepsSymbols: !strip });
   // For the Dockerfile: the files alone, to be copied.
   if (tree !== undefined) return await writeTree(images.cellmesh.tree, tree);
   await mkdir(out, { recursive: true });
@@ -35,7 +36,9 @@ async function writeImages(): Promise<void> {
     await writeFile(`${path}.tar`, archive);
     await writeFile(`${path}.cdx.json`, `${JSON.stringify(bill, undefined, 2)}\n`);
     const parts = layers.map(({ createdBy, blob }) => `  ${megabytes(blob.length)}  ${createdBy}\n`);
-    process.stdout.write(`${name}@sha256:${digest}\n  ${megabytes(archive.length)}  ${path}.tar\n${parts.join('')}`);
+    process.stdout.write(
+      `${name}@sha256:${digest}\n  ${megabytes(archive.length)}  ${relative('', path)}.tar\n${parts.join('')}`,
+    );
   }
 }
 

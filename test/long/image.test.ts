@@ -5,7 +5,7 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { Ajv } from 'ajv';
-import { writeBundle } from '../../build/bundle.ts';
+import { root, writeBundle } from '../../build/bundle.ts';
 import { buildImages, type NamedImage } from '../../build/image/build-images.ts';
 import { file, sha256 } from '../../build/image/file-tree.ts';
 import { imageOf, layerOf } from '../../build/image/oci-layout.ts';
@@ -14,6 +14,7 @@ import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { type UnpackedImage, unpackImage } from '../support/unpacked-image.ts';
 
 const architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
+const packages = join(root, 'node_modules');
 const repository = 'registry.example/mesh/cellmesh';
 
 /** Why none can be made of this machine's files; undefined when one can. */
@@ -35,7 +36,7 @@ describe('the image, of the files of this machine', { skip }, async () => {
 
   before(async () => {
     await writeBundle(dist);
-    images = await buildImages({ dist, architecture, repository });
+    images = await buildImages({ dist, packages, architecture, repository });
     unpacked = await unpackImage(images.cellmesh.archive);
   });
 
@@ -49,7 +50,7 @@ describe('the image, of the files of this machine', { skip }, async () => {
   });
 
   test('is the same of the same files', async () => {
-    const again = await buildImages({ dist, architecture, repository });
+    const again = await buildImages({ dist, packages, architecture, repository });
     assert.equal(again.cellmesh.digest, images.cellmesh.digest);
     assert.equal(sha256(again.example.archive), sha256(images.example.archive));
     assert.deepEqual(again.cellmesh.bill, images.cellmesh.bill);
@@ -114,7 +115,7 @@ describe('an image on another’s', () => {
     const layers = [await layerOf(new Map(names.map(library)), 'test')];
     const image = await imageOf({ name: 'base:1', version: '1', architecture: of, layers, config: {}, labels: {} });
     await writeFile(base, image.archive);
-    const images = await buildImages({ dist, base, architecture, repository, keepsSymbols: true });
+    const images = await buildImages({ dist, packages, base, architecture, repository, keepsSymbols: true });
     return { ...images.cellmesh, below: layers };
   }
 
