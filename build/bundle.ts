@@ -3,7 +3,6 @@ import { join, resolve } from 'node:path';
 import { type ChunkingContext, type OutputChunk, type Plugin, type RolldownOutput, rolldown } from 'rolldown';
 
 export const root = resolve(import.meta.dirname, '..');
-const directory = join(root, 'dist');
 const source = (path: string): string => join(root, 'src', path);
 
 /** Files that something else than an import starts: the launcher, and threads by their URL. */
@@ -47,11 +46,11 @@ export async function bundle(): Promise<RolldownOutput> {
   });
 }
 
-/** Replaces `dist/`. */
-export async function writeBundle(): Promise<void> {
+/** Replaces `dist/`, or what else is named. */
+export async function writeBundle(directory = join(root, 'dist')): Promise<void> {
   const { output } = await bundle();
   await rm(directory, { recursive: true, force: true });
-  await mkdir(directory);
+  await mkdir(directory, { recursive: true });
   for (const file of output) {
     await writeFile(join(directory, file.fileName), file.type === 'chunk' ? file.code : file.source);
   }
@@ -98,7 +97,7 @@ function threadFiles(): Plugin {
 }
 
 /** The licenses of all libraries that went in, as each of them asks. */
-async function licensesOf(chunks: readonly OutputChunk[]): Promise<string> {
+export async function licensesOf(chunks: readonly OutputChunk[]): Promise<string> {
   const packages = chunks.flatMap(({ moduleIds }) =>
     moduleIds.map((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0]).filter((path) => path !== undefined),
   );

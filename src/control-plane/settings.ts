@@ -10,7 +10,7 @@ export const controlPlaneSettings = {
   health: address('health and metrics', { host: '127.0.0.1', port: 14013 }),
   globalTrustDomain: parsed('the trust domain of identity and the routers', 'NAME', parseTrustDomain),
   globalBundle: path('trust bundle of the global trust domain (JSON)'),
-  identity: optional(address('gRPC of the identity service, where token keys come from')),
+  identity: optional(address('gRPC of the identity service, where token keys come from; without it no token is good')),
   identityRegion: text('the region in the SPIFFE ID of the identity service', 'local'),
   rootKey: optional(path("an operator's own root key (PEM), instead of one made at the first start")),
   rootCertificate: optional(path("the certificate of the operator's root key (PEM)")),

@@ -19,7 +19,7 @@ import { Metrics } from '#runtime/metrics.ts';
 import type { Random } from '#runtime/random.ts';
 import { openDatabase } from '#runtime/sqlite.ts';
 import { WatchSource } from '#runtime/watch.ts';
-import type { KeySet } from '#tokens/key-set.ts';
+import { KeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
 import { CellPublisher } from './cell-publisher.ts';
 import { type CellTrust, openCellTrust } from './cell-trust.ts';
@@ -85,7 +85,7 @@ export async function startControlPlane(
   const records = starting.use(
     new Records({ ...config, ...dependencies, database, cell: policy.cell, onRolloutWithdrawn }),
   );
-  const keySet = new WatchSource<KeySet | undefined>(undefined);
+  const keySet = new WatchSource(keysOfNobody(config));
   const identityFeed = starting.use(await followIdentity(config, dependencies, trust, keySet));
   const registrations: Registrations = starting.use(
     new Registrations({ database, clock, onChanged: () => changed('endpoints') }),
@@ -162,6 +162,11 @@ async function openWebhooksOf(
 
 function openState({ stateDir }: ControlPlaneConfig) {
   return openDatabase({ file: join(stateDir, 'control-plane.db'), application: 'control-plane', migrations });
+}
+
+/** Without identity no token is good, and that is known: sidecars do not wait for keys. */
+function keysOfNobody({ identity }: ControlPlaneConfig): KeySet | undefined {
+  return identity === undefined ? KeySet.empty : undefined;
 }
 
 /** Where token keys come from, if it is known. */

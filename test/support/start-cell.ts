@@ -94,7 +94,7 @@ export interface Cell extends AsyncDisposable {
 export interface CellOptions {
   readonly handlers?: Partial<Record<ServiceName, Handler>>;
   readonly editManifests?: (text: string) => string;
-  readonly controlPlaneFlags?: Readonly<Record<string, string>>;
+  readonly controlPlaneFlags?: Readonly<Record<string, string | undefined>>;
   readonly sidecarFlags?: Readonly<Record<string, string>>;
   readonly logger?: Logger;
   /** Services whose sidecars the test starts by itself. */
