@@ -3,6 +3,8 @@ import { type Attestor, joinTokenAttestor } from '#api/svid-issuer-service.ts';
 import type { JoinTokens } from '#certs/join-token.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
 import { type SpiffeId, type TrustDomain, workloadOf } from '#certs/spiffe-id.ts';
+import type { Watch } from '#runtime/watch.ts';
+import type { ClusterConnection } from './controller/cluster-connection.ts';
 import type { KubernetesClient } from './kubernetes/client.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
@@ -14,7 +16,9 @@ CREATE TABLE joined_by_token (
 ) STRICT, WITHOUT ROWID;`;
 
 interface ClusterOptions extends ProcessDependencies {
-  readonly config: ControlPlaneConfig;
+  readonly config: Pick<ControlPlaneConfig, 'attestAudience' | 'attestAddresses'>;
+  /** Undefined without a cluster. */
+  readonly connection: ClusterConnection | undefined;
   readonly database: DatabaseSync;
   readonly joinTokens: JoinTokens;
   readonly trustDomain: TrustDomain;
@@ -30,17 +34,16 @@ export interface Cluster extends AsyncDisposable {
   isReady(address: string): boolean;
   /** How long the API server has said nothing of pods; undefined without one. */
   readonly podsAgeMs?: () => number;
+  /** Whether this replica acts for all. */
+  readonly leadership?: Watch<boolean>;
 }
 
 /** The server says something every two minutes. What is older than this keeps nobody from getting requests. */
 const readinessMsMax = 5 * 60_000;
 
-/**
- * Without `--kubernetes`: join tokens alone, and every address is ready. Nothing is asked of the API server before this resolves.
- * @throws CellmeshError `config_invalid`, `document_invalid`, `file_unreadable` for a kubeconfig that cannot be used
- */
+/** Without a cluster: join tokens alone, and every address is ready. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
-  const { database, joinTokens, config, clock, random } = options;
+  const { database, joinTokens, connection } = options;
   const remember = database.prepare('INSERT OR IGNORE INTO joined_by_token (id) VALUES (?)');
   const byJoinToken = joinTokenAttestor(joinTokens);
   const attest: Attestor['attest'] = async (evidence, peerAddress) => {
@@ -48,18 +51,15 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     remember.run(id);
     return id;
   };
-  if (config.kubernetes === undefined) {
+  if (connection === undefined) {
     return { attestor: { ...byJoinToken, attest }, isReady: () => true, async [Symbol.asyncDispose]() {} };
   }
-  const { readClusterAccess } = await import('./kubernetes/cluster-access.ts');
-  const { KubernetesClient } = await import('./kubernetes/client.ts');
-  const access = await readClusterAccess(config.kubernetes, process.env);
   await using opening = new AsyncDisposableStack();
-  const client = opening.use(await KubernetesClient.open({ access, clock, random }));
+  const { client, leadership } = connection;
   const attestor = await kubernetesAttestor(options, client, attest);
   const readiness = opening.use(await followPods(options, client));
   const owned = opening.move();
-  return { attestor, ...readiness, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { attestor, ...readiness, leadership, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 async function kubernetesAttestor(

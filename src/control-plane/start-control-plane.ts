@@ -11,7 +11,6 @@ import { observeStore } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { CellmeshError } from '#runtime/errors.ts';
 import { startHealthServer } from '#runtime/health-server.ts';
 import type { Logger } from '#runtime/logger.ts';
 import { Metrics } from '#runtime/metrics.ts';
@@ -25,10 +24,10 @@ import { type CellTrust, openCellTrust } from './cell-trust.ts';
 import { type Cluster, joinedByTokenMigration, openCluster } from './cluster.ts';
 import { controlPlaneService } from './control-plane-service.ts';
 import { subscribeToIdentity } from './identity-feed.ts';
-import { PolicySource } from './policy-source.ts';
+import { openCell } from './open-cell.ts';
 import { Records, recordsMigration } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
-import type { ControlPlaneConfig } from './settings.ts';
+import type { CellConfig, ControlPlaneConfig } from './settings.ts';
 
 /** In the order in which they were added. */
 const migrations = [
@@ -59,20 +58,19 @@ export interface RunningControlPlane extends AsyncDisposable {
  * @throws CellmeshError with what is missing or taken
  */
 export async function startControlPlane(
-  config: ControlPlaneConfig,
+  given: ControlPlaneConfig,
   dependencies: ProcessDependencies,
 ): Promise<RunningControlPlane> {
   const { clock, random, logger } = dependencies;
   await using starting = new AsyncDisposableStack();
   const abort = new AbortController();
   starting.defer(() => abort.abort(new Error('the control plane stops')));
-  await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
-  const database = openState(config);
+  await mkdir(given.stateDir, { recursive: true, mode: 0o700 });
+  const database = openState(given);
   starting.defer(() => database.close());
 
-  const policy = starting.use(await PolicySource.open({ directory: config.manifestsDir, clock, logger }));
+  const { policy, config, connection } = starting.use(await openCell(given, dependencies));
   const { trustDomain } = policy.cell.current.document;
-  refuseAnotherDomain(config, policy.cell.current.document.domain);
   const trust = await openCellTrust(config, trustDomain, dependencies, abort.signal);
   starting.defer(() => trust.close());
 
@@ -103,7 +101,7 @@ export async function startControlPlane(
   };
   const onReadinessChanged = (host: string) => void (registrations.hasHost(host) && changed('endpoints'));
   const cluster: Cluster = starting.use(
-    await openCluster({ config, ...dependencies, database, joinTokens, trustDomain, onReadinessChanged }),
+    await openCluster({ config, ...dependencies, connection, database, joinTokens, trustDomain, onReadinessChanged }),
   );
   starting.defer(policy.cell.subscribe(() => changed('policy', 'endpoints', 'routes')));
   starting.defer(trust.bundles.subscribe(() => changed('bundles')));
@@ -133,6 +131,7 @@ export async function startControlPlane(
     await startHealthServer({ ...config.health, notReady, metrics: observe(feeds, records.decisions, cluster) }),
   );
   logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
+  starting.use(connection?.leadership);
   const owned = starting.move();
   return {
     address: server.address,
@@ -150,7 +149,7 @@ function openState({ stateDir }: ControlPlaneConfig) {
 
 /** Where token keys come from, if it is known. */
 async function followIdentity(
-  config: ControlPlaneConfig,
+  config: CellConfig,
   dependencies: ProcessDependencies,
   { identity }: CellTrust,
   keySet: WatchSource<KeySet | undefined>,
@@ -159,15 +158,7 @@ async function followIdentity(
   return address && (await subscribeToIdentity({ ...dependencies, ...config, address, identity, keySet }));
 }
 
-function refuseAnotherDomain({ globalTrustDomain }: ControlPlaneConfig, domain: TrustDomain): void {
-  if (domain === globalTrustDomain) return;
-  throw new CellmeshError(
-    'config_invalid',
-    `the cell document names ${domain} as the global trust domain, the settings ${globalTrustDomain}`,
-  );
-}
-
-function observe(feeds: FeedServer, decisions: DecisionStore, { podsAgeMs }: Cluster): Metrics {
+function observe(feeds: FeedServer, decisions: DecisionStore, { podsAgeMs, leadership }: Cluster): Metrics {
   const metrics = new Metrics();
   metrics.observed(
     'cellmesh_feed_subscribers',
@@ -186,6 +177,10 @@ function observe(feeds: FeedServer, decisions: DecisionStore, { podsAgeMs }: Clu
   if (podsAgeMs !== undefined) {
     const help = 'Seconds since the API server of Kubernetes was last heard of pods.';
     metrics.observed('cellmesh_pods_age_seconds', help, () => podsAgeMs() / 1000);
+  }
+  if (leadership !== undefined) {
+    const help = 'Whether this replica is the one that acts for all.';
+    metrics.observed('cellmesh_leader', help, () => Number(leadership.current));
   }
   observeStore(metrics, decisions);
   return metrics;

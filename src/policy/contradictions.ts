@@ -43,7 +43,7 @@ function checkServices(policies: readonly ServicePolicy[], add: Add): ReadonlyMa
     const service = workloadText(policy);
     const first = services.get(service);
     if (first !== undefined)
-      add(policy, policy.at, `a second manifest for ${service}; the first is in ${first.file}:${first.at.line}`);
+      add(policy, policy.at, `a second manifest for ${service}; the first is in ${placeOf(first)}`);
     services.set(service, policy);
     for (const { value, at } of policy.hosts) {
       const owner = hosts.get(value);
@@ -68,7 +68,7 @@ function checkCandidates(
     const other = first.get(service);
     first.set(service, candidate);
     if (other !== undefined)
-      add(candidate, candidate.at, `a second candidate for ${service}; the first is in ${other.file}:${other.at.line}`);
+      add(candidate, candidate.at, `a second candidate for ${service}; the first is in ${placeOf(other)}`);
     if (inForce === undefined) {
       add(
         candidate,
@@ -106,4 +106,9 @@ function scopesOf({ scopes, anyScope = [] }: AllowRule): readonly Scope[] {
 
 function unknownScope(scope: Scope, cell: CellDocument): string {
   return `scope ${scope} is not in the catalogue of ${cell.file} (Cell.spec.scopes)`;
+}
+
+/** An object has no lines. */
+function placeOf({ file, at }: ServicePolicy): string {
+  return at.line === 0 ? file : `${file}:${at.line}`;
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { parseDocument } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 import { renewalRequester } from '#api/svid-issuer-service.ts';
 import { obtainSvid } from '#certs/renew-svid.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
@@ -32,19 +32,30 @@ const audience = controlPlaneId(parseTrustDomain('cell-1.cellmesh.localhost'));
 const pod = { namespace: 'messaging', name: 'delivery-0' };
 const clock = systemClock;
 
+/** To the service account of the control plane, where the role is. */
+async function grant(
+  server: KubernetesServer,
+  role: { readonly kind: string; readonly metadata: { readonly name: string; readonly namespace?: string } },
+): Promise<void> {
+  const { name, namespace } = role.metadata;
+  const api = '/apis/rbac.authorization.k8s.io/v1';
+  const path = namespace === undefined ? `${api}/cluster` : `${api}/namespaces/${namespace}/`;
+  await server.send('POST', `${path}roles`, role);
+  await server.send('POST', `${path}rolebindings`, {
+    metadata: { name },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: role.kind, name },
+    subjects: [{ kind: 'ServiceAccount', namespace: 'cellmesh', name: 'control-plane' }],
+  });
+}
+
 /** The rights that docs/operations.md names, and no other. */
 async function grantDocumentedRights(server: KubernetesServer): Promise<string> {
   const page = await readFile(join(root, 'docs/operations.md'), 'utf8');
-  const blocks = [...page.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, text]) => parseDocument(text!).toJS());
-  const role = blocks.find(({ kind }) => kind === 'ClusterRole');
-  await server.send('POST', '/apis/rbac.authorization.k8s.io/v1/clusterroles', role);
+  const blocks = [...page.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].flatMap(([, text]) => parseAllDocuments(text!));
+  const roles = blocks.map((block) => block.toJS()).filter(({ kind }) => /^(Cluster)?Role$/.test(kind));
   await createNamespace(server, 'cellmesh');
+  for (const role of roles) await grant(server, role);
   await createServiceAccount(server, 'cellmesh', 'control-plane');
-  await server.send('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
-    metadata: { name: role.metadata.name },
-    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role.metadata.name },
-    subjects: [{ kind: 'ServiceAccount', namespace: 'cellmesh', name: 'control-plane' }],
-  });
   return server.kubeconfigAs(
     'control-plane',
     await createToken(server, { namespace: 'cellmesh', name: 'control-plane' }),
