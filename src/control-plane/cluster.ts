@@ -1,11 +1,19 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { type Attestor, joinTokenAttestor } from '#api/svid-issuer-service.ts';
+import type { Authority } from '#certs/authority.ts';
 import type { JoinTokens } from '#certs/join-token.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
 import { type SpiffeId, type TrustDomain, workloadOf } from '#certs/spiffe-id.ts';
+import type { FeedServer } from '#feeds/feed-server.ts';
+import type { FeedType } from '#feeds/snapshot.ts';
+import type { Endpoint } from '#net/endpoints.ts';
 import type { Watch } from '#runtime/watch.ts';
+import type { CellPublisher } from './cell-publisher.ts';
 import type { ClusterConnection } from './controller/cluster-connection.ts';
+import type { ClusterPods } from './controller/cluster-pods.ts';
+import type { Outcomes } from './controller/cluster-policy-source.ts';
 import type { KubernetesClient } from './kubernetes/client.ts';
+import type { Registrations } from './registrations.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
 
@@ -19,29 +27,36 @@ interface ClusterOptions extends ProcessDependencies {
   readonly config: Pick<ControlPlaneConfig, 'attestAudience' | 'attestAddresses'>;
   /** Undefined without a cluster. */
   readonly connection: ClusterConnection | undefined;
+  /** What became of the objects of the cluster; undefined where the cell comes from a directory. */
+  readonly outcomes: Watch<Outcomes> | undefined;
   readonly database: DatabaseSync;
   readonly joinTokens: JoinTokens;
+  readonly registrations: Registrations;
   readonly trustDomain: TrustDomain;
-  /** What `isReady` says of an address has changed. */
-  readonly onReadinessChanged: (address: string) => void;
+  readonly authority: Authority;
+  readonly feeds: FeedServer;
+  readonly publisher: CellPublisher;
+  /** What is handed out of a type is another thing. */
+  readonly changed: (type: FeedType) => void;
 }
 
 /** What a control plane knows of the cluster it belongs to, if there is one. */
 export interface Cluster extends AsyncDisposable {
   /** Which evidence it takes: join tokens, and with a cluster tokens of service accounts too. */
   readonly attestor: Attestor;
-  /** Whether callers may be sent to an address: not while it is known to be of pods that are not ready. */
-  isReady(address: string): boolean;
+  /** Of what has registered, and of what the cluster knows, where callers may be sent; undefined while that is not known. */
+  endpointsOf(service: SpiffeId, registered: readonly Endpoint[]): readonly Endpoint[] | undefined;
+  /** In which zone what has this address is, where the cluster knows. */
+  zoneAt(address: string): string | undefined;
+  /** Sidecars have come, gone or answered. */
+  readonly onProgress?: () => void;
   /** How long the API server has said nothing of pods; undefined without one. */
   readonly podsAgeMs?: () => number;
   /** Whether this replica acts for all. */
   readonly leadership?: Watch<boolean>;
 }
 
-/** The server says something every two minutes. What is older than this keeps nobody from getting requests. */
-const readinessMsMax = 5 * 60_000;
-
-/** Without a cluster: join tokens alone, and every address is ready. */
+/** Without a cluster: join tokens alone, and what has registered counts as it is. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const { database, joinTokens, connection } = options;
   const remember = database.prepare('INSERT OR IGNORE INTO joined_by_token (id) VALUES (?)');
@@ -52,14 +67,25 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     return id;
   };
   if (connection === undefined) {
-    return { attestor: { ...byJoinToken, attest }, isReady: () => true, async [Symbol.asyncDispose]() {} };
+    const attestor = { ...byJoinToken, attest };
+    const endpointsOf = (_: SpiffeId, registered: readonly Endpoint[]) => registered;
+    return { attestor, endpointsOf, zoneAt: () => undefined, async [Symbol.asyncDispose]() {} };
   }
   await using opening = new AsyncDisposableStack();
-  const { client, leadership } = connection;
-  const attestor = await kubernetesAttestor(options, client, attest);
-  const readiness = opening.use(await followPods(options, client));
+  const attestor = await kubernetesAttestor(options, connection.client, attest);
+  const { ClusterController } = await import('./controller/cluster-controller.ts');
+  const pods = opening.use(await followPods(options, connection.client, () => controller.onPods()));
+  const controller = opening.use(new ClusterController({ ...options, connection, pods }));
   const owned = opening.move();
-  return { attestor, ...readiness, leadership, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return {
+    attestor,
+    endpointsOf: (service, registered) => pods.endpointsOf(service, registered),
+    zoneAt: (address) => pods.zoneAt(address),
+    onProgress: () => controller.onProgress(),
+    podsAgeMs: () => pods.ageMs(),
+    leadership: connection.leadership,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
 }
 
 async function kubernetesAttestor(
@@ -91,26 +117,20 @@ async function kubernetesAttestor(
 }
 
 async function followPods(
-  { clock, random, logger, onReadinessChanged }: ClusterOptions,
+  { registrations, feeds, publisher, changed, ...options }: ClusterOptions,
   client: KubernetesClient,
-): Promise<AsyncDisposable & { isReady(address: string): boolean; podsAgeMs(): number }> {
-  const { Informer } = await import('./kubernetes/informer.ts');
-  const { PodReadiness } = await import('./kubernetes/pod-readiness.ts');
-  const { pods } = await import('./kubernetes/resources.ts');
-  const readiness = new PodReadiness(onReadinessChanged);
-  const informer = new Informer({
+  onPods: () => void,
+): Promise<ClusterPods> {
+  const { ClusterPods } = await import('./controller/cluster-pods.ts');
+  return new ClusterPods({
+    ...options,
     client,
-    resource: pods,
-    selection: { fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed' },
-    keyOf: ({ namespace, name }) => `${namespace}/${name}`,
-    onChange: (now, before) => readiness.update(now, before),
-    clock,
-    random,
-    logger,
+    onChanged(what) {
+      if ('service' in what) {
+        publisher.pushEndpoints(feeds, what.service);
+        onPods();
+      } else if (registrations.hasHost(what.address)) changed('endpoints');
+    },
+    onListed: () => changed('endpoints'),
   });
-  return {
-    isReady: (address) => informer.ageMs > readinessMsMax || readiness.isReady(address),
-    podsAgeMs: () => informer.ageMs,
-    [Symbol.asyncDispose]: () => informer[Symbol.asyncDispose](),
-  };
 }

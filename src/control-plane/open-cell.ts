@@ -2,7 +2,9 @@ import type { CellDocument } from '#policy/cell-document.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { startHealthServer } from '#runtime/health-server.ts';
 import { Metrics } from '#runtime/metrics.ts';
+import type { Watch } from '#runtime/watch.ts';
 import type { ClusterConnection } from './controller/cluster-connection.ts';
+import type { Outcomes } from './controller/cluster-policy-source.ts';
 import { DirectoryPolicySource } from './directory-policy-source.ts';
 import type { PolicySource } from './policy-source.ts';
 import type { CellConfig, ControlPlaneConfig } from './settings.ts';
@@ -12,6 +14,8 @@ interface OpenedCell extends AsyncDisposable {
   /** Undefined without `--kubernetes`. It ends with all that is opened here; its `leadership` ends first, so that another replica goes on at once. */
   readonly connection: ClusterConnection | undefined;
   readonly policy: PolicySource;
+  /** What became of the objects that the cell comes from; undefined where it comes from a directory. */
+  readonly outcomes: Watch<Outcomes> | undefined;
   readonly config: CellConfig;
 }
 
@@ -30,10 +34,11 @@ export async function openCell(given: ControlPlaneConfig, dependencies: ProcessD
           dependencies,
         );
   opening.use(connection);
-  const policy = opening.use(await openPolicy(given, dependencies, connection));
+  const { policy, outcomes } = await openPolicy(given, dependencies, connection);
+  opening.use(policy);
   const config = settled(given, policy.cell.current.document);
   const owned = opening.move();
-  return { connection, policy, config, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { connection, policy, outcomes, config, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /**
@@ -43,8 +48,11 @@ async function openPolicy(
   { manifestsDir, health }: ControlPlaneConfig,
   dependencies: ProcessDependencies,
   connection: ClusterConnection | undefined,
-): Promise<PolicySource> {
-  if (manifestsDir !== undefined) return await DirectoryPolicySource.open({ ...dependencies, directory: manifestsDir });
+): Promise<Pick<OpenedCell, 'policy' | 'outcomes'>> {
+  if (manifestsDir !== undefined) {
+    const policy = await DirectoryPolicySource.open({ ...dependencies, directory: manifestsDir });
+    return { policy, outcomes: undefined };
+  }
   if (connection === undefined)
     throw new CellmeshError('config_invalid', 'the cell comes from --manifests-dir or from --kubernetes: name one');
   const { ClusterPolicySource } = await import('./controller/cluster-policy-source.ts');
@@ -55,7 +63,7 @@ async function openPolicy(
   await using _health = await startHealthServer({ ...health, notReady, metrics: new Metrics() });
   await source.whenLoaded;
   opening.move();
-  return source;
+  return { policy: source, outcomes: source.outcomes };
 }
 
 /** @throws CellmeshError `config_invalid` where settings and cell document differ */

@@ -69,7 +69,8 @@ export async function startControlPlane(
   const database = openState(given);
   starting.defer(() => database.close());
 
-  const { policy, config, connection } = starting.use(await openCell(given, dependencies));
+  const cell = starting.use(await openCell(given, dependencies));
+  const { policy, config } = cell;
   const { trustDomain } = policy.cell.current.document;
   const trust = await openCellTrust(config, trustDomain, dependencies, abort.signal);
   starting.defer(() => trust.close());
@@ -82,26 +83,25 @@ export async function startControlPlane(
   const keySet = new WatchSource<KeySet | undefined>(undefined);
   const identityFeed = starting.use(await followIdentity(config, dependencies, trust, keySet));
   const registrations: Registrations = starting.use(
-    new Registrations({ database, clock, onChanged: () => changed('endpoints') }),
+    new Registrations({ database, clock, onChanged: (service) => publisher.pushEndpoints(feeds, service) }),
   );
-  const publisher = new CellPublisher({
-    cell: policy.cell,
-    rollouts: records.rollouts,
-    bundles: trust.bundles,
-    keySet,
-    registrations,
-    isReady: (address) => cluster.isReady(address),
+  const publisher: CellPublisher = new CellPublisher({
+    ...{ cell: policy.cell, rollouts: records.rollouts, bundles: trust.bundles, keySet, registrations, clock },
+    cluster: () => cluster,
     askForKey: (iss, kid) => identityFeed?.askForKey(iss, kid),
-    clock,
   });
-  const feeds = starting.use(new FeedServer({ publisher, clock, logger }));
+  const feeds: FeedServer = starting.use(
+    new FeedServer({ publisher, clock, logger, onProgress: () => cluster.onProgress?.() }),
+  );
   const changed = (...types: FeedType[]) => {
     for (const type of types) publisher.revisions.revise(type);
     feeds.changed(...types);
   };
-  const onReadinessChanged = (host: string) => void (registrations.hasHost(host) && changed('endpoints'));
   const cluster: Cluster = starting.use(
-    await openCluster({ config, ...dependencies, connection, database, joinTokens, trustDomain, onReadinessChanged }),
+    await openCluster({
+      ...{ ...cell, ...dependencies, ...trust, database, joinTokens, registrations },
+      ...{ trustDomain, feeds, publisher, changed },
+    }),
   );
   starting.defer(policy.cell.subscribe(() => changed('policy', 'endpoints', 'routes')));
   starting.defer(trust.bundles.subscribe(() => changed('bundles')));
@@ -131,7 +131,7 @@ export async function startControlPlane(
     await startHealthServer({ ...config.health, notReady, metrics: observe(feeds, records.decisions, cluster) }),
   );
   logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
-  starting.use(connection?.leadership);
+  starting.use(cell.connection?.leadership);
   const owned = starting.move();
   return {
     address: server.address,

@@ -97,6 +97,8 @@ export interface CellOptions {
   readonly controlPlaneFlags?: Readonly<Record<string, string>>;
   readonly sidecarFlags?: Readonly<Record<string, string>>;
   readonly logger?: Logger;
+  /** Puts cell document and manifests into a cluster, in place of a directory; `controlPlaneFlags` say which. */
+  readonly applyManifests?: (texts: readonly string[]) => Promise<void>;
   /** Services whose sidecars the test starts by itself. */
   readonly withoutSidecars?: readonly ServiceName[];
 }
@@ -123,6 +125,8 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
   await writeFile(join(manifestsDir, 'cell.yaml'), cellDocument);
   await writeFile(join(manifestsDir, 'services.yaml'), (options.editManifests ?? ((text) => text))(manifests(ports)));
 
+  const editedManifests = (options.editManifests ?? ((text) => text))(manifests(ports));
+  await options.applyManifests?.([cellDocument, ...editedManifests.split('\n---\n')]);
   let controlPlane: RunningControlPlane | undefined;
   let controlPlanePort = 0;
   let instances = 2;
@@ -130,7 +134,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
   const startTheControlPlane = async () => {
     const flags = {
       stateDir,
-      manifestsDir,
+      manifestsDir: options.applyManifests === undefined ? manifestsDir : undefined,
       listen: `127.0.0.1:${controlPlanePort}`,
       health: '127.0.0.1:0',
       globalTrustDomain,

@@ -9,7 +9,7 @@ import type { KubernetesClient } from '../kubernetes/client.ts';
 import { Informer } from '../kubernetes/informer.ts';
 import { cells, type PolicyObject, servicePolicies, titleOf } from '../kubernetes/resources-policy.ts';
 import { type LoadedCell, type PolicySource, refuseAnotherCell } from '../policy-source.ts';
-import type { CellForm } from './policy-form.ts';
+import type { CellForm, Form } from './policy-form.ts';
 import { CellForms, PolicyForms } from './policy-forms.ts';
 import { type Resolution, resolvePolicy } from './resolve-policy.ts';
 
@@ -21,15 +21,15 @@ interface ClusterPolicyOptions {
 }
 
 /** What became of one object of the cluster. */
-interface Outcome {
+export interface Outcome {
   readonly object: PolicyObject;
-  /** The generation that is in force; undefined: none is. */
-  readonly inForce: number | undefined;
+  /** What is in force of it; undefined: nothing. */
+  readonly inForce: Pick<Form<unknown>, 'generation' | 'spec'> | undefined;
   readonly findings: readonly Finding[];
 }
 
 /** All objects, and what became of each. */
-interface Outcomes {
+export interface Outcomes {
   /** Of the policy in force; empty while there is none. */
   readonly version: string;
   readonly cells: readonly Outcome[];
@@ -149,11 +149,11 @@ export class ClusterPolicySource implements PolicySource {
     this.#policyForms.sweep(policyObjects);
     const ruled = policies.map(({ object, versions }) => {
       const ruling = resolution?.rulings.get(versions.title);
-      return { object, inForce: ruling?.inForce?.generation, findings: ruling?.findings ?? versions.newest.findings };
+      return { object, inForce: ruling?.inForce, findings: ruling?.findings ?? versions.newest.findings };
     });
     const ofCell = chosen?.object && {
       object: chosen.object,
-      inForce: resolution?.cell.inForce?.generation,
+      inForce: resolution?.cell.inForce,
       findings: resolution?.cell.findings ?? [],
     };
     this.#tell([...(ofCell ? [ofCell] : []), ...others], ruled);

@@ -10,7 +10,8 @@ export interface Form<T> {
   /** Undefined where it cannot be read; `findings` say why. */
   readonly read: T | undefined;
   readonly findings: readonly Finding[];
-  /** The document, as JSON. */
+  readonly spec: unknown;
+  /** The document as a file of a directory would have it: JSON, which is YAML. */
   readonly text: string;
   readonly findingOf: (problem: Problem) => Finding;
 }
@@ -42,6 +43,7 @@ function readForm<T>(
     generation,
     read: findings.length === 0 ? found : undefined,
     findings,
+    spec,
     text: JSON.stringify(document, undefined, 2),
     findingOf: (problem) => findingOf(problem, located),
   };

@@ -6,7 +6,7 @@ import { secretTextOf, textOf, tokenOf } from './cluster-access.ts';
 import { listAt, textAt } from './json.ts';
 import type { ClusterAccess } from './kubeconfig.ts';
 import { KubernetesError, refusalOf, unavailable } from './kubernetes-error.ts';
-import { type ObjectName, pathOf } from './object-path.ts';
+import { type ObjectMetadata, type ObjectName, pathOf } from './object-path.ts';
 import type { Resource } from './resources.ts';
 import { type WatchEvent, watchEvents } from './watch-events.ts';
 
@@ -168,14 +168,14 @@ export class KubernetesClient implements AsyncDisposable {
    */
   async apply<T>(
     resource: Resource<T>,
-    name: ObjectName,
+    metadata: ObjectMetadata,
     fields: object,
     { fieldManager, force, subresource }: ApplyOptions,
     signal?: AbortSignal,
   ): Promise<T> {
     const { apiVersion, kind } = resource;
-    const path = pathOf(resource, name) + (subresource === undefined ? '' : `/${subresource}`);
-    const object = { apiVersion, kind, metadata: name, ...fields };
+    const path = pathOf(resource, metadata) + (subresource === undefined ? '' : `/${subresource}`);
+    const object = { apiVersion, kind, metadata, ...fields };
     const body = { type: 'application/apply-patch+yaml', text: JSON.stringify(object) };
     const query = { fieldManager, force: force === true ? 'true' : undefined };
     return resource.read(await this.#json({ method: 'PATCH', path, query, body, isRepeatable: false }, signal));

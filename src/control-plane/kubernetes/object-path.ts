@@ -7,6 +7,14 @@ export interface ObjectName {
   readonly name: string;
 }
 
+/** What is said of an object that is written, beside its name. */
+export interface ObjectMetadata extends ObjectName {
+  /** Only that object is meant, and none that has its name by now. */
+  readonly uid?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly object[];
+}
+
 /** Names of namespaces and objects are DNS names (RFC 1123), with ':' in those of RBAC. */
 const segmentPattern = /^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$/;
 

@@ -2,7 +2,7 @@ import { listAt, numberAt, textAt, valueAt } from './json.ts';
 import type { Resource } from './resources.ts';
 
 /** `Condition` of meta/v1. */
-interface Condition {
+export interface Condition {
   readonly type: string;
   readonly status: string;
   readonly reason: string;
@@ -18,6 +18,7 @@ export interface PolicyObject {
   readonly namespace?: string;
   readonly name: string;
   readonly uid: string;
+  readonly resourceVersion: string;
   /** Rises with `spec`. */
   readonly generation: number;
   /** RFC 3339, in seconds. */
@@ -68,6 +69,7 @@ function readObject(object: unknown): Omit<PolicyObject, 'kind'> {
   return {
     name: textAt(object, 'metadata', 'name') ?? '',
     uid: textAt(object, 'metadata', 'uid') ?? '',
+    resourceVersion: textAt(object, 'metadata', 'resourceVersion') ?? '',
     generation: numberAt(object, 'metadata', 'generation') ?? 0,
     createdAt: textAt(object, 'metadata', 'creationTimestamp') ?? '',
     spec: valueAt(object, 'spec') ?? null,
