@@ -119,18 +119,17 @@ async function kubernetesAttestor(
 async function followPods(
   { registrations, feeds, publisher, changed, ...options }: ClusterOptions,
   client: KubernetesClient,
-  onPods: () => void,
+  onCounted: () => void,
 ): Promise<ClusterPods> {
   const { ClusterPods } = await import('./controller/cluster-pods.ts');
   return new ClusterPods({
     ...options,
     client,
     onChanged(what) {
-      if ('service' in what) {
-        publisher.pushEndpoints(feeds, what.service);
-        onPods();
-      } else if (registrations.hasHost(what.address)) changed('endpoints');
+      if ('service' in what) publisher.pushEndpoints(feeds, what.service);
+      else if (registrations.hasHost(what.address)) changed('endpoints');
     },
+    onCounted,
     onListed: () => changed('endpoints'),
   });
 }

@@ -4,6 +4,7 @@ import type { FeedServer } from '#feeds/feed-server.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { CellPublisher } from '../cell-publisher.ts';
 import type { ProcessDependencies } from '../start-control-plane.ts';
+import { BundleWriter } from './bundle-writer.ts';
 import type { ClusterConnection } from './cluster-connection.ts';
 import type { ClusterPods } from './cluster-pods.ts';
 import type { Outcomes } from './cluster-policy-source.ts';
@@ -29,7 +30,9 @@ export class ClusterController implements AsyncDisposable {
   #status: StatusWriter | undefined;
 
   constructor(options: ClusterControllerOptions) {
-    const { outcomes } = options;
+    const { outcomes, connection, authority } = options;
+    const { client, leadership, namespace } = connection;
+    this.#stack.use(new BundleWriter({ ...options, client, leadership, namespace, bundle: authority.bundle }));
     if (outcomes !== undefined) this.#tellStatus({ ...options, outcomes });
   }
 

@@ -14,6 +14,8 @@ interface ClusterPodsOptions {
   readonly trustDomain: TrustDomain;
   /** `endpointsOf` says something else of a service, or of whichever service has registered an instance at an address. */
   readonly onChanged: (changed: { readonly service: SpiffeId } | { readonly address: string }) => void;
+  /** `countOf` says something else. */
+  readonly onCounted: () => void;
   /** There is something to say of endpoints from now on. */
   readonly onListed: () => void;
   readonly clock: Clock;
@@ -38,12 +40,13 @@ export class ClusterPods implements AsyncDisposable {
 
   /** Follows at once. */
   constructor(options: ClusterPodsOptions) {
-    const { onChanged, onListed, trustDomain } = options;
+    const { onChanged, onCounted, onListed, trustDomain } = options;
     this.#readiness = new PodReadiness((address) => onChanged({ address }));
     this.#endpoints = new PodEndpoints({
       trustDomain,
       zoneOfNode: (node) => this.#zones.get(node) ?? '',
       onChanged: (service) => onChanged({ service }),
+      onCounted,
     });
     this.#pods = this.#informers.use(
       new Informer({
@@ -57,6 +60,7 @@ export class ClusterPods implements AsyncDisposable {
         },
         onListed: () => {
           this.#areListed = true;
+          onCounted();
           onListed();
         },
       }),

@@ -8,6 +8,8 @@ interface PodEndpointsOptions {
   readonly zoneOfNode: (node: string) => string;
   /** The instances of a service that callers may be sent to are others now. */
   readonly onChanged: (service: SpiffeId) => void;
+  /** `countOf` says something else. */
+  readonly onCounted: () => void;
 }
 
 /**
@@ -50,7 +52,8 @@ export class PodEndpoints {
   update(now: Pod | undefined, before: Pod | undefined): void {
     const was = describe(before);
     if (before !== undefined) this.#remove(before);
-    if (now !== undefined && now.sidecarPort !== undefined && !now.hasEnded) this.#add(now);
+    if (isOurs(now)) this.#add(now);
+    if (isCounted(now) !== isCounted(before)) this.#options.onCounted();
     if (describe(now) === was) return;
     for (const service of new Set([before, now].flatMap((pod) => (pod ? [this.#serviceOf(pod)] : []))))
       this.#options.onChanged(service);
@@ -80,12 +83,20 @@ export class PodEndpoints {
   }
 }
 
+function isOurs(pod: Pod | undefined): pod is Pod {
+  return pod !== undefined && pod.sidecarPort !== undefined && !pod.hasEnded;
+}
+
+function isCounted(pod: Pod | undefined): boolean {
+  return isOurs(pod) && !pod.isTerminating;
+}
+
 function isReachable(pod: Pod): boolean {
   return pod.isReady && !pod.isTerminating && pod.addresses.length > 0;
 }
 
 /** What of a pod its callers get. */
 function describe(pod: Pod | undefined): string {
-  if (pod === undefined || pod.sidecarPort === undefined || pod.hasEnded || !isReachable(pod)) return '';
+  if (!isOurs(pod) || !isReachable(pod)) return '';
   return `${pod.namespace}/${pod.serviceAccount} ${pod.addresses[0]} ${pod.sidecarPort} ${pod.node} ${pod.zone}`;
 }
