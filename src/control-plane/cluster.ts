@@ -2,6 +2,8 @@ import type { DatabaseSync } from 'node:sqlite';
 import { type Attestor, joinTokenAttestor } from '#api/svid-issuer-service.ts';
 import type { Authority } from '#certs/authority.ts';
 import type { JoinTokens } from '#certs/join-token.ts';
+import type { JoinTokenStore } from '#certs/join-token-store.ts';
+import { sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
 import { type SpiffeId, type TrustDomain, workloadOf } from '#certs/spiffe-id.ts';
 import type { FeedServer } from '#feeds/feed-server.ts';
@@ -12,16 +14,11 @@ import type { CellPublisher } from './cell-publisher.ts';
 import type { ClusterConnection } from './controller/cluster-connection.ts';
 import type { ClusterPods } from './controller/cluster-pods.ts';
 import type { Outcomes } from './controller/cluster-policy-source.ts';
+import { type JoinedByToken, joinedByTokenInDatabase } from './joined-by-token.ts';
 import type { KubernetesClient } from './kubernetes/client.ts';
 import type { Registrations } from './registrations.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
-
-/** Who has joined by a token, which is good once: whoever has not must show evidence at each renewal. */
-export const joinedByTokenMigration = `
-CREATE TABLE joined_by_token (
-  id TEXT PRIMARY KEY
-) STRICT, WITHOUT ROWID;`;
 
 interface ClusterOptions extends ProcessDependencies {
   readonly config: Pick<ControlPlaneConfig, 'attestAudience' | 'attestAddresses'>;
@@ -58,12 +55,12 @@ export interface Cluster extends AsyncDisposable {
 
 /** Without a cluster: join tokens alone, and what has registered counts as it is. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
-  const { database, joinTokens, connection } = options;
-  const remember = database.prepare('INSERT OR IGNORE INTO joined_by_token (id) VALUES (?)');
+  const { joinTokens, connection } = options;
+  const joined = await joinedByToken(options);
   const byJoinToken = joinTokenAttestor(joinTokens);
   const attest: Attestor['attest'] = async (evidence, peerAddress) => {
     const id = await byJoinToken.attest(evidence, peerAddress);
-    remember.run(id);
+    await joined.add(id);
     return id;
   };
   if (connection === undefined) {
@@ -72,7 +69,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     return { attestor, endpointsOf, zoneAt: () => undefined, async [Symbol.asyncDispose]() {} };
   }
   await using opening = new AsyncDisposableStack();
-  const attestor = await kubernetesAttestor(options, connection.client, attest);
+  const attestor = await kubernetesAttestor(options, joined, connection.client, attest);
   const { ClusterController } = await import('./controller/cluster-controller.ts');
   const pods = opening.use(await followPods(options, connection.client, () => controller.onPods()));
   const controller = opening.use(new ClusterController({ ...options, connection, pods }));
@@ -88,15 +85,29 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   };
 }
 
+/** Where join tokens are kept: in the cluster, so that a token works at each replica, and once. */
+export async function joinTokenStore(
+  database: DatabaseSync,
+  connection: ClusterConnection | undefined,
+): Promise<JoinTokenStore> {
+  if (connection === undefined) return sqliteJoinTokenStore(database);
+  return (await import('./controller/join-token-store-cluster.ts')).clusterJoinTokenStore(connection);
+}
+
+async function joinedByToken({ database, connection }: ClusterOptions): Promise<JoinedByToken> {
+  if (connection === undefined) return joinedByTokenInDatabase(database);
+  return (await import('./controller/joined-by-token-cluster.ts')).clusterJoinedByToken(connection);
+}
+
 async function kubernetesAttestor(
-  { config, database, trustDomain, logger }: ClusterOptions,
+  { config, trustDomain, logger }: ClusterOptions,
+  joined: JoinedByToken,
   client: KubernetesClient,
   attestByJoinToken: Attestor['attest'],
 ): Promise<Attestor> {
   const { AttestationRejected, ServiceAccountAttestor } = await import('./kubernetes/service-account-attestor.ts');
   const { attestAudience: audience = controlPlaneId(trustDomain), attestAddresses: comparesAddresses } = config;
   const pods = new ServiceAccountAttestor({ client, trustDomain, audience, comparesAddresses, logger });
-  const hasJoined = database.prepare('SELECT 1 FROM joined_by_token WHERE id = ?');
   const refuse = (reason: 'evidence_missing' | 'workload_differs', id: SpiffeId, address: string) => {
     logger.warn('attestation refused', { reason, spiffeId: id, address });
     return new AttestationRejected(reason);
@@ -109,7 +120,7 @@ async function kubernetesAttestor(
     async attestRenewal(id, evidence, peerAddress) {
       if (evidence !== undefined) {
         if ((await pods.attest(evidence.value, peerAddress)) !== id) throw refuse('workload_differs', id, peerAddress);
-      } else if (workloadOf(id) !== undefined && hasJoined.get(id) === undefined) {
+      } else if (workloadOf(id) !== undefined && !(await joined.has(id))) {
         throw refuse('evidence_missing', id, peerAddress);
       }
     },

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { startApiServer } from '#api/api-server.ts';
 import { svidIssuerService } from '#api/svid-issuer-service.ts';
 import { JoinTokens } from '#certs/join-token.ts';
-import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
+import { joinTokenMigration } from '#certs/join-token-store-sqlite.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
@@ -21,9 +21,10 @@ import type { KeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
 import { CellPublisher } from './cell-publisher.ts';
 import { type CellTrust, openCellTrust } from './cell-trust.ts';
-import { type Cluster, joinedByTokenMigration, openCluster } from './cluster.ts';
+import { type Cluster, joinTokenStore, openCluster } from './cluster.ts';
 import { controlPlaneService } from './control-plane-service.ts';
 import { subscribeToIdentity } from './identity-feed.ts';
+import { joinedByTokenMigration } from './joined-by-token.ts';
 import { openCell } from './open-cell.ts';
 import { Records, recordsMigration } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
@@ -75,7 +76,7 @@ export async function startControlPlane(
   const trust = await openCellTrust(config, trustDomain, dependencies, abort.signal);
   starting.defer(() => trust.close());
 
-  const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
+  const joinTokens = new JoinTokens({ store: await joinTokenStore(database, cell.connection), clock, random });
   const onRolloutWithdrawn = () => changed('policy');
   const records = starting.use(
     new Records({ ...config, ...dependencies, database, cell: policy.cell, onRolloutWithdrawn }),

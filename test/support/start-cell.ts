@@ -173,7 +173,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
     const id = workloadId(trustDomain, 'messaging', name);
     const serviceDir = join(root, name);
     await mkdir(serviceDir, { mode: 0o700 });
-    const { token } = controlPlane!.joinTokens.create({ id });
+    const { token } = await controlPlane!.joinTokens.create({ id });
     await writeFile(join(root, `${name}.join-token`), `${token.reveal()}\n`, { mode: 0o600 });
     const start = (flags: Record<string, string>) => {
       const all = {
@@ -282,7 +282,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
       const directory = join(root, `${name}-${instances++}`);
       await mkdir(directory, { mode: 0o700 });
       const joinToken = `${directory}.join-token`;
-      const { token } = controlPlane!.joinTokens.create({ id: services[name].id });
+      const { token } = await controlPlane!.joinTokens.create({ id: services[name].id });
       await writeFile(joinToken, `${token.reveal()}\n`, { mode: 0o600 });
       const free = { inbound: '127.0.0.1:0', outbound: '127.0.0.1:0', health: '127.0.0.1:0' };
       const sidecar = await starters[name]({ joinToken, stateDir: directory, ...free, ...options.sidecarFlags });

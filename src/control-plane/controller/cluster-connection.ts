@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import type { Clock } from '#runtime/clock.ts';
+import type { Random } from '#runtime/random.ts';
 import { KubernetesClient } from '../kubernetes/client.ts';
 import { inCluster, readClusterAccess, serviceAccountDirectory } from '../kubernetes/cluster-access.ts';
 import type { ControlPlaneConfig } from '../settings.ts';
@@ -20,6 +22,8 @@ export class ClusterConnection implements AsyncDisposable {
   /** Of no two processes alike. */
   readonly replica: string;
   readonly leadership: Leadership;
+  readonly clock: Clock;
+  readonly random: Random;
   readonly #owned: AsyncDisposableStack;
 
   constructor(
@@ -30,6 +34,8 @@ export class ClusterConnection implements AsyncDisposable {
     this.client = client;
     this.namespace = names.namespace;
     this.replica = names.replica;
+    this.clock = dependencies.clock;
+    this.random = dependencies.random;
     this.#owned = new AsyncDisposableStack();
     this.#owned.use(client);
     this.leadership = this.#owned.use(new Leadership({ ...dependencies, ...names, client }));
