@@ -17,6 +17,7 @@ import type { Outcomes } from './controller/cluster-policy-source.ts';
 import { type JoinedByToken, joinedByTokenInDatabase } from './joined-by-token.ts';
 import type { KubernetesClient } from './kubernetes/client.ts';
 import type { Registrations } from './registrations.ts';
+import type { Rollouts, Withdrawal } from './rollouts.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
 
@@ -32,6 +33,7 @@ interface ClusterOptions extends ProcessDependencies {
   readonly trustDomain: TrustDomain;
   readonly authority: Authority;
   readonly feeds: FeedServer;
+  readonly rollouts: Rollouts;
   readonly publisher: CellPublisher;
   /** What is handed out of a type is another thing. */
   readonly changed: (type: FeedType) => void;
@@ -47,6 +49,8 @@ export interface Cluster extends AsyncDisposable {
   zoneAt(address: string): string | undefined;
   /** Sidecars have come, gone or answered. */
   readonly onProgress?: () => void;
+  /** This control plane has withdrawn a candidate: its sidecars are to know, and its other replicas. */
+  onWithdrawn(withdrawal: Withdrawal): void;
   /** How long the API server has said nothing of pods; undefined without one. */
   readonly podsAgeMs?: () => number;
   /** Whether this replica acts for all. */
@@ -66,7 +70,8 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   if (connection === undefined) {
     const attestor = { ...byJoinToken, attest };
     const endpointsOf = (_: SpiffeId, registered: readonly Endpoint[]) => registered;
-    return { attestor, endpointsOf, zoneAt: () => undefined, async [Symbol.asyncDispose]() {} };
+    const onWithdrawn = () => options.changed('policy');
+    return { attestor, endpointsOf, onWithdrawn, zoneAt: () => undefined, async [Symbol.asyncDispose]() {} };
   }
   await using opening = new AsyncDisposableStack();
   const attestor = await kubernetesAttestor(options, joined, connection.client, attest);
@@ -79,6 +84,10 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     endpointsOf: (service, registered) => pods.endpointsOf(service, registered),
     zoneAt: (address) => pods.zoneAt(address),
     onProgress: () => controller.onProgress(),
+    onWithdrawn(withdrawal) {
+      options.changed('policy');
+      controller.onWithdrawn(withdrawal);
+    },
     podsAgeMs: () => pods.ageMs(),
     leadership: connection.leadership,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -28,6 +28,7 @@ import { joinedByTokenMigration } from './joined-by-token.ts';
 import { openCell } from './open-cell.ts';
 import { Records, recordsMigration } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
+import type { OnWithdrawn } from './rollouts.ts';
 import type { CellConfig, ControlPlaneConfig } from './settings.ts';
 
 /** In the order in which they were added. */
@@ -77,7 +78,7 @@ export async function startControlPlane(
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: await joinTokenStore(database, cell.connection), clock, random });
-  const onRolloutWithdrawn = () => changed('policy');
+  const onRolloutWithdrawn: OnWithdrawn = (told, mine) => (mine ? cluster.onWithdrawn(told) : changed('policy'));
   const records = starting.use(
     new Records({ ...config, ...dependencies, database, cell: policy.cell, onRolloutWithdrawn }),
   );
@@ -101,7 +102,7 @@ export async function startControlPlane(
   const cluster: Cluster = starting.use(
     await openCluster({
       ...{ ...cell, ...dependencies, ...trust, database, joinTokens, registrations },
-      ...{ trustDomain, feeds, publisher, changed },
+      ...{ trustDomain, feeds, publisher, changed, rollouts: records.rollouts },
     }),
   );
   starting.defer(policy.cell.subscribe(() => changed('policy', 'endpoints', 'routes')));

@@ -47,6 +47,10 @@ class Compilation {
   readonly #version: string;
   readonly #inForce: readonly ServicePolicy[];
   readonly #byService: ReadonlyMap<string, ServicePolicy>;
+  /** Ids of `#inForce`. */
+  readonly #withManifest: ReadonlySet<SpiffeId>;
+  /** By `namespace/service-account`: each is made, and checked, once. */
+  readonly #ids = new Map<string, SpiffeId>();
   readonly #candidates: ReadonlyMap<string, ServicePolicy>;
   readonly #callers: ReadonlyMap<string, readonly { readonly caller: ServicePolicy; readonly call: DeclaredCall }[]>;
 
@@ -54,6 +58,7 @@ class Compilation {
     this.#cell = cell;
     this.#version = versionOf(cell, policies);
     this.#inForce = policies.filter(({ rollout }) => rollout === undefined);
+    this.#withManifest = new Set(this.#inForce.map((policy) => this.#idOf(policy)));
     const byText = (some: readonly ServicePolicy[]) => new Map(some.map((policy) => [workloadText(policy), policy]));
     this.#byService = byText(this.#inForce);
     this.#candidates = byText(policies.filter(({ rollout }) => rollout !== undefined));
@@ -81,7 +86,6 @@ class Compilation {
     const rules = policy.allow.map(({ value }) => this.#rule(value));
     const candidate = this.#candidateOf(self);
     const declaring = new Set(callers.map((caller) => caller.id));
-    const withManifest = new Set(this.#inForce.map((one) => this.#idOf(one)));
     const named = new Set([...rules, ...(candidate?.rules ?? [])].flatMap(({ ids }) => ids));
     const routerCarry = below(undefined, ceilingsOf(this.#cell, 'router', policy));
     return {
@@ -98,7 +102,7 @@ class Compilation {
       ...(candidate && { candidate }),
       ...(routerCarry && { routerCarry }),
       callers,
-      undeclared: [...named].filter((peer) => withManifest.has(peer) && !declaring.has(peer)),
+      undeclared: [...named].filter((peer) => this.#withManifest.has(peer) && !declaring.has(peer)),
       calls: policy.calls.map(({ value }) => this.#call(policy, value)),
     };
   }
@@ -160,7 +164,10 @@ class Compilation {
   }
 
   #idOf({ namespace, serviceAccount }: WorkloadName): SpiffeId {
-    return workloadId(this.#cell.trustDomain, namespace, serviceAccount);
+    const text = workloadText({ namespace, serviceAccount });
+    const id = this.#ids.get(text) ?? workloadId(this.#cell.trustDomain, namespace, serviceAccount);
+    this.#ids.set(text, id);
+    return id;
   }
 }
 

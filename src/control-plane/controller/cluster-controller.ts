@@ -3,6 +3,7 @@ import type { TrustDomain } from '#certs/spiffe-id.ts';
 import type { FeedServer } from '#feeds/feed-server.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { CellPublisher } from '../cell-publisher.ts';
+import type { Rollouts, Withdrawal } from '../rollouts.ts';
 import type { ProcessDependencies } from '../start-control-plane.ts';
 import { BundleWriter } from './bundle-writer.ts';
 import type { ClusterConnection } from './cluster-connection.ts';
@@ -11,6 +12,7 @@ import type { Outcomes } from './cluster-policy-source.ts';
 import { ReplicaReports } from './replica-reports.ts';
 import { StatusWriter } from './status-writer.ts';
 import { SubscriberProgress } from './subscriber-progress.ts';
+import { WithdrawalWriter } from './withdrawal-writer.ts';
 
 interface ClusterControllerOptions extends ProcessDependencies {
   readonly connection: ClusterConnection;
@@ -21,6 +23,7 @@ interface ClusterControllerOptions extends ProcessDependencies {
   readonly outcomes: Watch<Outcomes> | undefined;
   readonly feeds: FeedServer;
   readonly publisher: CellPublisher;
+  readonly rollouts: Rollouts;
 }
 
 /** What a control plane writes into its cluster. */
@@ -28,6 +31,7 @@ export class ClusterController implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   #reports: ReplicaReports | undefined;
   #status: StatusWriter | undefined;
+  #withdrawals: WithdrawalWriter | undefined;
 
   constructor(options: ClusterControllerOptions) {
     const { outcomes, connection, authority } = options;
@@ -39,6 +43,11 @@ export class ClusterController implements AsyncDisposable {
   /** Sidecars have come, gone or answered. */
   onProgress(): void {
     this.#reports?.ownChanged();
+  }
+
+  /** This replica has withdrawn a candidate. */
+  onWithdrawn(withdrawal: Withdrawal): void {
+    this.#withdrawals?.tell(withdrawal);
   }
 
   /** Pods have come or gone. */
@@ -53,6 +62,7 @@ export class ClusterController implements AsyncDisposable {
   #tellStatus(options: ClusterControllerOptions & { readonly outcomes: Watch<Outcomes> }): void {
     const { connection, publisher, pods } = options;
     const { client, namespace, replica, leadership } = connection;
+    this.#withdrawals = this.#stack.use(new WithdrawalWriter({ ...options, client }));
     const progress = this.#stack.use(
       new SubscriberProgress({
         ...options,

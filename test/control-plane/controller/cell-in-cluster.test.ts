@@ -13,7 +13,13 @@ import { eventually } from '../../support/eventually.ts';
 import { globalTrustDomain } from '../../support/identity-setting.ts';
 import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import { deletePod, setPodStatus } from '../../support/kubernetes-objects.ts';
-import { applyObject, conditionsOf, prepareCluster, statusOf } from '../../support/kubernetes-policies.ts';
+import {
+  applyObject,
+  conditionsOf,
+  deleteObject,
+  prepareCluster,
+  statusOf,
+} from '../../support/kubernetes-policies.ts';
 import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
 import { logLines } from '../../support/log-lines.ts';
 import { type Cell, startCell } from '../../support/start-cell.ts';
@@ -179,6 +185,27 @@ describe('a cell of which the cluster holds the policy', { skip: 'skip' in progr
     }, 30_000);
     await second[Symbol.asyncDispose]();
     await eventually(async () => assert.ok(await leads(cell.controlPlane)), 5_000, 5);
+  });
+
+  test('withdraws a candidate at all replicas when one of them has counted that it denies too much', async () => {
+    const candidate = documents
+      .get('api')!
+      .replace('{ name: api,', '{ name: candidate,')
+      .replace('mode: enforce', 'mode: enforce\n  rollout: { percent: 100, newlyDeniedMax: 10%, requestsMin: 5 }')
+      .replace(/ {4}- \{ name: read, .*\n/, '');
+    await using second = await startReplica('third');
+    await applyObject(server, candidate);
+    const call = async () => (await cell.callAsRouter({ token: await cell.mint() })).status;
+    await eventually(async () => assert.equal(await call(), 403));
+    await eventually(async () => assert.equal(await call(), 200), 20_000);
+    const { withdrawn } = await eventually(async () => {
+      const status = await statusOf(server, candidate);
+      assert.match(status.withdrawn?.version ?? '', /^[0-9a-f]{12}$/);
+      return status;
+    });
+    assert.equal(second.trustDomain, trustDomain);
+    await eventually(() => assert.equal(lines.with('takes over', withdrawn!.version).length, 1));
+    await deleteObject(server, candidate);
   });
 
   test('goes on with the policy that it has while the API server is away, and follows it afterwards', async () => {
