@@ -53,6 +53,19 @@ const whatBothSay: Readonly<Record<string, StructuralSchema>> = {
     'x-kubernetes-list-map-keys': ['type'],
     items: condition,
   },
+  accepted: {
+    description: 'The form that was accepted last: it stays in force while a newer one is not accepted.',
+    type: 'object',
+    required: ['generation', 'spec'],
+    properties: {
+      generation: { description: 'Its generation.', ...generation },
+      spec: {
+        description: 'Its spec: JSON, compressed (RFC 1951), in base64.',
+        type: 'string',
+        maxLength: 1_048_576,
+      },
+    },
+  },
   problems: {
     description: 'What is wrong with the object, by itself or beside the others.',
     type: 'array',
@@ -73,6 +86,15 @@ export const servicePolicyStatus: StructuralSchema = {
       properties: {
         total: count('How many there are.'),
         programmed: count('How many of them have taken up this generation.'),
+      },
+    },
+    withdrawn: {
+      description: 'Of a candidate that denied more than it may: it is in force nowhere.',
+      type: 'object',
+      required: ['version', 'at'],
+      properties: {
+        version: { description: 'Version of the candidate.', type: 'string', maxLength: 64 },
+        at: { description: 'When that was.', ...moment },
       },
     },
   },

@@ -59,7 +59,7 @@ export class JoinTokens {
    * `allowReserved` is for the bootstrap of the mesh's own processes; no request of a user ever sets it.
    * @throws CellmeshError `join_token_refused`
    */
-  create(request: { id: SpiffeId; lifetimeMs?: number; allowReserved?: boolean }): CreatedJoinToken {
+  async create(request: { id: SpiffeId; lifetimeMs?: number; allowReserved?: boolean }): Promise<CreatedJoinToken> {
     const { id, lifetimeMs = joinTokenLifetimeMs, allowReserved = false } = request;
     if (pathOf(id) === '') throw refused(`${id} is the ID of an authority`);
     if (isReservedId(id) && !allowReserved) throw refused(`${id} is reserved for the mesh's own processes`);
@@ -67,13 +67,12 @@ export class JoinTokens {
       throw refused(`the lifetime is not between 1 and ${joinTokenLifetimeMs} ms`);
     }
     const now = this.#clock.now();
-    this.#store.deleteExpired(now);
-    if (this.#store.count() >= outstandingJoinTokensMax) {
-      throw refused(`${outstandingJoinTokensMax} join tokens are outstanding`);
-    }
+    await this.#store.deleteExpired(now);
+    const tokensMax = this.#store.tokensMax ?? outstandingJoinTokensMax;
+    if ((await this.#store.count()) >= tokensMax) throw refused(`${tokensMax} join tokens are outstanding`);
     const text = `${joinTokenPrefix}${this.#random.bytes(randomBytesCount).toString('base64url')}`;
     const expiresAt = now + lifetimeMs;
-    this.#store.insert({ hash: hashOf(text), id, createdAt: now, expiresAt });
+    await this.#store.insert({ hash: hashOf(text), id, createdAt: now, expiresAt });
     return { token: new Secret(text), id, expiresAt };
   }
 
@@ -81,13 +80,13 @@ export class JoinTokens {
    * Spends a token and says whose it was. Two that present one token at once: one of them gets the ID.
    * @throws JoinTokenRejected
    */
-  redeem(text: string): SpiffeId {
+  async redeem(text: string): Promise<SpiffeId> {
     if (!tokenPattern.test(text)) throw new JoinTokenRejected('malformed');
     const hash = hashOf(text);
     const now = this.#clock.now();
-    const id = this.#store.redeem(hash, now);
+    const id = await this.#store.redeem(hash, now);
     if (id !== undefined) return id;
-    const record = this.#store.find(hash);
+    const record = await this.#store.find(hash);
     if (record === undefined) throw new JoinTokenRejected('unknown');
     throw new JoinTokenRejected(record.redeemedAt === undefined ? 'expired' : 'used');
   }

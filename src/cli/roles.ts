@@ -92,7 +92,11 @@ function addRole<S extends Settings & { logLevel: Settings[string] }>(program: C
       tuneCollector();
       const stop = stopRequested({ untilStdinEnds });
       const surroundings = { clock: systemClock, random: systemRandom, logger, accessLog: process.stdout };
-      const running = await role.start(config, surroundings);
+      const running = await Promise.race([role.start(config, surroundings), stop]);
+      if (running === undefined) {
+        logger.info('stopping before it has started');
+        process.exit();
+      }
       // Node would do it at the end, which a killed process does not have. Where the launcher has set up no cache this does nothing.
       flushCompileCache();
       await stop;

@@ -1,16 +1,18 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { TrustBundles } from '#certs/trust-bundle.ts';
 import { serializeTrustBundles } from '#certs/trust-bundle-map.ts';
-import type { FeedPublisher, FeedRegistration, FeedSubscriber } from '#feeds/feed-server.ts';
+import type { FeedServer } from '#feeds/feed-server.ts';
+import type { FeedPublisher, FeedRegistration, FeedSubscriber } from '#feeds/feed-session.ts';
 import { Revisions } from '#feeds/revisions.ts';
 import type { FeedSnapshot, FeedType } from '#feeds/snapshot.ts';
-import { type EndpointsByService, serializeEndpoints } from '#net/endpoints.ts';
+import { type Endpoint, serializeEndpoints } from '#net/endpoints.ts';
 import { serializeRoutes } from '#policy/routes.ts';
 import { type PolicySnapshot, serializePolicySnapshot } from '#policy/snapshot.ts';
 import { requiredFeatures } from '#policy/snapshot-features.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { KeySet, serializeKeySet } from '#tokens/key-set.ts';
+import type { Cluster } from './cluster.ts';
 import type { LoadedCell } from './policy-source.ts';
 import type { Registrations } from './registrations.ts';
 import type { Rollouts } from './rollouts.ts';
@@ -21,8 +23,7 @@ interface CellPublisherOptions {
   readonly bundles: Watch<TrustBundles>;
   readonly keySet: Watch<KeySet | undefined>;
   readonly registrations: Registrations;
-  /** Whether callers may be sent to an address. */
-  readonly isReady: (address: string) => boolean;
+  readonly cluster: () => Pick<Cluster, 'endpointsOf' | 'zoneAt'>;
   readonly askForKey: (iss: string, kid: string) => void;
   readonly clock: Clock;
 }
@@ -37,8 +38,9 @@ export class CellPublisher implements FeedPublisher {
     this.revisions = new Revisions(options.clock);
   }
 
-  snapshotFor(type: FeedType, { caller }: FeedSubscriber): FeedSnapshot | undefined {
-    const document = this.#documentFor(type, caller.peer!.id, caller.kind === 'router');
+  snapshotFor(type: FeedType, subscriber: FeedSubscriber): FeedSnapshot | undefined {
+    const { caller } = subscriber;
+    const document = this.#documentFor(type, subscriber);
     if (document === undefined) return undefined;
     const policy = type === 'policy' ? this.#policyOf(caller.peer!.id) : undefined;
     const requires = policy === undefined ? [] : requiredFeatures(policy);
@@ -67,7 +69,22 @@ export class CellPublisher implements FeedPublisher {
     this.#options.askForKey(iss, kid);
   }
 
-  #documentFor(type: FeedType, peer: SpiffeId, isRouter: boolean): string | undefined {
+  /** The instances of `service` are others: to those whose business it is. */
+  pushEndpoints(feeds: FeedServer, service: SpiffeId): void {
+    this.revisions.revise('endpoints');
+    feeds.changedFor('endpoints', (subscriber) => this.#isConcerned(subscriber, service));
+  }
+
+  /** Whether the instances of `service` are this subscriber's business: it calls it, or is one itself, which may be told where it is. */
+  #isConcerned({ caller }: FeedSubscriber, service: SpiffeId): boolean {
+    if (caller.kind === 'router') return true;
+    const peer = caller.peer!.id;
+    return peer === service || this.#policyOf(peer)?.calls.some(({ id }) => id === service) === true;
+  }
+
+  #documentFor(type: FeedType, subscriber: FeedSubscriber): string | undefined {
+    const { caller } = subscriber;
+    const [peer, isRouter] = [caller.peer!.id, caller.kind === 'router'];
     const { cell, bundles, keySet } = this.#options;
     const { document, compiled } = cell.current;
     const snapshot = this.#policyOf(peer);
@@ -81,8 +98,18 @@ export class CellPublisher implements FeedPublisher {
       case 'policy':
         return snapshot === undefined ? undefined : serializePolicySnapshot(snapshot);
       case 'endpoints':
-        if (isRouter) return this.#endpoints(compiled.routes.routes.map(({ id }) => id));
-        return snapshot === undefined ? undefined : this.#endpoints(snapshot.calls.map(({ id }) => id));
+        if (isRouter)
+          return this.#endpoints(
+            compiled.routes.routes.map(({ id }) => id),
+            subscriber,
+          );
+        return (
+          snapshot &&
+          this.#endpoints(
+            snapshot.calls.map(({ id }) => id),
+            subscriber,
+          )
+        );
       case 'routes':
         return isRouter ? serializeRoutes(compiled.routes) : undefined;
       case 'revocations':
@@ -99,11 +126,21 @@ export class CellPublisher implements FeedPublisher {
     return snapshot && rollouts.effective(snapshot);
   }
 
-  #endpoints(services: readonly SpiffeId[]): string {
-    const { registrations, isReady } = this.#options;
-    const endpoints: EndpointsByService = new Map(
-      services.map((service) => [service, registrations.endpointsOf(service).filter(({ host }) => isReady(host))]),
-    );
-    return serializeEndpoints(endpoints);
+  /** What lies in the zone of the subscriber has the subscriber's own word for where it is: it prefers that, and need not know its zone. */
+  #endpoints(services: readonly SpiffeId[], { caller, instance }: FeedSubscriber): string | undefined {
+    const { registrations, cluster } = this.#options;
+    const { endpointsOf, zoneAt } = cluster();
+    const own = registrations.endpointOf(caller.peer!.id, instance);
+    const zone = own && zoneAt(own.host);
+    const entries = services.map((service) => {
+      const endpoints = endpointsOf(service, registrations.endpointsOf(service));
+      const near = ({ locality, ...rest }: Endpoint) => ({
+        ...rest,
+        locality: locality === zone ? own!.locality : locality,
+      });
+      return [service, zone === undefined ? endpoints : endpoints?.map(near)] as const;
+    });
+    const known = entries.flatMap(([service, endpoints]) => (endpoints ? [[service, endpoints] as const] : []));
+    return known.length < entries.length ? undefined : serializeEndpoints(new Map(known));
   }
 }

@@ -10,7 +10,7 @@ import { bundlesOf, parseTrustBundle, serializeTrustBundle, type TrustBundles } 
 import { type TlsIdentity, watchTlsIdentity } from '#net/tls-identity.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
-import type { ControlPlaneConfig } from './settings.ts';
+import type { CellConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
 
 /** The cell's authority, and who the control plane itself is. */
@@ -29,7 +29,7 @@ const controlPlaneFiles = { trustBundle: 'trust-bundle.json', admin: 'admin' } a
  * @throws CellmeshError `config_invalid`, or what reading keys and bundles throws
  */
 export async function openCellTrust(
-  config: ControlPlaneConfig,
+  config: CellConfig,
   trustDomain: TrustDomain,
   dependencies: ProcessDependencies,
   signal: AbortSignal,
@@ -65,7 +65,7 @@ export async function openCellTrust(
 }
 
 function openRoot(
-  { rootKey, rootCertificate, stateDir }: ControlPlaneConfig,
+  { rootKey, rootCertificate, stateDir }: CellConfig,
   trustDomain: TrustDomain,
   { clock, random }: ProcessDependencies,
 ): Promise<RootSigner> {

@@ -1,22 +1,45 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { OperatorAuthenticator } from '#api/operator-token.ts';
 import type { Attestor } from '#api/svid-issuer-service.ts';
+import type { Authority } from '#certs/authority.ts';
 import type { JoinTokens } from '#certs/join-token.ts';
+import type { JoinTokenStore } from '#certs/join-token-store.ts';
+import { sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
 import { type SpiffeId, type TrustDomain, workloadId, workloadOf } from '#certs/spiffe-id.ts';
+import type { FeedServer } from '#feeds/feed-server.ts';
+import type { FeedType } from '#feeds/snapshot.ts';
 import type { KubernetesClient } from '#kubernetes/client.ts';
 import { evidenceAttestor } from '#kubernetes/evidence-attestor.ts';
+import { type JoinedByToken, joinedByTokenInDatabase } from '#kubernetes/joined-by-token.ts';
 import type { AttestedIds, ServiceAccountAttestor } from '#kubernetes/service-account-attestor.ts';
+import type { Endpoint } from '#net/endpoints.ts';
+import type { Watch } from '#runtime/watch.ts';
+import type { CellPublisher } from './cell-publisher.ts';
+import type { ClusterConnection } from './controller/cluster-connection.ts';
+import type { ClusterPods } from './controller/cluster-pods.ts';
+import type { Outcomes } from './controller/cluster-policy-source.ts';
+import type { Registrations } from './registrations.ts';
+import type { Rollouts, Withdrawal } from './rollouts.ts';
 import type { ControlPlaneConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
 
 interface ClusterOptions extends ProcessDependencies {
-  readonly config: ControlPlaneConfig;
+  readonly config: Pick<ControlPlaneConfig, 'attestAudience' | 'attestAddresses'>;
+  /** Undefined without a cluster. */
+  readonly connection: ClusterConnection | undefined;
+  /** What became of the objects of the cluster; undefined where the cell comes from a directory. */
+  readonly outcomes: Watch<Outcomes> | undefined;
   readonly database: DatabaseSync;
   readonly joinTokens: JoinTokens;
+  readonly registrations: Registrations;
   readonly trustDomain: TrustDomain;
-  /** What `isReady` says of an address has changed. */
-  readonly onReadinessChanged: (address: string) => void;
+  readonly authority: Authority;
+  readonly feeds: FeedServer;
+  readonly rollouts: Rollouts;
+  readonly publisher: CellPublisher;
+  /** What is handed out of a type is another thing. */
+  readonly changed: (type: FeedType) => void;
 }
 
 /** What a control plane knows of the cluster it belongs to, if there is one. */
@@ -25,42 +48,68 @@ export interface Cluster extends AsyncDisposable {
   readonly attestor: Attestor;
   /** Operators who show a token of the cluster. */
   readonly operators?: OperatorAuthenticator;
-  /** Whether callers may be sent to an address: not while it is known to be of pods that are not ready. */
-  isReady(address: string): boolean;
+  /** Of what has registered, and of what the cluster knows, where callers may be sent; undefined while that is not known. */
+  endpointsOf(service: SpiffeId, registered: readonly Endpoint[]): readonly Endpoint[] | undefined;
+  /** In which zone what has this address is, where the cluster knows. */
+  zoneAt(address: string): string | undefined;
+  /** Sidecars have come, gone or answered. */
+  readonly onProgress?: () => void;
+  /** This control plane has withdrawn a candidate: its sidecars are to know, and its other replicas. */
+  onWithdrawn(withdrawal: Withdrawal): void;
   /** How long the API server has said nothing of pods; undefined without one. */
   readonly podsAgeMs?: () => number;
-  /** Of its API server; undefined without one. */
-  readonly client?: KubernetesClient;
+  /** Whether this replica acts for all. */
+  readonly leadership?: Watch<boolean>;
 }
 
-/** The server says something every two minutes. What is older than this keeps nobody from getting requests. */
-const readinessMsMax = 5 * 60_000;
-
-/**
- * Without `--kubernetes`: join tokens alone, and every address is ready. Nothing is asked of the API server before this resolves.
- * @throws CellmeshError `config_invalid`, `document_invalid`, `file_unreadable` for a kubeconfig that cannot be used
- */
+/** Without a cluster: join tokens alone, and what has registered counts as it is. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
-  const { config, clock, random } = options;
+  const { connection } = options;
+  const joined = await joinedByToken(options);
   const lasts = (id: SpiffeId) => workloadOf(id) !== undefined;
-  if (config.kubernetes === undefined) {
-    return {
-      attestor: evidenceAttestor({ ...options, lasts }),
-      isReady: () => true,
-      async [Symbol.asyncDispose]() {},
-    };
+  if (connection === undefined) {
+    const attestor = evidenceAttestor({ ...options, joined, lasts });
+    const endpointsOf = (_: SpiffeId, registered: readonly Endpoint[]) => registered;
+    const onWithdrawn = () => options.changed('policy');
+    return { attestor, endpointsOf, onWithdrawn, zoneAt: () => undefined, async [Symbol.asyncDispose]() {} };
   }
-  const { readClusterAccess } = await import('#kubernetes/cluster-access.ts');
-  const { KubernetesClient } = await import('#kubernetes/client.ts');
-  const access = await readClusterAccess(config.kubernetes, process.env);
   await using opening = new AsyncDisposableStack();
-  const client = opening.use(await KubernetesClient.open({ access, clock, random }));
+  const { client } = connection;
   const serviceAccounts = await workloadAttestor(options, client);
-  const attestor = evidenceAttestor({ ...options, serviceAccounts, lasts });
+  const attestor = evidenceAttestor({ ...options, joined, serviceAccounts, lasts });
   const operators = await kubernetesOperators(options, client);
-  const readiness = opening.use(await followPods(options, client));
+  const { ClusterController } = await import('./controller/cluster-controller.ts');
+  const pods = opening.use(await followPods(options, client, () => controller.onPods()));
+  const controller = opening.use(new ClusterController({ ...options, connection, pods }));
   const owned = opening.move();
-  return { attestor, operators, client, ...readiness, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return {
+    attestor,
+    operators,
+    endpointsOf: (service, registered) => pods.endpointsOf(service, registered),
+    zoneAt: (address) => pods.zoneAt(address),
+    onProgress: () => controller.onProgress(),
+    onWithdrawn(withdrawal) {
+      options.changed('policy');
+      controller.onWithdrawn(withdrawal);
+    },
+    podsAgeMs: () => pods.ageMs(),
+    leadership: connection.leadership,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Where join tokens are kept: in the cluster, so that a token works at each replica, and once. */
+export async function joinTokenStore(
+  database: DatabaseSync,
+  connection: ClusterConnection | undefined,
+): Promise<JoinTokenStore> {
+  if (connection === undefined) return sqliteJoinTokenStore(database);
+  return (await import('./controller/join-token-store-cluster.ts')).clusterJoinTokenStore(connection);
+}
+
+async function joinedByToken({ database, connection }: ClusterOptions): Promise<JoinedByToken> {
+  if (connection === undefined) return joinedByTokenInDatabase(database);
+  return (await import('./controller/joined-by-token-cluster.ts')).clusterJoinedByToken(connection);
 }
 
 async function workloadAttestor(
@@ -85,26 +134,19 @@ async function kubernetesOperators(
 }
 
 async function followPods(
-  { clock, random, logger, onReadinessChanged }: ClusterOptions,
+  { registrations, feeds, publisher, changed, ...options }: ClusterOptions,
   client: KubernetesClient,
-): Promise<AsyncDisposable & { isReady(address: string): boolean; podsAgeMs(): number }> {
-  const { Informer } = await import('#kubernetes/informer.ts');
-  const { PodReadiness } = await import('#kubernetes/pod-readiness.ts');
-  const { pods } = await import('#kubernetes/resources.ts');
-  const readiness = new PodReadiness(onReadinessChanged);
-  const informer = new Informer({
+  onCounted: () => void,
+): Promise<ClusterPods> {
+  const { ClusterPods } = await import('./controller/cluster-pods.ts');
+  return new ClusterPods({
+    ...options,
     client,
-    resource: pods,
-    selection: { fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed' },
-    keyOf: ({ namespace, name }) => `${namespace}/${name}`,
-    onChange: (now, before) => readiness.update(now, before),
-    clock,
-    random,
-    logger,
+    onChanged(what) {
+      if ('service' in what) publisher.pushEndpoints(feeds, what.service);
+      else if (registrations.hasHost(what.address)) changed('endpoints');
+    },
+    onCounted,
+    onListed: () => changed('endpoints'),
   });
-  return {
-    isReady: (address) => informer.ageMs > readinessMsMax || readiness.isReady(address),
-    podsAgeMs: () => informer.ageMs,
-    [Symbol.asyncDispose]: () => informer[Symbol.asyncDispose](),
-  };
 }

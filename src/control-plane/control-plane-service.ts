@@ -9,7 +9,7 @@ import type { PolicySource } from './policy-source.ts';
 export function controlPlaneService(joinTokens: JoinTokens, policy: PolicySource, feeds: FeedServer): ServedService {
   return served(ControlPlane, {
     async createJoinToken({ spiffeId }) {
-      const { token, expiresAt } = joinTokens.create({ id: parseSpiffeId(spiffeId) });
+      const { token, expiresAt } = await joinTokens.create({ id: parseSpiffeId(spiffeId) });
       return { joinToken: token.reveal(), expiresAt: BigInt(expiresAt) };
     },
     async getStatus() {

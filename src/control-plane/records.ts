@@ -14,7 +14,7 @@ import { PolicyHistory, policyHistoryMigration } from './policy-history.ts';
 import { policyHistoryService } from './policy-history-service.ts';
 import type { LoadedCell } from './policy-source.ts';
 import { rolloutService } from './rollout-service.ts';
-import { Rollouts, rolloutMigration } from './rollouts.ts';
+import { type OnWithdrawn, Rollouts, rolloutMigration } from './rollouts.ts';
 
 interface RecordsOptions extends Config<typeof decisionStoreSettings> {
   readonly database: DatabaseSync;
@@ -23,7 +23,7 @@ interface RecordsOptions extends Config<typeof decisionStoreSettings> {
   readonly random: Random;
   readonly logger: Logger;
   /** What sidecars get of the cell is another thing now. */
-  readonly onRolloutWithdrawn: () => void;
+  readonly onRolloutWithdrawn: OnWithdrawn;
 }
 
 export const recordsMigration = policyHistoryMigration + accountKeyMigration + rolloutMigration;

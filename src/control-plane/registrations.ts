@@ -56,6 +56,10 @@ export class Registrations implements Disposable {
     return [...(this.#services.get(service)?.values() ?? [])].map(({ endpoint }) => endpoint);
   }
 
+  endpointOf(service: SpiffeId, instance: string): Endpoint | undefined {
+    return this.#services.get(service)?.get(instance)?.endpoint;
+  }
+
   /** Whether any instance is reached at this host. */
   hasHost(host: string): boolean {
     for (const instances of this.#services.values())

@@ -35,13 +35,23 @@ interface RolloutState extends CompiledCandidate, Counts {
   readonly isOverWithoutReturn: boolean;
 }
 
+/** Of a candidate, once and for all. */
+export interface Withdrawal {
+  readonly version: string;
+  /** `namespace/service-account`. */
+  readonly service: string;
+  readonly atMs: number;
+}
+
+export type OnWithdrawn = (withdrawal: Withdrawal, mine: boolean) => void;
+
 interface RolloutsOptions {
   readonly database: DatabaseSync;
   readonly cell: Watch<LoadedCell>;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** A candidate was withdrawn: snapshots are others now. */
-  readonly onWithdrawn: () => void;
+  /** A candidate was withdrawn: snapshots are others now. `mine`: by what was reported here, and others may not know. */
+  readonly onWithdrawn: OnWithdrawn;
 }
 
 /** A thousand instances that start ten times each. */
@@ -94,6 +104,14 @@ export class Rollouts {
     });
   }
 
+  /** Another control plane of this cell has withdrawn it. */
+  learn(withdrawal: Withdrawal): void {
+    const { version, service } = withdrawal;
+    if (this.#withdrawn.has(version)) return;
+    this.#options.logger.warn('takes over that a candidate is withdrawn', { service, candidate: version });
+    this.#withdraw(withdrawal, false);
+  }
+
   /** Forgets the counts of candidates that are gone. */
   expire(): void {
     const current = this.#candidates().map(({ version }) => version);
@@ -103,7 +121,7 @@ export class Rollouts {
 
   #judge(candidate: CompiledCandidate): void {
     const { version, service, newlyDeniedMax, isBesideEnforced } = candidate;
-    const { logger, clock, database, onWithdrawn } = this.#options;
+    const { logger, clock } = this.#options;
     const counts = this.#countsOf(version);
     if (this.#withdrawn.has(version) || this.#told.has(version) || !isOver(candidate, counts)) return;
     const { allowed, newlyDenied } = counts;
@@ -113,13 +131,17 @@ export class Rollouts {
       logger.error('a candidate denies more than it may, and stays: the version beside it is in audit', facts);
       return;
     }
-    const now = clock.now();
-    database
-      .prepare('INSERT OR IGNORE INTO rollout_withdrawn (version, service, at_ms) VALUES (?, ?, ?)')
-      .run(version, service, now);
-    this.#withdrawn.set(version, now);
     logger.error('a candidate denies more than it may and is withdrawn: the version in force goes on alone', facts);
-    onWithdrawn();
+    this.#withdraw({ version, service, atMs: clock.now() }, true);
+  }
+
+  #withdraw(withdrawal: Withdrawal, mine: boolean): void {
+    const { version, service, atMs } = withdrawal;
+    this.#options.database
+      .prepare('INSERT OR IGNORE INTO rollout_withdrawn (version, service, at_ms) VALUES (?, ?, ?)')
+      .run(version, service, atMs);
+    this.#withdrawn.set(version, atMs);
+    this.#options.onWithdrawn(withdrawal, mine);
   }
 
   #candidates(): readonly CompiledCandidate[] {

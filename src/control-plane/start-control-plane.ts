@@ -3,16 +3,15 @@ import { join } from 'node:path';
 import { startApiServer } from '#api/api-server.ts';
 import { svidIssuerService } from '#api/svid-issuer-service.ts';
 import { JoinTokens } from '#certs/join-token.ts';
-import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
+import { joinTokenMigration } from '#certs/join-token-store-sqlite.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
 import { observeStore } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
-import { joinedByTokenMigration } from '#kubernetes/evidence-attestor.ts';
+import { joinedByTokenMigration } from '#kubernetes/joined-by-token.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { CellmeshError } from '#runtime/errors.ts';
 import { startHealthServer } from '#runtime/health-server.ts';
 import type { Logger } from '#runtime/logger.ts';
 import { Metrics } from '#runtime/metrics.ts';
@@ -23,13 +22,14 @@ import { KeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
 import { CellPublisher } from './cell-publisher.ts';
 import { type CellTrust, openCellTrust } from './cell-trust.ts';
-import { type Cluster, openCluster } from './cluster.ts';
+import { type Cluster, joinTokenStore, openCluster } from './cluster.ts';
 import { controlPlaneService } from './control-plane-service.ts';
 import { subscribeToIdentity } from './identity-feed.ts';
-import { PolicySource } from './policy-source.ts';
+import { type OpenedCell, openCell } from './open-cell.ts';
 import { Records, recordsMigration } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
-import type { ControlPlaneConfig } from './settings.ts';
+import type { OnWithdrawn } from './rollouts.ts';
+import type { CellConfig, ControlPlaneConfig } from './settings.ts';
 import type { Webhooks } from './webhook/open-webhooks.ts';
 
 /** In the order in which they were added. */
@@ -63,51 +63,50 @@ export interface RunningControlPlane extends AsyncDisposable {
  * @throws CellmeshError with what is missing or taken
  */
 export async function startControlPlane(
-  config: ControlPlaneConfig,
+  given: ControlPlaneConfig,
   dependencies: ProcessDependencies,
 ): Promise<RunningControlPlane> {
   const { clock, random, logger } = dependencies;
   await using starting = new AsyncDisposableStack();
   const abort = new AbortController();
   starting.defer(() => abort.abort(new Error('the control plane stops')));
-  await mkdir(config.stateDir, { recursive: true, mode: 0o700 });
-  const database = openState(config);
+  await mkdir(given.stateDir, { recursive: true, mode: 0o700 });
+  const database = openState(given);
   starting.defer(() => database.close());
 
-  const policy = starting.use(await PolicySource.open({ directory: config.manifestsDir, clock, logger }));
+  const cell = starting.use(await openCell(given, dependencies));
+  const { policy, config } = cell;
   const { trustDomain } = policy.cell.current.document;
-  refuseAnotherDomain(config, policy.cell.current.document.domain);
   const trust = await openCellTrust(config, trustDomain, dependencies, abort.signal);
   starting.defer(() => trust.close());
 
-  const joinTokens = new JoinTokens({ store: sqliteJoinTokenStore(database), clock, random });
-  const onRolloutWithdrawn = () => changed('policy');
+  const joinTokens = new JoinTokens({ store: await joinTokenStore(database, cell.connection), clock, random });
+  const onRolloutWithdrawn: OnWithdrawn = (told, mine) => (mine ? cluster.onWithdrawn(told) : changed('policy'));
   const records = starting.use(
     new Records({ ...config, ...dependencies, database, cell: policy.cell, onRolloutWithdrawn }),
   );
   const keySet = new WatchSource(keysOfNobody(config));
   const identityFeed = starting.use(await followIdentity(config, dependencies, trust, keySet));
   const registrations: Registrations = starting.use(
-    new Registrations({ database, clock, onChanged: () => changed('endpoints') }),
+    new Registrations({ database, clock, onChanged: (service) => publisher.pushEndpoints(feeds, service) }),
   );
-  const publisher = new CellPublisher({
-    cell: policy.cell,
-    rollouts: records.rollouts,
-    bundles: trust.bundles,
-    keySet,
-    registrations,
-    isReady: (address) => cluster.isReady(address),
+  const publisher: CellPublisher = new CellPublisher({
+    ...{ cell: policy.cell, rollouts: records.rollouts, bundles: trust.bundles, keySet, registrations, clock },
+    cluster: () => cluster,
     askForKey: (iss, kid) => identityFeed?.askForKey(iss, kid),
-    clock,
   });
-  const feeds = starting.use(new FeedServer({ publisher, clock, logger }));
+  const feeds: FeedServer = starting.use(
+    new FeedServer({ publisher, clock, logger, onProgress: () => cluster.onProgress?.() }),
+  );
   const changed = (...types: FeedType[]) => {
     for (const type of types) publisher.revisions.revise(type);
     feeds.changed(...types);
   };
-  const onReadinessChanged = (host: string) => void (registrations.hasHost(host) && changed('endpoints'));
   const cluster: Cluster = starting.use(
-    await openCluster({ config, ...dependencies, database, joinTokens, trustDomain, onReadinessChanged }),
+    await openCluster({
+      ...{ ...cell, ...dependencies, ...trust, database, joinTokens, registrations },
+      ...{ trustDomain, feeds, publisher, changed, rollouts: records.rollouts },
+    }),
   );
   starting.defer(policy.cell.subscribe(() => changed('policy', 'endpoints', 'routes')));
   starting.defer(trust.bundles.subscribe(() => changed('bundles')));
@@ -131,13 +130,14 @@ export async function startControlPlane(
       ],
     }),
   );
-  const webhooks = starting.use(await openWebhooksOf(config, dependencies, cluster, trust, policy));
+  const webhooks = starting.use(await openWebhooksOf(cell, dependencies, trust));
   const isWaiting = () => identityFeed !== undefined && keySet.current === undefined;
   const waiting = ['keys: identity has not told any token keys yet'];
   const notReady = () => [...(isWaiting() ? waiting : []), ...(webhooks?.notReady() ?? [])];
   const metrics = observe(feeds, records.decisions, cluster, webhooks);
   const health = starting.use(await startHealthServer({ ...config.health, notReady, metrics }));
   logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
+  starting.use(cell.connection?.leadership);
   const owned = starting.move();
   const ports = { healthPort: health.port, webhookPort: webhooks?.port };
   return {
@@ -148,16 +148,14 @@ export async function startControlPlane(
 
 /** Loaded only where the API server of a cluster calls. */
 async function openWebhooksOf(
-  config: ControlPlaneConfig,
+  { config, connection, policy: { cell } }: OpenedCell,
   dependencies: ProcessDependencies,
-  { client }: Cluster,
   { authority }: CellTrust,
-  { cell }: PolicySource,
 ) {
   if (config.webhook === undefined) return undefined;
   const { openWebhooks } = await import('./webhook/open-webhooks.ts');
   const { manifestsInForce } = await import('./webhook/manifests-in-force.ts');
-  return openWebhooks({ ...dependencies, config, client, authority, manifests: manifestsInForce(cell) });
+  return openWebhooks({ ...dependencies, config, connection, authority, manifests: manifestsInForce(cell) });
 }
 
 function openState({ stateDir }: ControlPlaneConfig) {
@@ -171,7 +169,7 @@ function keysOfNobody({ identity }: ControlPlaneConfig): KeySet | undefined {
 
 /** Where token keys come from, if it is known. */
 async function followIdentity(
-  config: ControlPlaneConfig,
+  config: CellConfig,
   dependencies: ProcessDependencies,
   { identity }: CellTrust,
   keySet: WatchSource<KeySet | undefined>,
@@ -180,18 +178,10 @@ async function followIdentity(
   return address && (await subscribeToIdentity({ ...dependencies, ...config, address, identity, keySet }));
 }
 
-function refuseAnotherDomain({ globalTrustDomain }: ControlPlaneConfig, domain: TrustDomain): void {
-  if (domain === globalTrustDomain) return;
-  throw new CellmeshError(
-    'config_invalid',
-    `the cell document names ${domain} as the global trust domain, the settings ${globalTrustDomain}`,
-  );
-}
-
 function observe(
   feeds: FeedServer,
   decisions: DecisionStore,
-  { podsAgeMs }: Cluster,
+  { podsAgeMs, leadership }: Cluster,
   webhooks: Webhooks | undefined,
 ): Metrics {
   const metrics = new Metrics();
@@ -212,6 +202,10 @@ function observe(
   if (podsAgeMs !== undefined) {
     const help = 'Seconds since the API server of Kubernetes was last heard of pods.';
     metrics.observed('cellmesh_pods_age_seconds', help, () => podsAgeMs() / 1000);
+  }
+  if (leadership !== undefined) {
+    const help = 'Whether this replica is the one that acts for all.';
+    metrics.observed('cellmesh_leader', help, () => Number(leadership.current));
   }
   observeStore(metrics, decisions);
   webhooks?.register(metrics);

@@ -5,7 +5,7 @@ import { type Clock, type Scheduled, sleep } from '#runtime/clock.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
-import type { FeedRegistration } from './feed-server.ts';
+import type { FeedRegistration } from './feed-session.ts';
 import type { LastGoodStore } from './last-good.ts';
 import { digestOf, type FeedSnapshot, type FeedType, isFeedType } from './snapshot.ts';
 

@@ -100,7 +100,7 @@ export function adminService(options: AdminServiceOptions): ServedService {
       const id = parseSpiffeId(spiffeId);
       if (!isRouterId(trustDomain, id))
         throw new CellmeshError('join_token_refused', `${id} is no router of ${trustDomain}`);
-      const { token, expiresAt } = joinTokens.create({ id, allowReserved: true });
+      const { token, expiresAt } = await joinTokens.create({ id, allowReserved: true });
       return { joinToken: token.reveal(), expiresAt: BigInt(expiresAt) };
     },
   });

@@ -6,6 +6,7 @@ import { identityId, isRouterId, routerId } from '#certs/reserved-ids.ts';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { TrustBundle } from '#certs/trust-bundle.ts';
 import { evidenceAttestor } from '#kubernetes/evidence-attestor.ts';
+import { joinedByTokenInDatabase } from '#kubernetes/joined-by-token.ts';
 import { ownNamespace } from '#kubernetes/own-namespace.ts';
 import type { AttestedIds } from '#kubernetes/service-account-attestor.ts';
 import type { Watch } from '#runtime/watch.ts';
@@ -39,9 +40,10 @@ const fieldManager = 'cellmesh-identity';
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const { config, bundle, clock, random, logger } = options;
   const { trustDomain, region, attestAddresses: comparesAddresses } = config;
+  const joined = joinedByTokenInDatabase(options.database);
   const lasts = (id: SpiffeId) => isRouterId(trustDomain, id);
   if (config.kubernetes === undefined) {
-    return { attestor: evidenceAttestor({ ...options, lasts }), async [Symbol.asyncDispose]() {} };
+    return { attestor: evidenceAttestor({ ...options, joined, lasts }), async [Symbol.asyncDispose]() {} };
   }
   const { readClusterAccess } = await import('#kubernetes/cluster-access.ts');
   const { KubernetesClient } = await import('#kubernetes/client.ts');
@@ -58,7 +60,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   opening.use(new BundleConfigMap({ client, namespace, name: bundleName, fieldManager, bundle, clock, logger }));
   const owned = opening.move();
   return {
-    attestor: evidenceAttestor({ ...options, serviceAccounts, lasts }),
+    attestor: evidenceAttestor({ ...options, joined, serviceAccounts, lasts }),
     operators: new KubernetesOperators({ client, audience, clock, logger }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

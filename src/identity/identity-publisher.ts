@@ -1,4 +1,4 @@
-import type { FeedPublisher, FeedSubscriber } from '#feeds/feed-server.ts';
+import type { FeedPublisher, FeedSubscriber } from '#feeds/feed-session.ts';
 import { Revisions } from '#feeds/revisions.ts';
 import type { FeedSnapshot, FeedType } from '#feeds/snapshot.ts';
 import type { Clock } from '#runtime/clock.ts';

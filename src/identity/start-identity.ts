@@ -10,7 +10,7 @@ import { FeedServer } from '#feeds/feed-server.ts';
 import { observeStore } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import { StoredDecisions } from '#feeds/stored-decisions.ts';
-import { joinedByTokenMigration } from '#kubernetes/evidence-attestor.ts';
+import { joinedByTokenMigration } from '#kubernetes/joined-by-token.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import { readStoredDecision } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';

@@ -6,6 +6,7 @@ import { secretTextOf, textOf, tokenOf } from './cluster-access.ts';
 import { listAt, textAt } from './json.ts';
 import type { ClusterAccess } from './kubeconfig.ts';
 import { KubernetesError, refusalOf, unavailable } from './kubernetes-error.ts';
+import { type ObjectMetadata, type ObjectName, pathOf } from './object-path.ts';
 import type { Resource } from './resources.ts';
 import { type WatchEvent, watchEvents } from './watch-events.ts';
 
@@ -13,12 +14,6 @@ interface ClientOptions {
   readonly access: ClusterAccess;
   readonly clock: Clock;
   readonly random: Random;
-}
-
-interface ObjectName {
-  /** Absent for what belongs to no namespace. */
-  readonly namespace?: string;
-  readonly name: string;
 }
 
 export interface Selection {
@@ -43,7 +38,7 @@ interface ApplyOptions {
 }
 
 interface Call {
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: { readonly type: string; readonly text: string };
@@ -67,8 +62,6 @@ const watchSecondsMax = 120;
 /** A watch that is quiet for longer is dead. */
 const watchSilenceMsMax = 150_000;
 const connectionsMax = 16;
-/** Names of namespaces and objects are DNS names (RFC 1123), with ':' in those of RBAC. */
-const segmentPattern = /^[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?$/;
 
 /**
  * The part of the Kubernetes API that this product needs. Credentials are read anew for each call and connection, since they rotate under a
@@ -154,20 +147,35 @@ export class KubernetesClient implements AsyncDisposable {
     return resource.read(await this.#json(call, signal));
   }
 
+  /** @throws KubernetesError that `isConflict`: there is one already */
+  async create<T>(resource: Resource<T>, name: ObjectName, fields: object, signal?: AbortSignal): Promise<T> {
+    return this.#put('POST', pathOf(resource, withoutName(name)), resource, name, fields, signal);
+  }
+
+  /** As a whole, if it still is as it was at `resourceVersion`. @throws KubernetesError that `isConflict`: it is another by now */
+  async replace<T>(
+    resource: Resource<T>,
+    name: ObjectName & { readonly resourceVersion: string },
+    fields: object,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    return this.#put('PUT', pathOf(resource, name), resource, name, fields, signal);
+  }
+
   /**
    * Server-side apply: the object is made, or the fields given are set and owned.
    * @param fields of the top level: `spec`, `data`, `status`
    */
   async apply<T>(
     resource: Resource<T>,
-    name: ObjectName,
+    metadata: ObjectMetadata,
     fields: object,
     { fieldManager, force, subresource }: ApplyOptions,
     signal?: AbortSignal,
   ): Promise<T> {
     const { apiVersion, kind } = resource;
-    const path = pathOf(resource, name) + (subresource === undefined ? '' : `/${subresource}`);
-    const object = { apiVersion, kind, metadata: name, ...fields };
+    const path = pathOf(resource, metadata) + (subresource === undefined ? '' : `/${subresource}`);
+    const object = { apiVersion, kind, metadata, ...fields };
     const body = { type: 'application/apply-patch+yaml', text: JSON.stringify(object) };
     const query = { fieldManager, force: force === true ? 'true' : undefined };
     return resource.read(await this.#json({ method: 'PATCH', path, query, body, isRepeatable: false }, signal));
@@ -188,6 +196,19 @@ export class KubernetesClient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy();
+  }
+
+  async #put<T>(
+    method: 'POST' | 'PUT',
+    path: string,
+    resource: Resource<T>,
+    metadata: object,
+    fields: object,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
+    const { apiVersion, kind } = resource;
+    const body = { type: 'application/json', text: JSON.stringify({ apiVersion, kind, metadata, ...fields }) };
+    return resource.read(await this.#json({ method, path, body, isRepeatable: false }, signal));
   }
 
   async #json(call: Call, signal?: AbortSignal): Promise<unknown> {
@@ -273,23 +294,8 @@ async function tlsOptions({ authority, serverName, certificate }: ClusterAccess)
   };
 }
 
-function pathOf(
-  { apiVersion, plural, isNamespaced }: Resource<unknown>,
-  { namespace, name }: Partial<ObjectName>,
-): string {
-  const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
-  const parts = [
-    ...(isNamespaced && namespace !== undefined ? ['namespaces', segment(namespace)] : []),
-    plural,
-    ...(name !== undefined ? [segment(name)] : []),
-  ];
-  return `${root}/${parts.join('/')}`;
-}
-
-/** A name that is none could lead to another object, or another API. */
-function segment(name: string): string {
-  if (segmentPattern.test(name)) return name;
-  throw new CellmeshError('not_found', 'the name of an object in Kubernetes is a DNS name');
+function withoutName({ name: _, ...rest }: ObjectName): Partial<ObjectName> {
+  return rest;
 }
 
 function selectors({ labelSelector, fieldSelector }: Selection): Record<string, string | undefined> {

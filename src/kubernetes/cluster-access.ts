@@ -5,9 +5,9 @@ import { Secret } from '#runtime/secret.ts';
 import { type ClusterAccess, isBearerToken, type Material, parseKubeconfig } from './kubeconfig.ts';
 
 /** The setting that means the cluster in which this process runs itself. */
-const inCluster = 'in-cluster';
+export const inCluster = 'in-cluster';
 /** Where the kubelet puts what a pod needs, rotated as tokens end. */
-const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
+export const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** Certificates, keys and tokens are some kilobytes. */
 const materialBytesMax = 256 * 1024;
 

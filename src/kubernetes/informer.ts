@@ -15,6 +15,8 @@ interface InformerOptions<T> {
   readonly keyOf: (object: T) => string;
   /** Told of every change, and of every object again with each list: `before` is undefined for what is new, `now` for what is gone. */
   readonly onChange: (now: T | undefined, before: T | undefined) => void;
+  /** All that there was is known, and was told. */
+  readonly onListed?: () => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -55,6 +57,10 @@ export class Informer<T> implements AsyncDisposable {
   constructor(options: InformerOptions<T>) {
     this.#options = options;
     this.#running = this.#run();
+  }
+
+  objects(): readonly T[] {
+    return [...this.#objects.values()];
   }
 
   get size(): number {
@@ -126,6 +132,7 @@ export class Informer<T> implements AsyncDisposable {
     this.#heard();
     for (const [key, object] of before) if (!objects.has(key)) onChange(undefined, object);
     for (const [key, object] of objects) onChange(object, before.get(key));
+    this.#options.onListed?.();
     return version;
   }
 

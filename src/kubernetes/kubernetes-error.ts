@@ -28,6 +28,11 @@ export class KubernetesError extends CellmeshError {
     return this.status === 410;
   }
 
+  /** There is such an object already, or it has changed meanwhile, or others own its fields. */
+  get isConflict(): boolean {
+    return this.status === 409;
+  }
+
   get isNotFound(): boolean {
     return this.status === 404;
   }

@@ -1,7 +1,7 @@
 import { textAt, valueAt } from './json.ts';
 import type { Resource } from './resources.ts';
 
-interface ConfigMap {
+export interface ConfigMap {
   readonly namespace: string;
   readonly name: string;
   readonly data: Readonly<Record<string, string>>;

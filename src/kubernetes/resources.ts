@@ -1,4 +1,5 @@
-import { listAt, textAt, textsAt, valueAt } from './json.ts';
+import { listAt, numberAt, textAt, textsAt, valueAt } from './json.ts';
+import { sidecarName, sidecarPortName, sidecarPorts } from './sidecar-ports.ts';
 
 /** One kind of objects: where they are, and what is kept of one. Reading bounds what an informer holds. */
 export interface Resource<T> {
@@ -25,8 +26,13 @@ export interface Pod {
   readonly hasEnded: boolean;
   readonly isTerminating: boolean;
   readonly allowsDefaultServiceAccount: boolean;
+  /** Where its sidecar takes mesh connections; undefined where it has none. */
+  readonly sidecarPort: number | undefined;
+  /** Where its node is, as Kubernetes tells pods since 1.35; empty before. */
+  readonly zone: string;
 }
 
+const zoneLabel = 'topology.kubernetes.io/zone';
 const allowDefaultAnnotation = 'cellmesh.io/allow-default-service-account';
 
 export const pods: Resource<Pod> = {
@@ -48,10 +54,38 @@ export const pods: Resource<Pod> = {
       isReady: conditions.some((one) => textAt(one, 'type') === 'Ready' && textAt(one, 'status') === 'True'),
       hasEnded: phase === 'Succeeded' || phase === 'Failed',
       isTerminating: textAt(object, 'metadata', 'deletionTimestamp') !== undefined,
+      sidecarPort: sidecarPortOf(object),
+      zone: textAt(object, 'metadata', 'labels', zoneLabel) ?? '',
       allowsDefaultServiceAccount: textAt(object, 'metadata', 'annotations', allowDefaultAnnotation) === 'true',
     };
   },
 };
+
+/** Where a node is. */
+export interface PlacedNode {
+  readonly name: string;
+  readonly zone: string;
+}
+
+export const nodes: Resource<PlacedNode> = {
+  apiVersion: 'v1',
+  kind: 'Node',
+  plural: 'nodes',
+  isNamespaced: false,
+  read: (object) => ({
+    name: textAt(object, 'metadata', 'name') ?? '',
+    zone: textAt(object, 'metadata', 'labels', zoneLabel) ?? '',
+  }),
+};
+
+/** Of the port that is named, or the usual one; the sidecar is an init container that goes on. */
+function sidecarPortOf(pod: unknown): number | undefined {
+  const containers = [...listAt(pod, 'spec', 'initContainers'), ...listAt(pod, 'spec', 'containers')];
+  const sidecar = containers.find((one) => textAt(one, 'name') === sidecarName);
+  if (sidecar === undefined) return undefined;
+  const named = listAt(sidecar, 'ports').find((port) => textAt(port, 'name') === sidecarPortName);
+  return numberAt(named, 'containerPort') ?? sidecarPorts.inbound;
+}
 
 /** Whose token it is, as a SubjectAccessReview takes it. */
 interface TokenUser {

@@ -47,8 +47,11 @@ class Compilation {
   readonly #version: string;
   readonly #inForce: readonly ServicePolicy[];
   readonly #byService: ReadonlyMap<string, ServicePolicy>;
-  readonly #candidates: ReadonlyMap<string, ServicePolicy>;
+  /** Ids of `#inForce`. */
   readonly #withManifest: ReadonlySet<SpiffeId>;
+  /** By `namespace/service-account`: each is made, and checked, once. */
+  readonly #ids = new Map<string, SpiffeId>();
+  readonly #candidates: ReadonlyMap<string, ServicePolicy>;
   readonly #callers: ReadonlyMap<string, readonly { readonly caller: ServicePolicy; readonly call: DeclaredCall }[]>;
 
   constructor(cell: CellDocument, policies: readonly ServicePolicy[]) {
@@ -161,7 +164,10 @@ class Compilation {
   }
 
   #idOf({ namespace, serviceAccount }: WorkloadName): SpiffeId {
-    return workloadId(this.#cell.trustDomain, namespace, serviceAccount);
+    const text = workloadText({ namespace, serviceAccount });
+    const id = this.#ids.get(text) ?? workloadId(this.#cell.trustDomain, namespace, serviceAccount);
+    this.#ids.set(text, id);
+    return id;
   }
 }
 

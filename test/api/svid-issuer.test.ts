@@ -85,7 +85,7 @@ const signal = new AbortController().signal;
 
 test('a workload joins with a token, once, and renews with what it got', async () => {
   await using setting = await startSetting();
-  const { token } = setting.tokens.create({ id: workload });
+  const { token } = await setting.tokens.create({ id: workload });
   const bundles = () => setting.authority.bundles;
   const join = () =>
     obtainSvid({
@@ -109,7 +109,7 @@ test('a workload joins with a token, once, and renews with what it got', async (
 
 test('a control plane with another identity than the expected one is not talked to', async () => {
   await using setting = await startSetting();
-  const { token } = setting.tokens.create({ id: workload });
+  const { token } = await setting.tokens.create({ id: workload });
   const client = setting.client(undefined, workloadId(own, 'evil', 'twin'));
   const join = obtainSvid({
     requester: joinRequester(client, async () => ({ case: 'joinToken', value: token.reveal() }) as const),

@@ -155,7 +155,7 @@ describe('identity with a cluster', { skip: 'skip' in programs && programs.skip 
     await assertRefused(renew(), 'evidence_missing');
     await assertRefused(renew(other.token), 'workload_differs');
     const id = routerId(globalTrustDomain, 'local', 'outside');
-    const { token } = identity.joinTokens.create({ id, allowReserved: true });
+    const { token } = await identity.joinTokens.create({ id, allowReserved: true });
     const joinToken = async () => ({ case: 'joinToken', value: token.reveal() }) as const;
     const joined = await obtainSvid({ ...common, requester: joinRequester(client(), joinToken) });
     assert.equal((await renew(undefined, joined)).id, id);

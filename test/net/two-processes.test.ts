@@ -20,14 +20,14 @@ const apiId = workloadId(cell.trustDomain, 'messaging', 'api');
 const deliveryId = workloadId(cell.trustDomain, 'messaging', 'delivery');
 
 /** A workload's process, joined through this one. */
-function start(id: SpiffeId, dial?: StartMessage['dial']) {
-  const token = tokens.create({ id }).token.reveal();
+async function start(id: SpiffeId, dial?: StartMessage['dial']) {
+  const token = (await tokens.create({ id })).token.reveal();
   const child: ChildProcess = fork(join(import.meta.dirname, '../support/peer-process.ts'));
   const messages: PeerMessage[] = [];
   child.on('message', async (message: PeerMessage) => {
     messages.push(message);
     if (message.kind !== 'join') return;
-    const redeemed = tokens.redeem(message.token);
+    const redeemed = await tokens.redeem(message.token);
     const { publicKey } = verifyCsr(Buffer.from(message.csr, 'base64'));
     const { chainDer } = await cell.authority.issue({ id: redeemed, publicKey });
     child.send({ chain: chainDer.map((der) => der.toString('base64')) } satisfies ChainMessage);
@@ -47,19 +47,19 @@ function start(id: SpiffeId, dial?: StartMessage['dial']) {
 }
 
 test('two processes obtain SVIDs by join tokens, shake hands, and each hears from whom it must', async () => {
-  await using delivery = start(deliveryId);
+  await using delivery = await start(deliveryId);
   const port = await eventually(() => {
     const listening = delivery.messages.find((message) => message.kind === 'listening');
     assert.ok(listening !== undefined);
     return listening.port;
   });
-  await using api = start(apiId, { port, expect: deliveryId });
+  await using api = await start(apiId, { port, expect: deliveryId });
   await eventually(() => {
     assert.deepEqual(api.messages.at(-1), { kind: 'heard', id: deliveryId, text: `this is ${deliveryId}` });
     assert.deepEqual(delivery.messages.at(-1), { kind: 'heard', id: apiId, text: `this is ${apiId}` });
   });
-  assert.throws(
-    () => tokens.redeem(api.token),
+  await assert.rejects(
+    tokens.redeem(api.token),
     (error) => error instanceof JoinTokenRejected && error.reason === 'used',
   );
 });

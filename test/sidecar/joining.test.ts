@@ -93,14 +93,14 @@ describe('a sidecar that cannot join', () => {
   const tokens: Record<string, (cell: Cell) => string | Promise<string>> = {
     'that nobody made': () => `cmj1_${'A'.repeat(43)}`,
     'that is no token': () => 'what?',
-    'that was used': (cell) => {
-      const { token } = cell.controlPlane.joinTokens.create({ id: cell.services.delivery.id });
-      cell.controlPlane.joinTokens.redeem(token.reveal());
+    'that was used': async (cell) => {
+      const { token } = await cell.controlPlane.joinTokens.create({ id: cell.services.delivery.id });
+      await cell.controlPlane.joinTokens.redeem(token.reveal());
       return token.reveal();
     },
     'that has expired': async (cell) => {
       const { id } = cell.services.delivery;
-      const { token, expiresAt } = cell.controlPlane.joinTokens.create({ id, lifetimeMs: 1 });
+      const { token, expiresAt } = await cell.controlPlane.joinTokens.create({ id, lifetimeMs: 1 });
       await eventually(() => assert.ok(clock.now() > expiresAt));
       return token.reveal();
     },
@@ -120,7 +120,7 @@ describe('a sidecar that cannot join', () => {
       await assertWaitsFor(cell, lines, expected, () => lines.with('SvidIssuer/Join').length);
       assert.doesNotMatch(lines.text(), new RegExp(text.replace('?', '\\?')));
 
-      const { token } = cell.controlPlane.joinTokens.create({ id: delivery.id });
+      const { token } = await cell.controlPlane.joinTokens.create({ id: delivery.id });
       await writeFile(joinToken, token.reveal());
       await eventually(() => assert.deepEqual(delivery.sidecar.notReady(), []));
     });
@@ -130,7 +130,7 @@ describe('a sidecar that cannot join', () => {
     const lines = logLines();
     await using directory = await temporaryDirectory();
     await using cell = await startCell({ logger: lines.logger, withoutSidecars: ['delivery'] });
-    const { token } = cell.controlPlane.joinTokens.create({ id: cell.services.api.id });
+    const { token } = await cell.controlPlane.joinTokens.create({ id: cell.services.api.id });
     const joinToken = join(directory.path, 'join-token');
     await writeFile(joinToken, token.reveal());
     await cell.services.delivery.startSidecar({ joinToken });

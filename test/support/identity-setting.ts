@@ -60,7 +60,7 @@ export async function startIdentitySetting(
     client,
     async routerSvid(instance) {
       const id = routerId(globalTrustDomain, 'local', instance);
-      const { token } = identity.joinTokens.create({ id, allowReserved: true });
+      const { token } = await identity.joinTokens.create({ id, allowReserved: true });
       const signal = new AbortController().signal;
       return obtainSvid({
         requester: joinRequester(client(), async () => ({ case: 'joinToken', value: token.reveal() })),

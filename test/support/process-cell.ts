@@ -65,7 +65,8 @@ export async function startProcessCell(options: ProcessCellOptions): Promise<Pro
     async startSidecar(service, { flags, nodeFlags, state = service } = {}) {
       const id = workloadId(trustDomain, namespace, service);
       const joinToken = join(root, `${state}.join-token`);
-      await writeFile(joinToken, controlPlane.joinTokens.create({ id }).token.reveal(), { mode: 0o600 });
+      const { token } = await controlPlane.joinTokens.create({ id });
+      await writeFile(joinToken, token.reveal(), { mode: 0o600 });
       const settings = {
         ...{ namespace, 'service-account': service, 'cell-id': 'cell-1', 'trust-domain': trustDomain },
         ...{ 'global-trust-domain': globalTrustDomain, 'trust-bundle': trustBundle, 'join-token': joinToken },

@@ -97,6 +97,8 @@ export interface CellOptions {
   readonly controlPlaneFlags?: Readonly<Record<string, string | undefined>>;
   readonly sidecarFlags?: Readonly<Record<string, string>>;
   readonly logger?: Logger;
+  /** Puts cell document and manifests into a cluster, in place of a directory; `controlPlaneFlags` say which. */
+  readonly applyManifests?: (texts: readonly string[]) => Promise<void>;
   /** Services whose sidecars the test starts by itself. */
   readonly withoutSidecars?: readonly ServiceName[];
 }
@@ -123,6 +125,8 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
   await writeFile(join(manifestsDir, 'cell.yaml'), cellDocument);
   await writeFile(join(manifestsDir, 'services.yaml'), (options.editManifests ?? ((text) => text))(manifests(ports)));
 
+  const editedManifests = (options.editManifests ?? ((text) => text))(manifests(ports));
+  await options.applyManifests?.([cellDocument, ...editedManifests.split('\n---\n')]);
   let controlPlane: RunningControlPlane | undefined;
   let controlPlanePort = 0;
   let instances = 2;
@@ -130,7 +134,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
   const startTheControlPlane = async () => {
     const flags = {
       stateDir,
-      manifestsDir,
+      manifestsDir: options.applyManifests === undefined ? manifestsDir : undefined,
       listen: `127.0.0.1:${controlPlanePort}`,
       health: '127.0.0.1:0',
       globalTrustDomain,
@@ -169,7 +173,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
     const id = workloadId(trustDomain, 'messaging', name);
     const serviceDir = join(root, name);
     await mkdir(serviceDir, { mode: 0o700 });
-    const { token } = controlPlane!.joinTokens.create({ id });
+    const { token } = await controlPlane!.joinTokens.create({ id });
     await writeFile(join(root, `${name}.join-token`), `${token.reveal()}\n`, { mode: 0o600 });
     const start = (flags: Record<string, string>) => {
       const all = {
@@ -278,7 +282,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
       const directory = join(root, `${name}-${instances++}`);
       await mkdir(directory, { mode: 0o700 });
       const joinToken = `${directory}.join-token`;
-      const { token } = controlPlane!.joinTokens.create({ id: services[name].id });
+      const { token } = await controlPlane!.joinTokens.create({ id: services[name].id });
       await writeFile(joinToken, `${token.reveal()}\n`, { mode: 0o600 });
       const free = { inbound: '127.0.0.1:0', outbound: '127.0.0.1:0', health: '127.0.0.1:0' };
       const sidecar = await starters[name]({ joinToken, stateDir: directory, ...free, ...options.sidecarFlags });

@@ -68,7 +68,7 @@ export async function startEdge(cell: Pick<Cell, 'identity' | 'globalBundleFile'
   const stateDir = join(root, 'router');
   await mkdir(stateDir, { mode: 0o700 });
   const id = routerId(globalTrustDomain, 'local', 'router-9');
-  const { token } = identity.identity.joinTokens.create({ id, allowReserved: true });
+  const { token } = await identity.identity.joinTokens.create({ id, allowReserved: true });
   await writeFile(join(root, 'join-token'), token.reveal(), { mode: 0o600 });
   let listen = '127.0.0.1:0';
   let router: RunningRouter | undefined;

@@ -9,6 +9,7 @@ import { readManifestObject } from '#policy/read-object.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { type Logger, silentLogger } from '#runtime/logger.ts';
 import { systemRandom } from '#runtime/random.ts';
+import { type Watch, WatchSource } from '#runtime/watch.ts';
 import { eventually } from './eventually.ts';
 import { injectorSettingsText } from './injected-pods.ts';
 import type { KubernetesServer } from './kubernetes.ts';
@@ -58,13 +59,15 @@ export async function startWebhooks(
   server: KubernetesServer,
   {
     logger = silentLogger,
+    leadership = new WatchSource(true),
     ...options
-  }: Pick<Options, 'authority' | 'manifests'> & { logger?: Logger } & Partial<Options>,
+  }: Pick<Options, 'authority' | 'manifests'> & { logger?: Logger; leadership?: Watch<boolean> },
 ): Promise<Webhooks> {
   const injector = join(server.directory, 'injector.yaml');
   await writeFile(injector, injectorSettingsText());
-  const config = { webhook: { host: '127.0.0.1', port: 0 }, webhookHost: 'localhost', injector, namespace: 'cellmesh' };
-  return openWebhooks({ ...surroundings, logger, client: server.client, config, ...options });
+  const config = { webhook: { host: '127.0.0.1', port: 0 }, webhookHost: 'localhost', injector };
+  const connection = { client: server.client, namespace: 'cellmesh', leadership };
+  return openWebhooks({ ...surroundings, logger, connection, config, ...options });
 }
 
 interface Configuration {

@@ -1,7 +1,7 @@
-import { sidecarName } from '#control-plane/injector/sidecar-ports.ts';
 import type { KubernetesClient } from '#kubernetes/client.ts';
 import { listAt, textAt } from '#kubernetes/json.ts';
 import type { Resource } from '#kubernetes/resources.ts';
+import { sidecarName } from '#kubernetes/sidecar-ports.ts';
 import { found } from './found.ts';
 import type { Installation, KubernetesObject } from './installations.ts';
 import { cells, customResourceDefinitions, kinds, servicePolicies, wholePods } from './kinds.ts';

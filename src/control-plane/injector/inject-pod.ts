@@ -1,4 +1,5 @@
 import { parseRecordedProbes, recordedProbesText } from '#api/recorded-probes.ts';
+import { sidecarName } from '#kubernetes/sidecar-ports.ts';
 import { messageOf } from '#runtime/errors.ts';
 import { annotationOf, readAnnotations } from './annotations.ts';
 import { interceptContainer } from './intercept-container.ts';
@@ -8,7 +9,6 @@ import { rewriteMetrics } from './rewrite-metrics.ts';
 import { type Recording, rewriteProbes } from './rewrite-probes.ts';
 import type { InjectorSettings } from './settings.ts';
 import { type Injected, sidecarContainer, sidecarVolumes } from './sidecar-container.ts';
-import { sidecarName } from './sidecar-ports.ts';
 
 export type Injection =
   | { readonly outcome: 'injected'; readonly mode: InjectorSettings['mode']; readonly pod: Pod }

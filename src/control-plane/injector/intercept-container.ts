@@ -1,6 +1,6 @@
+import { interceptName, sidecarPorts } from '#kubernetes/sidecar-ports.ts';
 import type { Container } from './pod.ts';
 import { type Injected, resources } from './sidecar-container.ts';
-import { interceptName, sidecarPorts } from './sidecar-ports.ts';
 
 /** Sets the rules of the pod's network once, before anything else of it runs, and ends. */
 export function interceptContainer(injected: Injected): Container {

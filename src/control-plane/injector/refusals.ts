@@ -1,8 +1,8 @@
+import { interceptName, sidecarPorts } from '#kubernetes/sidecar-ports.ts';
 import { annotationOf, type PodOptions } from './annotations.ts';
 import type { Container, Pod, PodSpec } from './pod.ts';
 import type { InjectorSettings } from './settings.ts';
 import { volumeNamesInUse } from './sidecar-container.ts';
-import { interceptName, sidecarPorts } from './sidecar-ports.ts';
 
 /** Redirect connections as we would: the second would see what the first has made of them. */
 const otherMeshes = [

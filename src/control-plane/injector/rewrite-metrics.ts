@@ -1,6 +1,6 @@
 import { applicationMetricsPath } from '#api/recorded-probes.ts';
+import { sidecarPorts } from '#kubernetes/sidecar-ports.ts';
 import type { Recording } from './rewrite-probes.ts';
-import { sidecarPorts } from './sidecar-ports.ts';
 
 /** Prometheus' own default for one scrape. */
 const timeoutMs = 10_000;

@@ -1,7 +1,7 @@
 import { probePath, type RecordedProbe } from '#api/recorded-probes.ts';
+import { sidecarPorts } from '#kubernetes/sidecar-ports.ts';
 import { annotationOf } from './annotations.ts';
 import type { Container, ContainerPort, Handler, PodSpec, Probe } from './pod.ts';
-import { sidecarPorts } from './sidecar-ports.ts';
 
 /** Collects what the sidecar has to ask, and what cannot be understood. */
 export interface Recording {

@@ -1,9 +1,9 @@
 import { controlPlaneId } from '#certs/reserved-ids.ts';
+import { sidecarName, sidecarPortName, sidecarPorts } from '#kubernetes/sidecar-ports.ts';
 import { environmentNameOf } from '#runtime/config.ts';
 import type { PodOptions } from './annotations.ts';
 import type { Container, PodSpec } from './pod.ts';
 import type { InjectorSettings } from './settings.ts';
-import { sidecarName, sidecarPorts } from './sidecar-ports.ts';
 
 type Volumes = NonNullable<PodSpec['volumes']>;
 
@@ -45,7 +45,7 @@ export function sidecarContainer(injected: Injected): Container {
     command: ['cellmesh', 'sidecar'],
     env: environment(injected),
     ports: [
-      { name: 'cellmesh-mtls', containerPort: sidecarPorts.inbound, protocol: 'TCP' },
+      { name: sidecarPortName, containerPort: sidecarPorts.inbound, protocol: 'TCP' },
       { name: 'cellmesh-health', containerPort: sidecarPorts.health, protocol: 'TCP' },
     ],
     // No liveness probe: one that fails under load would kill the way of requests that are on it.

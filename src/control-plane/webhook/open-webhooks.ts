@@ -1,9 +1,8 @@
 import type { Authority } from '#certs/authority.ts';
 import type { KubernetesClient } from '#kubernetes/client.ts';
-import { ownNamespace } from '#kubernetes/own-namespace.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { Metrics } from '#runtime/metrics.ts';
-import { type Watch, WatchSource } from '#runtime/watch.ts';
+import type { Watch } from '#runtime/watch.ts';
 import type { ControlPlaneConfig } from '../settings.ts';
 import type { ProcessDependencies } from '../start-control-plane.ts';
 import type { AdmissionRequest } from './admission-review.ts';
@@ -18,13 +17,17 @@ import { WebhookMetrics } from './webhook-metrics.ts';
 import { startWebhookServer, type Verdict } from './webhook-server.ts';
 
 interface WebhooksOptions extends ProcessDependencies {
-  readonly config: Pick<ControlPlaneConfig, 'webhook' | 'webhookHost' | 'injector' | 'namespace'>;
-  /** Undefined outside of a cluster. */
-  readonly client: Pick<KubernetesClient, 'apply' | 'list' | 'watch'> | undefined;
+  readonly config: Pick<ControlPlaneConfig, 'webhook' | 'webhookHost' | 'injector'>;
+  /** Undefined outside of a cluster. Whoever leads writes the roots for the API server. */
+  readonly connection:
+    | {
+        readonly client: Pick<KubernetesClient, 'apply' | 'list' | 'watch'>;
+        readonly namespace: string;
+        readonly leadership: Watch<boolean>;
+      }
+    | undefined;
   readonly authority: Pick<Authority, 'issueServer' | 'bundle'>;
   readonly manifests: ManifestSource;
-  /** Who writes the roots for the API server; default: this process. */
-  readonly isLeader?: Watch<boolean>;
 }
 
 /** What the API server calls. */
@@ -39,9 +42,9 @@ export interface Webhooks extends AsyncDisposable {
  * @throws CellmeshError `config_invalid` (settings of the injector, or no cluster), `port_taken`, `svid_not_issued`
  */
 export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> {
-  const { client, injector, address } = neededOf(options);
-  const { config, authority, manifests, clock, isLeader = new WatchSource(true) } = options;
-  const namespace = config.namespace ?? (await ownNamespace());
+  const { connection, injector, address } = neededOf(options);
+  const { client, namespace, leadership } = connection;
+  const { config, authority, manifests, clock } = options;
   await using opening = new AsyncDisposableStack();
   const file = opening.use(new InjectorSettingsFile({ ...options, file: injector }));
   const name = config.webhookHost ?? `cellmesh-control-plane.${namespace}.svc`;
@@ -62,7 +65,9 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
       ]),
     }),
   );
-  const bundles = opening.use(new AuthorityBundles({ ...options, client: client, bundle: authority.bundle, isLeader }));
+  const bundles = opening.use(
+    new AuthorityBundles({ ...options, client, bundle: authority.bundle, isLeader: leadership }),
+  );
   const owned = opening.move();
   const notReady = () => [
     ...(certificate.notAfter < clock.now() ? ['webhooks: their certificate has ended, and no other was issued'] : []),
@@ -93,14 +98,14 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
   };
 }
 
-function neededOf({ config: { webhook, injector }, client }: WebhooksOptions) {
+function neededOf({ config: { webhook, injector }, connection }: WebhooksOptions) {
   if (webhook === undefined) throw new CellmeshError('config_invalid', '--webhook is missing');
   if (injector === undefined)
     throw new CellmeshError(
       'config_invalid',
       '--webhook needs --injector, the settings of the sidecars that it injects',
     );
-  if (client === undefined)
+  if (connection === undefined)
     throw new CellmeshError('config_invalid', '--webhook needs --kubernetes, the cluster whose API server calls it');
-  return { client, injector, address: webhook };
+  return { connection, injector, address: webhook };
 }

@@ -77,6 +77,8 @@ describe('the Kubernetes client, against an API server', { skip: 'skip' in progr
       hasEnded: false,
       isTerminating: false,
       allowsDefaultServiceAccount: false,
+      sidecarPort: undefined,
+      zone: '',
     });
     await assert.rejects(client.get(pods, { namespace: 'shop', name: 'gone' }), refused(404, 'NotFound'));
   });

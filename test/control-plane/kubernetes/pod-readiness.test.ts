@@ -14,6 +14,8 @@ const pod = (uid: string, change: Partial<Pod> = {}): Pod => ({
   hasEnded: false,
   isTerminating: false,
   allowsDefaultServiceAccount: false,
+  sidecarPort: undefined,
+  zone: '',
   ...change,
 });
 

@@ -54,10 +54,10 @@ describe('a control plane with webhooks', () => {
         ...{ clock: systemClock, random: systemRandom, logger: silentLogger },
         config: {
           webhook: { host: '127.0.0.1', port: 0 },
-          ...{ webhookHost: undefined, namespace: undefined, injector: undefined },
+          ...{ webhookHost: undefined, injector: undefined },
           ...config,
         },
-        ...{ client: undefined, authority, manifests: { current: () => undefined } },
+        ...{ connection: undefined, authority, manifests: { current: () => undefined } },
       });
     const isAbout = (what: RegExp) => (error: unknown) =>
       isCellmeshError(error, 'config_invalid') && what.test(error.message);

@@ -51,7 +51,9 @@ describe('the roots by which the API server trusts the webhooks', { skip: 'skip'
       issueServer: (request: Parameters<Authority['issueServer']>[0]) => signing.issueServer(request),
     };
     const manifests = { current: () => ({ cell: undefined, policies: [] }) };
-    webhooks = stack.use(await startWebhooks(server, { authority, manifests, isLeader, logger: lines.logger }));
+    webhooks = stack.use(
+      await startWebhooks(server, { authority, manifests, leadership: isLeader, logger: lines.logger }),
+    );
     await applyWebhookConfigurations(server, webhooks.port);
   });
   after(() => stack[Symbol.asyncDispose]());

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { PolicySource } from '#control-plane/policy-source.ts';
+import { DirectoryPolicySource } from '#control-plane/directory-policy-source.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { silentLogger } from '#runtime/logger.ts';
 import { eventually } from '../support/eventually.ts';
@@ -38,11 +38,12 @@ async function setting(files: Record<string, string>) {
     for (const [name, text] of Object.entries(more)) await writeFile(join(directory.path, name), text);
   };
   await write(files);
-  const open = (clock = systemClock) => PolicySource.open({ directory: directory.path, clock, logger: silentLogger });
+  const open = (clock = systemClock) =>
+    DirectoryPolicySource.open({ directory: directory.path, clock, logger: silentLogger });
   return { directory, write, open, [Symbol.asyncDispose]: () => directory[Symbol.asyncDispose]() };
 }
 
-const services = (source: PolicySource) =>
+const services = (source: DirectoryPolicySource) =>
   [...source.cell.current.compiled.snapshots.values()].map(({ service }) => service.name).sort();
 
 describe('a directory of manifests', () => {
@@ -125,7 +126,7 @@ describe('a directory of manifests', () => {
     await assert.rejects(dir.open(), { code: 'document_invalid' });
     await using empty = await setting({});
     await assert.rejects(empty.open(), { code: 'document_invalid', message: /no file holds a Cell document/ });
-    const nowhere = PolicySource.open({ directory: '/nonexistent', clock: systemClock, logger: silentLogger });
+    const nowhere = DirectoryPolicySource.open({ directory: '/nonexistent', clock: systemClock, logger: silentLogger });
     await assert.rejects(nowhere, { code: 'file_unreadable' });
   });
 });

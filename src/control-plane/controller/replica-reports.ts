@@ -1,0 +1,125 @@
+import type { KubernetesClient } from '#kubernetes/client.ts';
+import { Informer } from '#kubernetes/informer.ts';
+import { type ConfigMap, configMaps } from '#kubernetes/resources-config-map.ts';
+import type { Clock, Scheduled } from '#runtime/clock.ts';
+import type { Logger } from '#runtime/logger.ts';
+import type { Random } from '#runtime/random.ts';
+import { parseReport, type ReplicaReport, serializeReport } from './replica-report.ts';
+
+interface ReplicaReportsOptions {
+  readonly client: Pick<KubernetesClient, 'list' | 'watch' | 'apply'>;
+  readonly namespace: string;
+  readonly replica: string;
+  /** What this replica has to say at this moment. */
+  readonly own: () => ReplicaReport;
+  /** `all` is another one now. */
+  readonly onChange: () => void;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+const label = 'cellmesh.io/replica-report';
+const writeAfterMs = 500;
+const renewEveryMs = 10_000;
+/** A replica that has not renewed its report for so long is gone, and its sidecars are others' by then. */
+const goneAfterMs = 35_000;
+
+/**
+ * What each replica knows of its own sidecars, for the one that writes the status of objects: a ConfigMap each, in the control plane's namespace, renewed
+ * while the replica lives. Their clocks are not compared: a report is as old as it has not changed before our eyes.
+ */
+export class ReplicaReports implements AsyncDisposable {
+  readonly #options: ReplicaReportsOptions;
+  readonly #informer: Informer<ConfigMap>;
+  /** By name; when each was seen to change, by the monotonic clock. */
+  readonly #reports = new Map<string, { readonly report: ReplicaReport; readonly seenAt: number }>();
+  readonly #abort = new AbortController();
+  #timer: Scheduled;
+  #writing: Promise<void> | undefined;
+  #isSoon = false;
+  #isListed = false;
+
+  /** Begins at once. */
+  constructor(options: ReplicaReportsOptions) {
+    this.#options = options;
+    const { clock, namespace } = options;
+    this.#informer = new Informer({
+      ...options,
+      resource: configMaps,
+      selection: { namespace, labelSelector: label },
+      keyOf: ({ name }) => name,
+      onChange: (now, before) => this.#see(now, before),
+      onListed: () => {
+        this.#isListed = true;
+        options.onChange();
+      },
+    });
+    this.#timer = clock.schedule(0, () => this.#write());
+  }
+
+  /** Of all replicas that live; undefined while they are not known. */
+  all(): readonly ReplicaReport[] | undefined {
+    if (!this.#isListed) return undefined;
+    const since = this.#options.clock.monotonic() - goneAfterMs;
+    return [...this.#reports.values()].filter(({ seenAt }) => seenAt >= since).map(({ report }) => report);
+  }
+
+  /** What this replica has to say may be another thing now. */
+  ownChanged(): void {
+    if (this.#isSoon) return;
+    this.#isSoon = true;
+    this.#writeIn(writeAfterMs);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#abort.abort(new Error('the process stops'));
+    this.#timer.cancel();
+    await this.#writing;
+    this.#timer.cancel();
+    await this.#informer[Symbol.asyncDispose]();
+  }
+
+  #see(now: ConfigMap | undefined, before: ConfigMap | undefined): void {
+    const { clock, onChange } = this.#options;
+    if (now === undefined) this.#reports.delete(before!.name);
+    else if (now.data['renewed'] !== before?.data['renewed'] || !this.#reports.has(now.name))
+      this.#reports.set(now.name, { report: parseReport(now.data['report'] ?? ''), seenAt: clock.monotonic() });
+    if (this.#isListed && now?.data['report'] !== before?.data['report']) onChange();
+  }
+
+  #writeIn(delayMs: number): void {
+    this.#timer.cancel();
+    if (!this.#abort.signal.aborted) this.#timer = this.#options.clock.schedule(delayMs, () => this.#write());
+  }
+
+  #write(): void {
+    this.#isSoon = false;
+    const text = serializeReport(this.#options.own());
+    this.#writing = this.#apply(text)
+      .catch((error: unknown) => {
+        if (this.#abort.signal.aborted) return;
+        this.#options.logger.warn('what this replica has to report is not written', { error });
+      })
+      .finally(() => this.#writeIn(this.#isSoon ? writeAfterMs : renewEveryMs));
+    // Replicas that have gone are told by nobody.
+    this.#options.onChange();
+  }
+
+  async #apply(report: string): Promise<void> {
+    const { client, clock, namespace, replica } = this.#options;
+    const metadata = { namespace, name: nameOf(replica), labels: { [label]: 'true' } };
+    const data = { report, renewed: new Date(clock.now()).toISOString() };
+    const options = { fieldManager: `cellmesh-${nameOf(replica)}`, force: true };
+    await client.apply(configMaps, metadata, { data }, options, this.#abort.signal);
+  }
+}
+
+/** A host name may have capitals, and be longer than is good. */
+function nameOf(replica: string): string {
+  return `cellmesh-replica-${replica
+    .toLowerCase()
+    .replace(/[^a-z0-9-]/g, '-')
+    .slice(0, 100)
+    .replace(/-+$/, '')}`;
+}
