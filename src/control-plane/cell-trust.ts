@@ -6,7 +6,13 @@ import { adminId, controlPlaneId } from '#certs/reserved-ids.ts';
 import type { RootSigner } from '#certs/root-signer.ts';
 import { openRootSigner, rootSignerFromFiles } from '#certs/root-signer-file.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
-import { bundlesOf, parseTrustBundle, serializeTrustBundle, type TrustBundles } from '#certs/trust-bundle.ts';
+import {
+  bundlesOf,
+  parseTrustBundle,
+  serializeTrustBundle,
+  type TrustBundle,
+  type TrustBundles,
+} from '#certs/trust-bundle.ts';
 import { type TlsIdentity, watchTlsIdentity } from '#net/tls-identity.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
@@ -43,8 +49,7 @@ export async function openCellTrust(
     random,
     svidLifetimeMs: config.svidLifetime,
   });
-  const globalBundle = parseTrustBundle(await readTextFile(config.globalBundle), config.globalTrustDomain);
-  const bundles = new WatchSource(bundlesOf(authority.bundle.current, globalBundle));
+  const bundles = new WatchSource(bundlesOf(authority.bundle.current, ...(await readGlobalBundle(config))));
   const svid = await ownSvid({ authority, id: controlPlaneId(trustDomain), signal, ...dependencies });
   await writePrivateFile(
     join(config.stateDir, controlPlaneFiles.trustBundle),
@@ -62,6 +67,13 @@ export async function openCellTrust(
       await adminOnDisk[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Without it the cell has no customers from outside. */
+async function readGlobalBundle({ globalBundle, globalTrustDomain, identity }: CellConfig): Promise<TrustBundle[]> {
+  if (globalBundle !== undefined) return [parseTrustBundle(await readTextFile(globalBundle), globalTrustDomain)];
+  if (identity === undefined) return [];
+  throw new CellmeshError('config_invalid', '--identity is of the global trust domain: it needs --global-bundle');
 }
 
 function openRoot(

@@ -19,7 +19,9 @@ export const controlPlaneSettings = {
       parseTrustDomain,
     ),
   ),
-  globalBundle: path('trust bundle of the global trust domain (JSON)'),
+  globalBundle: optional(
+    path('trust bundle of the global trust domain (JSON); without it no router and no identity is trusted'),
+  ),
   identity: optional(address('gRPC of the identity service, where token keys come from; without it no token is good')),
   identityRegion: text('the region in the SPIFFE ID of the identity service', 'local'),
   rootKey: optional(path("an operator's own root key (PEM), instead of one made at the first start")),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
@@ -22,6 +22,7 @@ import {
 } from '../../support/kubernetes-policies.ts';
 import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
 import { logLines } from '../../support/log-lines.ts';
+import { cellDocument } from '../../support/messaging-application.ts';
 import { type Cell, startCell } from '../../support/start-cell.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
@@ -220,6 +221,26 @@ describe('a cell of which the cluster holds the policy', { skip: 'skip' in progr
     );
     await eventually(async () => assert.equal((await statusOf(server, text)).observedGeneration, 4), 30_000);
   });
+});
+
+test('a control plane with identity and without the bundle to trust it by does not start', async () => {
+  await using directory = await temporaryDirectory();
+  await writeFile(join(directory.path, 'cell.yaml'), cellDocument);
+  const flags = { stateDir: join(directory.path, 'state'), manifestsDir: directory.path, identity: '127.0.0.1:1' };
+  const config = loadConfig(controlPlaneSettings, { environment: {}, flags });
+  const surroundings = { clock: systemClock, random: systemRandom, logger: logLines().logger };
+  await assert.rejects(startControlPlane(config, surroundings), /it needs --global-bundle/);
+});
+
+test('a cell may have no customers from outside: neither identity nor a global bundle', async () => {
+  await using directory = await temporaryDirectory();
+  await writeFile(join(directory.path, 'cell.yaml'), cellDocument);
+  const ports = { listen: '127.0.0.1:0', health: '127.0.0.1:0' };
+  const flags = { stateDir: join(directory.path, 'state'), manifestsDir: directory.path, ...ports };
+  const config = loadConfig(controlPlaneSettings, { environment: {}, flags });
+  const surroundings = { clock: systemClock, random: systemRandom, logger: logLines().logger };
+  await using controlPlane = await startControlPlane(config, surroundings);
+  assert.deepEqual(controlPlane.notReady(), []);
 });
 
 test('a control plane that is told of no cell does not start', async () => {
