@@ -94,6 +94,7 @@ class Compilation {
         ports: policy.ports,
       },
       mode: policy.mode,
+      ...(policy.plaintextUntilMs !== undefined && { plaintextUntilMs: policy.plaintextUntilMs }),
       rules,
       ...(candidate && { candidate }),
       ...(routerCarry && { routerCarry }),
@@ -121,6 +122,7 @@ class Compilation {
       idPatterns: from.flatMap((peer) => (peer.kind === 'pattern' ? [peer.pattern] : [])),
       isRouterAllowed: from.some(({ kind }) => kind === 'router'),
       isAnyAllowed: from.some(({ kind }) => kind === 'any'),
+      isUnmeshedAllowed: from.some(({ kind }) => kind === 'unmeshed'),
     };
   }
 

@@ -55,6 +55,15 @@ function checkServices(policies: readonly ServicePolicy[], add: Add): ReadonlyMa
   return services;
 }
 
+/** What a candidate leaves as it is: fields of `spec`, and what they are read as. */
+const fieldsOfService = [
+  ['hosts', 'hosts'],
+  ['ports', 'ports'],
+  ['inbound', 'plaintextUntilMs'],
+  ['expose', 'expose'],
+  ['calls', 'calls'],
+] as const;
+
 /** A candidate is about rules: what else it says must be as it is, or there would be no saying which of the two a request is for. */
 function checkCandidates(
   candidates: readonly ServicePolicy[],
@@ -77,8 +86,8 @@ function checkCandidates(
       );
       continue;
     }
-    for (const field of ['hosts', 'ports', 'expose', 'calls'] as const)
-      if (candidate.written.includes(field) && plain(candidate[field]) !== plain(inForce[field]))
+    for (const [field, key] of fieldsOfService)
+      if (candidate.written.includes(field) && plain(candidate[key]) !== plain(inForce[key]))
         add(
           candidate,
           candidate.at,

@@ -1,7 +1,7 @@
 import { describeClaim } from '../claim-condition.ts';
 import type { RuleLimit } from '../rule-conditions.ts';
 import { covers, type RuleCondition, shadows } from '../rule-coverage.ts';
-import type { PolicySnapshot, SnapshotRule } from '../snapshot.ts';
+import { type PolicySnapshot, peerWordsOf, type SnapshotRule } from '../snapshot.ts';
 import { workloadName } from '../workload-name.ts';
 import { added, type Change, changed, changedSet, changedWithin, effectOf, removed, setText } from './change.ts';
 
@@ -104,13 +104,8 @@ function ruleText(rule: SnapshotRule): string {
   return parts.filter((part) => part).join('; ');
 }
 
-function peersText({ ids, idPatterns, isRouterAllowed, isAnyAllowed }: SnapshotRule): string {
-  return setText([
-    ...ids.map(workloadName),
-    ...idPatterns.map(({ text }) => text),
-    ...(isRouterAllowed ? ['router'] : []),
-    ...(isAnyAllowed ? ['any'] : []),
-  ]);
+function peersText({ ids, idPatterns, ...rule }: SnapshotRule): string {
+  return setText([...ids.map(workloadName), ...idPatterns.map(({ text }) => text), ...peerWordsOf(rule)]);
 }
 
 function limitText({ per, perSecond, burst }: RuleLimit): string {
