@@ -12,8 +12,8 @@ import type { Dial } from '#wire/mesh-upstreams.ts';
 import { negotiatedProtocol } from '#wire/negotiated-protocol.ts';
 import type { Direction } from './request-metrics.ts';
 
-/** Who is at the other end: another sidecar or a router, over TLS; or this pod's application. */
-type Side = 'mesh' | 'application';
+/** Who is at the other end: another sidecar or a router, over TLS; a caller without TLS; or this pod's application. */
+type Side = 'mesh' | 'plaintext' | 'application';
 
 interface ConnectionKind {
   /** That of the requests which the connection carries. */
