@@ -23,11 +23,16 @@ export function plaintextRequestPortOf(
 ): ServicePort {
   const { ports } = policy.snapshot.service;
   const found =
-    plaintextPortOf(policy, destination) ??
-    (destination === undefined ? ports.find(({ port }) => port === splitAuthority(authority).port) : undefined);
+    plaintextPortOf(policy, destination) ?? (destination === undefined ? named(ports, authority) : undefined);
   if (found !== undefined) return found;
   const actual = destination === undefined ? authority : `a connection to port ${destination}`;
   throw new Refused('host_unknown', 'call', `ports ${ports.map(({ port }) => port)}`, actual);
+}
+
+/** Without a port it is the first, as of requests of the mesh. */
+function named(ports: readonly ServicePort[], authority: string): ServicePort | undefined {
+  const { port } = splitAuthority(authority);
+  return port === undefined ? ports[0] : ports.find((entry) => entry.port === port);
 }
 
 /**
