@@ -30,6 +30,7 @@ export class PlaintextConnections implements PlaintextEntry {
   readonly #handler: ExchangeHandler<PlaintextPeer>;
   readonly #open = new Set<ServerConnection>();
   #cut: Scheduled | undefined;
+  #lastMs = 0;
 
   constructor(handler: ExchangeHandler<PlaintextPeer>, options: PlaintextConnectionsOptions) {
     this.#handler = handler;
@@ -38,6 +39,11 @@ export class PlaintextConnections implements PlaintextEntry {
 
   get size(): number {
     return this.#open.size;
+  }
+
+  /** When one was last open: milliseconds since the epoch, 0 for never. */
+  get lastMs(): number {
+    return this.#open.size > 0 ? this.#options.clock.now() : this.#lastMs;
   }
 
   /** Of HTTP/2. */
@@ -82,7 +88,10 @@ export class PlaintextConnections implements PlaintextEntry {
       ...this.#options,
       protocol: isOpaque ? 'opaque' : 'detected',
       onDetected: (protocol) => onConnection(socket, protocol),
-      onClose: () => void this.#open.delete(connection),
+      onClose: () => {
+        this.#open.delete(connection);
+        this.#lastMs = this.#options.clock.now();
+      },
     });
     this.#open.add(connection);
   }

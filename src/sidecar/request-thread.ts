@@ -115,6 +115,7 @@ export class RequestThread implements AsyncDisposable {
       balancers: this.#balancers,
       decisions: options.decisions,
       edges: decisions.edges,
+      plaintext: this.#plaintext,
       peerConnections: () => this.#listeners.sum('mesh', 'connections'),
     });
   }

@@ -2,6 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseTrustDomain, workloadId } from '#certs/spiffe-id.ts';
 import { parseCanonicalPath } from '#policy/canonical-path.ts';
+import { CellAtHand } from '#policy/cases/cell-at-hand.ts';
+import { readCases } from '#policy/cases/read-cases.ts';
+import { runCases } from '#policy/cases/run-cases.ts';
 import { compileCell } from '#policy/compile.ts';
 import { InboundPolicy } from '#policy/decide-inbound.ts';
 import type { DecisionRecord } from '#policy/decision-record.ts';
@@ -171,4 +174,39 @@ test('a graph shows callers without TLS where rules are for them, and whether th
   assert.equal(edgeOf(open)?.missing, 'call');
   assert.equal(edgeOf(observing), undefined);
   assert.match(mermaidOf(graph(observing + open)), /\(\["unmeshed"\]\)/);
+});
+
+test('a case of a test comes without TLS, with nothing that would have to be believed', () => {
+  const cell = `apiVersion: cellmesh.io/v1alpha1
+kind: Cell
+metadata: { name: cell-1 }
+spec: { trustDomain: cell-1.example, domain: example, tokenIssuer: "https://identity.example", scopes: { a:read: Read a. } }
+---
+apiVersion: cellmesh.io/v1alpha1
+kind: ServicePolicy
+metadata: { name: one, namespace: shop }
+spec:
+  serviceAccount: one
+  mode: enforce
+  ports: [{ port: 80, protocol: http }]
+${observing}${open}`;
+  const cases = (more: string, expect: string) => `apiVersion: cellmesh.io/v1alpha1
+kind: PolicyTest
+metadata: { name: t }
+spec:
+  cases: [{ name: one, request: { from: unmeshed, to: shop/one, method: GET, ${more} }, expect: { ${expect} } }]
+`;
+  const run = (more: string, expect: string) => {
+    const read = readCases(new Map([['a.test.yaml', cases(more, expect)]]));
+    const [result] = runCases(CellAtHand.read(new Map([['cell.yaml', cell]])), read, 0);
+    return result!.hops.flatMap(({ differences }) => differences.map(({ actual }) => actual));
+  };
+  assert.deepEqual(run('path: /open', 'allow: open'), []);
+  assert.deepEqual(run('path: /other', 'deny: route_not_allowed, by: callee'), []);
+  assert.deepEqual(run(`path: /open, time: "${until}"`, 'deny: plaintext_not_allowed'), []);
+  for (const claimed of ['token: { scopes: [a:read] }', 'as: self', 'host: one.example'])
+    assert.throws(
+      () => run(`path: /open, ${claimed}`, 'allow: open'),
+      (error) => isCellmeshError(error, 'document_invalid') && /is believed nothing/.test(error.problems.join()),
+    );
 });

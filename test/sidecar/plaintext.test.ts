@@ -146,6 +146,8 @@ describe('a caller without TLS, over HTTP', () => {
   test('shows in the metrics of requests and of connections', async () => {
     await ask('http/1.1');
     const rendered = await messaging.metrics.render();
+    const last = Number(/^cellmesh_plaintext_last_seconds (\S+)$/m.exec(rendered)?.[1]);
+    assert.ok(Math.abs(last - Date.now() / 1000) < 10, `${last}`);
     assert.match(
       rendered,
       /cellmesh_requests_total\{direction="inbound",peer="unmeshed",route="open",.*code="200"\} [1-9]/,
