@@ -78,6 +78,7 @@ describe('a listener for TLS that takes what is none', () => {
     accepted!.on('data', (bytes) => {
       said += String(bytes);
     });
+    accepted!.resume();
     await eventually(() => assert.equal(said, 'hello'));
 
     const address = it.listener.address;
