@@ -138,7 +138,15 @@ export const policyRules: Additions = {
   'spec.calls[].routes[]': route,
 };
 
+const cellSpec = holds({
+  rule: "!has(self.federation) || self.federation.all(other, other.trustDomain != self.trustDomain && other.trustDomain != self.domain && !other.trustDomain.endsWith('.' + self.domain))",
+  message: 'federation is for others than the platform: a cell trusts no other cell',
+  fieldPath: '.federation',
+});
+
 export const cellRules: Additions = {
+  spec: cellSpec,
+  'spec.federation': byName('trustDomain'),
   'spec.trustDomain': holds({
     rule: 'self == oldSelf',
     message: 'identities and tokens name the trust domain: it cannot change',

@@ -1,5 +1,5 @@
-import type { SpiffeId } from '#certs/spiffe-id.ts';
-import type { TrustBundles } from '#certs/trust-bundle.ts';
+import { type SpiffeId, trustDomainOf } from '#certs/spiffe-id.ts';
+import { bundlesOf, type TrustBundle, type TrustBundles } from '#certs/trust-bundle.ts';
 import { serializeTrustBundles } from '#certs/trust-bundle-map.ts';
 import type { FeedPublisher, FeedRegistration, FeedSubscriber } from '#feeds/feed-server.ts';
 import { Revisions } from '#feeds/revisions.ts';
@@ -7,7 +7,7 @@ import type { FeedSnapshot, FeedType } from '#feeds/snapshot.ts';
 import { type EndpointsByService, serializeEndpoints } from '#net/endpoints.ts';
 import { serializeRoutes } from '#policy/routes.ts';
 import { type PolicySnapshot, serializePolicySnapshot } from '#policy/snapshot.ts';
-import { requiredFeatures } from '#policy/snapshot-features.ts';
+import { federationFeature, requiredFeatures } from '#policy/snapshot-features.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { KeySet, serializeKeySet } from '#tokens/key-set.ts';
@@ -37,8 +37,9 @@ export class CellPublisher implements FeedPublisher {
     this.revisions = new Revisions(options.clock);
   }
 
-  snapshotFor(type: FeedType, { caller }: FeedSubscriber): FeedSnapshot | undefined {
-    const document = this.#documentFor(type, caller.peer!.id, caller.kind === 'router');
+  snapshotFor(type: FeedType, subscriber: FeedSubscriber): FeedSnapshot | undefined {
+    const { caller } = subscriber;
+    const document = this.#documentFor(type, subscriber);
     if (document === undefined) return undefined;
     const policy = type === 'policy' ? this.#policyOf(caller.peer!.id) : undefined;
     const requires = policy === undefined ? [] : requiredFeatures(policy);
@@ -67,13 +68,17 @@ export class CellPublisher implements FeedPublisher {
     this.#options.askForKey(iss, kid);
   }
 
-  #documentFor(type: FeedType, peer: SpiffeId, isRouter: boolean): string | undefined {
+  #documentFor(type: FeedType, { caller, features }: FeedSubscriber): string | undefined {
     const { cell, bundles, keySet } = this.#options;
+    const isRouter = caller.kind === 'router';
     const { document, compiled } = cell.current;
-    const snapshot = this.#policyOf(peer);
+    const snapshot = this.#policyOf(caller.peer!.id);
     switch (type) {
       case 'bundles':
-        return serializeTrustBundles(bundles.current);
+        // A sidecar from before goes without: its own roots must come to it all the same.
+        return features.has(federationFeature) && snapshot !== undefined
+          ? serializeTrustBundles(bundlesOf(...bundles.current.values(), ...this.#federatedWith(snapshot)))
+          : serializeTrustBundles(bundles.current);
       case 'keys': {
         const keys = keySet.current?.keys().filter(({ iss }) => iss === document.tokenIssuer);
         return keys === undefined || isRouter ? undefined : serializeKeySet(new KeySet(keys));
@@ -97,6 +102,12 @@ export class CellPublisher implements FeedPublisher {
     const { cell, rollouts } = this.#options;
     const snapshot = cell.current.compiled.snapshots.get(service);
     return snapshot && rollouts.effective(snapshot);
+  }
+
+  /** Those of others that rules of a service name. */
+  #federatedWith({ rules, candidate }: PolicySnapshot): readonly TrustBundle[] {
+    const named = new Set([...rules, ...(candidate?.rules ?? [])].flatMap(({ ids }) => ids.map(trustDomainOf)));
+    return this.#options.cell.current.compiled.federation.filter(({ trustDomain }) => named.has(trustDomain));
   }
 
   #endpoints(services: readonly SpiffeId[]): string {

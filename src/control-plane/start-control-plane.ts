@@ -105,7 +105,7 @@ export async function startControlPlane(
   const cluster: Cluster = starting.use(
     await openCluster({ config, ...dependencies, database, joinTokens, trustDomain, onReadinessChanged }),
   );
-  starting.defer(policy.cell.subscribe(() => changed('policy', 'endpoints', 'routes')));
+  starting.defer(policy.cell.subscribe(() => changed('bundles', 'policy', 'endpoints', 'routes')));
   starting.defer(trust.bundles.subscribe(() => changed('bundles')));
   starting.defer(keySet.subscribe(() => changed('keys')));
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
+import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { documentInvalid, problemText } from '#runtime/yaml-document.ts';
 import type { Scope } from '#tokens/scope.ts';
 import { below, ceilingsOf } from './ceiling.ts';
@@ -18,6 +19,8 @@ export interface CompiledCell {
   readonly snapshots: ReadonlyMap<SpiffeId, PolicySnapshot>;
   readonly routes: RoutesDocument;
   readonly candidates: readonly CompiledCandidate[];
+  /** Trust domains of others, workloads of which rules may name. */
+  readonly federation: readonly TrustBundle[];
 }
 
 /** A version that is tried beside the one in force. */
@@ -69,7 +72,8 @@ class Compilation {
       const service = workloadText(policy);
       return { ...policy.rollout!, version: candidate!.version, id, service, isBesideEnforced: mode === 'enforce' };
     });
-    return { version: this.#version, snapshots, routes: this.#routes(), candidates };
+    const { federation } = this.#cell;
+    return { version: this.#version, snapshots, routes: this.#routes(), candidates, federation };
   }
 
   #service(policy: ServicePolicy): PolicySnapshot {
@@ -179,8 +183,10 @@ function versionOf(cell: CellDocument, policies: readonly ServicePolicy[]): stri
   const plain = [...policies]
     .sort((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))
     .map(({ file: _file, at: _at, written: _written, ...policy }) => policy);
+  const federation = cell.federation.map((bundle) => [bundle.trustDomain, serializeTrustBundle(bundle)]);
+  const scopes = [...cell.scopes].map(([name, { value }]) => [name, value]);
   return digestOf([
-    { ...cell, file: undefined, scopes: [...cell.scopes].map(([name, { value }]) => [name, value]) },
+    { ...cell, file: undefined, scopes, federation: federation.length === 0 ? undefined : federation },
     plain,
   ]);
 }

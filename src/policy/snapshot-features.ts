@@ -13,7 +13,10 @@ const ruleFeatures = {
   'policy.unmeshed': ({ isUnmeshedAllowed }) => isUnmeshedAllowed,
 } as const satisfies Record<string, Uses>;
 
-/** All that this version can do. */
+/** Bundles of trust domains of others: whoever gets them must keep their workloads from what is of the cell. */
+export const federationFeature = 'bundles.federation';
+
+/** All that this version can do with a policy. */
 export const policyFeatures: readonly string[] = [
   ...Object.keys(ruleFeatures),
   'policy.candidate',

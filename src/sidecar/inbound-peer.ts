@@ -1,5 +1,7 @@
+import type { TrustDomain } from '#certs/spiffe-id.ts';
 import type { VerifiedPeer } from '#net/verified-peer.ts';
 import { unmeshed } from '#policy/peer-pattern.ts';
+import type { OpenRecord } from './decision-log.ts';
 
 /** Who is at the other end of a connection without TLS: nobody knows. */
 export interface PlaintextPeer {
@@ -16,6 +18,22 @@ export function plaintextPeer(address: string, port: number | undefined): Plaint
   return Object.freeze({ id: unmeshed, address: address.replace(/^::ffff:(?=\d+\.)/, ''), port });
 }
 
+/** Whose word about a customer counts: workloads of the cell, and routers of the platform. */
+export function isBelieved(peer: InboundPeer, isRouter: boolean, trustDomain: TrustDomain): boolean {
+  return isRouter || (!isPlaintext(peer) && peer.trustDomain === trustDomain);
+}
+
+/** Tells IDs of other trust domains than the platform's. */
+export function foreignTo(own: { readonly trustDomain: TrustDomain; readonly globalTrustDomain: TrustDomain }) {
+  const starts = [own.trustDomain, own.globalTrustDomain].map((domain) => `spiffe://${domain}/`);
+  return (id: string): boolean => id.startsWith('spiffe://') && !starts.some((start) => id.startsWith(start));
+}
+
 export function isPlaintext(peer: InboundPeer): peer is PlaintextPeer {
   return peer.id === unmeshed;
+}
+
+export function notePeer(record: OpenRecord, peer: InboundPeer): void {
+  record.peer = peer.id;
+  if (isPlaintext(peer)) record.address = peer.address;
 }

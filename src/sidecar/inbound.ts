@@ -31,7 +31,7 @@ import { answerFailure } from './failure.ts';
 import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { leftOf } from './hop.ts';
-import { type InboundPeer, isPlaintext } from './inbound-peer.ts';
+import { type InboundPeer, isBelieved, isPlaintext, notePeer } from './inbound-peer.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { hearGrpcStatus, type RequestSpan } from './request-span.ts';
 import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
@@ -41,6 +41,7 @@ import { ToldToApplication } from './told-to-application.ts';
 
 interface InboundOptions {
   readonly cellId: CellId;
+  readonly trustDomain: TrustDomain;
   /** The trust domain of routers. */
   readonly globalTrustDomain: TrustDomain;
   /** Undefined until the first snapshot is here. */
@@ -121,7 +122,7 @@ export class Inbound {
   async #serve(asked: Asked): Promise<Denial | undefined> {
     const { exchange, record, isRouter } = asked;
     const { request, context: peer } = exchange;
-    const { tokens, cellId, clock, budgets } = this.#options;
+    const { tokens, cellId, trustDomain, clock, budgets } = this.#options;
     notePeer(record, peer);
     record.method = request.method;
     const trace = readTrace(request, this.#options);
@@ -134,15 +135,15 @@ export class Inbound {
 
     // Before the token: what cannot be judged for want of keys is no fault of whoever sent it.
     const policy = this.#policyNow(record);
-    const isBelieved = peer.id !== unmeshed;
-    const text = isBelieved ? tokenTextOf(request) : undefined;
+    const bringsCustomers = isBelieved(peer, isRouter, trustDomain);
+    const text = bringsCustomers ? tokenTextOf(request) : undefined;
     const token = text === undefined ? undefined : (tokens.lookup(text) ?? (await tokens.verify(text)));
     if (token !== undefined) {
       noteToken(record, token, policy);
       checkTokenEntry(token, peer, isRouter, cellId);
     }
 
-    const left = isRouter || !isBelieved ? undefined : leftOf(request);
+    const left = isRouter || !bringsCustomers ? undefined : leftOf(request);
     if (left !== undefined) record.left = left.text;
 
     const port = isPlaintext(peer) ? plaintextRequestPortOf(policy, request, peer.port) : portOf(policy, request);
@@ -277,11 +278,6 @@ export class Inbound {
     const isOtherCell = denial.reason === 'token_audience' || denial.reason === 'token_cell';
     return isRouter && isOtherCell ? { ...denial, reason: 'wrong_cell' } : denial;
   }
-}
-
-function notePeer(record: OpenRecord, peer: InboundPeer): void {
-  record.peer = peer.id;
-  if (isPlaintext(peer)) record.address = peer.address;
 }
 
 function noteToken(record: OpenRecord, token: VerifiedToken, { inbound }: ActivePolicy): void {

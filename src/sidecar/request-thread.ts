@@ -21,7 +21,7 @@ import { ConnectionMetrics } from './connection-metrics.ts';
 import { DecisionLog } from './decision-log.ts';
 import { HandleTable } from './handles.ts';
 import { Inbound } from './inbound.ts';
-import type { InboundPeer } from './inbound-peer.ts';
+import { foreignTo, type InboundPeer } from './inbound-peer.ts';
 import { InterceptedCalls } from './intercepted-calls.ts';
 import type { ListenAddress, ListenerSpec, OpenListener } from './listener-spec.ts';
 import { listenMesh, type MeshListener } from './mesh-listener.ts';
@@ -262,13 +262,14 @@ export class RequestThread implements AsyncDisposable {
   }
 
   #connectionMetrics(client: UpstreamPool): ConnectionMetrics {
-    return new ConnectionMetrics(this.#options.metrics, [
+    const streams = [
       { direction: 'inbound', side: 'mesh', streams: () => this.#listeners.sum('mesh', 'streams') },
       { direction: 'inbound', side: 'plaintext', streams: () => this.#plaintext.streams },
       { direction: 'inbound', side: 'application', streams: () => client.streams },
       { direction: 'outbound', side: 'application', streams: () => this.#listeners.sum('application', 'streams') },
       { direction: 'outbound', side: 'mesh', streams: () => this.#mesh?.pool.streams ?? 0 },
-    ]);
+    ] as const;
+    return new ConnectionMetrics(this.#options.metrics, streams, foreignTo(this.#options));
   }
 
   #onPeerRefused(refusal: Refusal): void {
@@ -285,7 +286,7 @@ function decisionLog({ decisions, spans, metrics, ...options }: RequestThreadOpt
   return new DecisionLog({
     ...options,
     sinks: decisions,
-    metrics: new RequestMetrics(metrics),
+    metrics: new RequestMetrics(metrics, foreignTo(options)),
     spans: spans && new RequestSpans(spans, options.clock),
   });
 }

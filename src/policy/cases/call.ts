@@ -55,7 +55,8 @@ export function callOf(written: WrittenRequest, policies: CellAtHand, nowMs: num
   const { method, path, grpc, tcp, token, as, expectAccount, host, time = nowMs } = written;
   const peer = peerOf(written, policies);
   const isRouter = peer !== unmeshed && isRouterId(cell.domain, peer);
-  const caller = isRouter || peer === unmeshed ? undefined : workloadOf(peer);
+  const isOfCell = !isRouter && peer !== unmeshed && trustDomainOf(peer) === cell.trustDomain;
+  const caller = isOfCell ? workloadOf(peer) : undefined;
   return {
     ...{ peer, isRouter, caller: caller && workloadText(caller), callee, host },
     port: portOf(written, snapshot.service.ports, isRouter, callee),
@@ -70,7 +71,7 @@ export function callOf(written: WrittenRequest, policies: CellAtHand, nowMs: num
 }
 
 function peerOf({ from, token }: Pick<WrittenRequest, 'from' | 'token'>, policies: CellAtHand): Peer {
-  const { trustDomain, domain } = policies.cell;
+  const { trustDomain, domain, federation } = policies.cell;
   switch (from.kind) {
     case 'router':
       return token?.client_id ?? someRouter(policies.cell);
@@ -80,6 +81,8 @@ function peerOf({ from, token }: Pick<WrittenRequest, 'from' | 'token'>, policie
       return policies.idOf(from.workload);
     case 'id':
       if (trustDomainOf(from.id) === trustDomain || isRouterId(domain, from.id)) return from.id;
+      if (token !== undefined) throw wrong(`${from.id} is of another trust domain: it brings no customer`);
+      if (federation.some((one) => one.trustDomain === trustDomainOf(from.id))) return from.id;
       throw wrong(`no connection from ${from.id} is accepted: peers are of ${trustDomain}, or routers of ${domain}`);
   }
 }

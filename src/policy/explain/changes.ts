@@ -4,10 +4,9 @@ import type { Asked } from '../cases/decide-call.ts';
 import { ceilingsOf } from '../ceiling.ts';
 import type { CellDocument } from '../cell-document.ts';
 import type { Condition } from '../decide.ts';
-import { shortName } from '../decision-line.ts';
 import { type Peer, unmeshed } from '../peer-pattern.ts';
 import type { SnapshotRule } from '../snapshot.ts';
-import { workloadText } from '../workload-name.ts';
+import { peerName, workloadText } from '../workload-name.ts';
 import { type EvaluatedCondition, type EvaluatedRule, failedOf } from './evaluate.ts';
 
 /** What would have to change for one rule to allow a request. */
@@ -90,7 +89,8 @@ class Wording {
 
   get #peer(): string {
     const { peer, isRouter } = this.#asked.request;
-    return isRouter ? 'router' : shortName(peer);
+    if (isRouter || peer === unmeshed) return isRouter ? 'router' : peer;
+    return peerName(peer, this.#known.cell.trustDomain);
   }
 
   get #service(): string {

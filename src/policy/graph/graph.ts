@@ -5,7 +5,7 @@ import type { ServicePolicy } from '../manifest.ts';
 import { unmeshed } from '../peer-pattern.ts';
 import { type Arrival, arrivalAt, canMeet, isFor, ReachableScopes } from '../reachable-scopes.ts';
 import type { PolicySnapshot, SnapshotRule } from '../snapshot.ts';
-import { workloadName } from '../workload-name.ts';
+import { peerName, workloadName } from '../workload-name.ts';
 
 /** Who may call whom, and with what. */
 export interface PolicyGraph {
@@ -65,7 +65,7 @@ export const parties = ['router', unmeshed] as const;
 type Met = readonly (readonly [SnapshotRule, Arrival])[];
 
 function edgesTo(snapshot: PolicySnapshot, reachable: ReachableScopes, { snapshots }: CompiledCell): GraphEdge[] {
-  const { rules, callers, undeclared, service, plaintextUntilMs } = snapshot;
+  const { rules, callers, undeclared, service, plaintextUntilMs, cell } = snapshot;
   const edge = (from: string, meant: Met, isDeclared: boolean): GraphEdge => {
     const met = isDeclared ? meant.filter(([rule, arrival]) => canMeet(rule, arrival)) : [];
     const missing = !isDeclared ? 'call' : meant.length === 0 ? 'rule' : met.length === 0 ? 'scopes' : undefined;
@@ -102,7 +102,7 @@ function edgesTo(snapshot: PolicySnapshot, reachable: ReachableScopes, { snapsho
     ...undeclared.map((id) => edge(workloadName(id), [], false)),
     ...free.map((id) =>
       edge(
-        workloadName(id),
+        peerName(id, cell.trustDomain),
         rules.filter(({ ids }) => ids.includes(id)).map((rule) => [rule, { own: ScopeSet.empty }] as const),
         true,
       ),

@@ -84,6 +84,11 @@ export const lintRules = {
     meaning: 'A rule names a workload that has no manifest. It is let in; nothing says what it calls.',
     action: 'Check the spelling; write a manifest for it.',
   },
+  'peer-untrusted': {
+    severity: 'warning',
+    meaning: 'A rule names a workload of a trust domain that `Cell.spec.federation` does not list: it cannot connect.',
+    action: 'Check the spelling, list the trust domain with its bundle, or take the peer off the rule.',
+  },
   'peers-none': {
     severity: 'warning',
     meaning: '`any` or a pattern of SPIFFE IDs means no service that declares the call.',
