@@ -147,6 +147,7 @@ const cellSpec = holds({
 export const cellRules: Additions = {
   spec: cellSpec,
   'spec.federation': byName('trustDomain'),
+  ...times('spec.defaults.timeouts', 'connect', 'head', 'idle', 'total'),
   'spec.trustDomain': holds({
     rule: 'self == oldSelf',
     message: 'identities and tokens name the trust domain: it cannot change',

@@ -3,6 +3,7 @@ import type { TrustBundle } from '#certs/trust-bundle.ts';
 import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
 import { type CellId, cellIdPattern, parseCellId } from '#tokens/cell-id.ts';
 import type { Scope } from '#tokens/scope.ts';
+import { type CallDefaults, callDefaults, callDefaultsOf } from './call-traffic.ts';
 import { readFederation } from './federation.ts';
 import { apiVersion } from './manifest-shapes.ts';
 import { objectFields, scope, scopes, workloads } from './rule-shapes.ts';
@@ -22,6 +23,7 @@ export interface CellDocument {
   /** Each scope with a sentence that says what it allows. */
   readonly scopes: ReadonlyMap<Scope, Located<string>>;
   readonly ceiling: readonly Located<CeilingEntry>[];
+  readonly defaults?: CallDefaults;
   /** Trust domains of others, workloads of which rules may name. */
   readonly federation: readonly TrustBundle[];
 }
@@ -79,6 +81,7 @@ export const cell = object({
         list(located(ceiling), { max: 1_000 }),
         'The most that calls may bring, whatever manifests say; every entry for a call cuts what it carries and what it has as its own.',
       ),
+      defaults: optional(callDefaults, 'What holds for every manifest of the cell that does not say it itself.'),
       federation: optional(
         list(located(federation), { max: 16 }),
         'Trust domains of others, workloads of which rules may name one by one, by their SPIFFE IDs.',
@@ -102,6 +105,7 @@ export function readCellDocument(node: Node, file: string, problems: Problems): 
     tokenIssuer: spec.tokenIssuer,
     scopes: spec.scopes,
     ceiling: spec.ceiling ?? [],
+    ...(spec.defaults && { defaults: callDefaultsOf(spec.defaults) }),
     federation: readFederation(spec.federation ?? [], spec, problems),
   };
 }

@@ -3,6 +3,7 @@ import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { documentInvalid, problemText } from '#runtime/yaml-document.ts';
 import type { Scope } from '#tokens/scope.ts';
+import { routesWith } from './call-traffic.ts';
 import { below, ceilingsOf } from './ceiling.ts';
 import type { CellDocument } from './cell-document.ts';
 import { contradictions } from './contradictions.ts';
@@ -132,6 +133,8 @@ class Compilation {
 
   #call(caller: ServicePolicy, call: DeclaredCall): SnapshotCall {
     const callee = this.#byService.get(workloadText(call.to))!;
+    const { defaults = { timeouts: {} } } = this.#cell;
+    const { connectMs = defaults.connectMs } = call;
     return {
       id: this.#idOf(callee),
       ...this.#carryAndOwn(caller, call),
@@ -140,8 +143,8 @@ class Compilation {
       ports: callee.ports,
       ...(call.listen === undefined ? {} : { listen: call.listen }),
       token: call.token,
-      ...(call.connectMs === undefined ? {} : { connectMs: call.connectMs }),
-      routes: call.routes,
+      ...(connectMs === undefined ? {} : { connectMs }),
+      routes: routesWith(defaults, call.routes),
       sensitive: callee.allow.filter(({ value }) => value.sensitive).map(({ value }) => matchOf(value)),
     };
   }

@@ -93,6 +93,7 @@ describe('an API server', { skip }, () => {
     for (const calls of shown(' calls')) await takes(policy.replace(/ {2}calls:\n[\s\S]*$/, calls));
     for (const inbound of shown(' inbound')) await takes(policy + inbound);
     for (const rollout of shown(' rollout')) await takes(policy + rollout);
+    for (const defaults of shown(' defaults')) await takes(cell + defaults);
     for (const federation of shown(' federation')) await takes(cell + federation);
     for (const ceiling of shown(' ceiling')) await takes(cell + ceiling);
   });

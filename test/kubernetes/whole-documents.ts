@@ -57,6 +57,7 @@ spec:
   ceiling:
     - { from: router, to: mail/one, scopes: [a:read] }
     - { from: mail/*, to: any, scopes: [] }
+  defaults: { timeouts: { connect: 1s, head: 2s, idle: 3s, total: 1h } }
   federation: [{ trustDomain: partner.test, trustBundle: '{"keys":[]}' }]
 `;
 
