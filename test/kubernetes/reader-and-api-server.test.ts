@@ -41,7 +41,7 @@ describe('the reader and an API server', { skip: 'skip' in programs ? programs.s
   async function agree(documents: fc.Arbitrary<unknown>): Promise<{ taken: number; refused: number }> {
     const count = { taken: 0, refused: 0 };
     for (const document of fc.sample(documents, {
-      numRuns: fuzzCount(100),
+      numRuns: fuzzCount(150),
       seed: fuzzSeed,
     })) {
       const text = JSON.stringify(document);
