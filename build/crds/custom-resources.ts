@@ -14,6 +14,7 @@ import { type Additions, type StructuralSchema, structuralSchema } from './struc
  * - path patterns of more than 32 segments, and with percent-encoding that is not needed or must not be;
  * - SPIFFE IDs with segments `.` and `..`, or longer than 2048 bytes with their pattern;
  * - text that is longer than its limit in UTF-16, and in code points is not;
+ * - trust bundles that are no bundle;
  * - whatever several objects must hold together: a second manifest of a service account, hosts, callees, scopes that the Cell does not have,
  *   candidates that are about more than `allow` and `mode`, peers of other trust domains.
  */

@@ -1,3 +1,4 @@
+import { unmeshed } from '#policy/peer-pattern.ts';
 import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import { scopeBytesMax, scopePattern } from '#tokens/scope.ts';
 import type { Additions, StructuralSchema, Validation } from './structural-schema.ts';
@@ -41,6 +42,23 @@ const spec = holds(
   },
 );
 
+/** Without CEL: to look for a word in a thousand entries of 10,000 rules is over its budget. */
+const unmeshedRule: StructuralSchema = {
+  anyOf: [
+    { properties: { from: { items: { not: { enum: [unmeshed] } } } } },
+    {
+      required: ['account'],
+      properties: {
+        account: { enum: ['none'] },
+        scopes: { maxItems: 0 },
+        claims: { maxItems: 0 },
+        sensitive: { enum: [false] },
+      },
+      not: { anyOf: [{ required: ['anyScope'] }, { required: ['actor'] }] },
+    },
+  ],
+};
+
 const rule = holds(
   {
     rule: '!(has(self.http) && has(self.grpc))',
@@ -50,6 +68,18 @@ const rule = holds(
     rule: "!has(self.limits) || !has(self.account) || self.account != 'none' || !self.limits.exists(limit, limit.per == 'account')",
     message: 'a limit `per: account` needs `account: required`: without a customer there is nothing to count by',
     fieldPath: '.limits',
+  },
+);
+
+const inbound = holds(
+  {
+    rule: "self.mode == 'strict' || has(self.until)",
+    message: '`observe-plaintext` ends some day: say `until` when',
+  },
+  {
+    rule: "self.mode != 'strict' || !has(self.until)",
+    message: '`until` is of `observe-plaintext`',
+    fieldPath: '.until',
   },
 );
 
@@ -87,8 +117,10 @@ const route: StructuralSchema = {
 export const policyRules: Additions = {
   spec,
   'spec.ports': byName('port'),
+  'spec.inbound': inbound,
+  'spec.inbound.until': { format: 'date-time' },
   'spec.allow': byName('name'),
-  'spec.allow[]': rule,
+  'spec.allow[]': { ...unmeshedRule, ...rule },
   'spec.allow[].claims[]': claim,
   'spec.allow[].until': { format: 'date-time' },
   'spec.allow[].limits[].perSecond': holds({
@@ -106,7 +138,16 @@ export const policyRules: Additions = {
   'spec.calls[].routes[]': route,
 };
 
+const cellSpec = holds({
+  rule: "!has(self.federation) || self.federation.all(other, other.trustDomain != self.trustDomain && other.trustDomain != self.domain && !other.trustDomain.endsWith('.' + self.domain))",
+  message: 'federation is for others than the platform: a cell trusts no other cell',
+  fieldPath: '.federation',
+});
+
 export const cellRules: Additions = {
+  spec: cellSpec,
+  'spec.federation': byName('trustDomain'),
+  ...times('spec.defaults.timeouts', 'connect', 'head', 'idle', 'total'),
   'spec.trustDomain': holds({
     rule: 'self == oldSelf',
     message: 'identities and tokens name the trust domain: it cannot change',

@@ -1,5 +1,5 @@
-import type { SpiffeId } from '#certs/spiffe-id.ts';
-import type { TrustBundles } from '#certs/trust-bundle.ts';
+import { type SpiffeId, trustDomainOf } from '#certs/spiffe-id.ts';
+import { bundlesOf, type TrustBundle, type TrustBundles } from '#certs/trust-bundle.ts';
 import { serializeTrustBundles } from '#certs/trust-bundle-map.ts';
 import type { FeedServer } from '#feeds/feed-server.ts';
 import type { FeedPublisher, FeedRegistration, FeedSubscriber } from '#feeds/feed-session.ts';
@@ -8,7 +8,7 @@ import type { FeedSnapshot, FeedType } from '#feeds/snapshot.ts';
 import { type Endpoint, serializeEndpoints } from '#net/endpoints.ts';
 import { serializeRoutes } from '#policy/routes.ts';
 import { type PolicySnapshot, serializePolicySnapshot } from '#policy/snapshot.ts';
-import { requiredFeatures } from '#policy/snapshot-features.ts';
+import { federationFeature, requiredFeatures } from '#policy/snapshot-features.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
 import { KeySet, serializeKeySet } from '#tokens/key-set.ts';
@@ -83,14 +83,17 @@ export class CellPublisher implements FeedPublisher {
   }
 
   #documentFor(type: FeedType, subscriber: FeedSubscriber): string | undefined {
-    const { caller } = subscriber;
-    const [peer, isRouter] = [caller.peer!.id, caller.kind === 'router'];
+    const { caller, features } = subscriber;
     const { cell, bundles, keySet } = this.#options;
+    const isRouter = caller.kind === 'router';
     const { document, compiled } = cell.current;
-    const snapshot = this.#policyOf(peer);
+    const snapshot = this.#policyOf(caller.peer!.id);
     switch (type) {
       case 'bundles':
-        return serializeTrustBundles(bundles.current);
+        // A sidecar from before goes without: its own roots must come to it all the same.
+        return features.has(federationFeature) && snapshot !== undefined
+          ? serializeTrustBundles(bundlesOf(...bundles.current.values(), ...this.#federatedWith(snapshot)))
+          : serializeTrustBundles(bundles.current);
       case 'keys': {
         const keys = keySet.current?.keys().filter(({ iss }) => iss === document.tokenIssuer);
         return keys === undefined || isRouter ? undefined : serializeKeySet(new KeySet(keys));
@@ -142,5 +145,11 @@ export class CellPublisher implements FeedPublisher {
     });
     const known = entries.flatMap(([service, endpoints]) => (endpoints ? [[service, endpoints] as const] : []));
     return known.length < entries.length ? undefined : serializeEndpoints(new Map(known));
+  }
+
+  /** Those of others that rules of a service name. */
+  #federatedWith({ rules, candidate }: PolicySnapshot): readonly TrustBundle[] {
+    const named = new Set([...rules, ...(candidate?.rules ?? [])].flatMap(({ ids }) => ids.map(trustDomainOf)));
+    return this.#options.cell.current.compiled.federation.filter(({ trustDomain }) => named.has(trustDomain));
   }
 }

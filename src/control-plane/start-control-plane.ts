@@ -108,7 +108,7 @@ export async function startControlPlane(
       ...{ trustDomain, feeds, publisher, changed, rollouts: records.rollouts },
     }),
   );
-  starting.defer(policy.cell.subscribe(() => changed('policy', 'endpoints', 'routes')));
+  starting.defer(policy.cell.subscribe(() => changed('bundles', 'policy', 'endpoints', 'routes')));
   starting.defer(trust.bundles.subscribe(() => changed('bundles')));
   starting.defer(keySet.subscribe(() => changed('keys')));
 

@@ -3,7 +3,10 @@ import { createServer as createTlsServer, type TLSSocket, type Server as TlsServ
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Watch } from '#runtime/watch.ts';
-import { ConnectionGuard, type DrainReason, drainGraceMs, type MtlsConnection } from './connection-guard.ts';
+import { ConnectionGuard, type DrainReason, type MtlsConnection } from './connection-guard.ts';
+import { onBeginning, type PlaintextEntry } from './first-byte.ts';
+import { handshakeReason, ruleOfHandshake } from './handshake-error.ts';
+import { type ListenLimits, listenLimits } from './listen-limits.ts';
 import { PeerRefused, type PeerRule } from './peer-refused.ts';
 import { plainAddress } from './plain-address.ts';
 import { rawSocketOf } from './raw-socket.ts';
@@ -19,31 +22,6 @@ export interface Refusal {
   readonly reason: string;
 }
 
-export interface ListenLimits {
-  /** Open connections, handshakes included. Default 1000. */
-  readonly connectionsMax: number;
-  /** Handshakes at a time. Default 256. */
-  readonly handshakesMax: number;
-  /** From the first packet to the end of the handshake. Default 10 seconds. */
-  readonly handshakeMs: number;
-  /** One that takes longer gives way when there is no room for another. Default 1 second. */
-  readonly slowHandshakeMs: number;
-  /** How long a draining connection lives. Default 10 seconds. */
-  readonly drainGraceMs: number;
-}
-
-/**
- * A connection costs 57 KB when idle: a thousand are 57 MB. Handshakes are bounded below that, and the slowest gives way, so that clients that
- * open and say nothing cannot take the places of those that work, nor of those that come: an honest handshake takes milliseconds.
- */
-const listenLimits: ListenLimits = Object.freeze({
-  connectionsMax: 1000,
-  handshakesMax: 256,
-  handshakeMs: 10_000,
-  slowHandshakeMs: 1_000,
-  drainGraceMs,
-});
-
 type PeerOf<A extends 'refuse' | 'allow'> = A extends 'allow' ? VerifiedPeer | undefined : VerifiedPeer;
 
 export interface ListenOptions<A extends 'refuse' | 'allow' = 'refuse'> {
@@ -57,6 +35,8 @@ export interface ListenOptions<A extends 'refuse' | 'allow' = 'refuse'> {
   readonly alpn: readonly string[];
   /** Whether a client may present no certificate at all (its `peer` is undefined then). One that is presented must be right. */
   readonly anonymous: A;
+  /** Where connections without TLS go. Default: they are refused. At most half of `connectionsMax` are taken. */
+  readonly plaintext?: PlaintextEntry | undefined;
   readonly clock: Clock;
   readonly limits?: Partial<ListenLimits>;
   /**
@@ -187,12 +167,38 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
       this.#refuse(address, 'handshake_timeout', `no handshake within ${this.#limits.handshakeMs} ms`);
     });
     this.#handshakes.set(raw, { identity: identity.current, address, begunAt: clock.monotonic(), timer });
-    this.#tls.emit('connection', raw);
+    this.#begin(raw);
+  }
+
+  #begin(raw: Socket): void {
+    const { clock, plaintext } = this.#options;
+    if (plaintext?.isOpen() !== true) {
+      this.#tls.emit('connection', raw);
+      return;
+    }
+    onBeginning(raw, { clock, silenceMs: plaintext.silenceMs(raw) }, (beginning) => {
+      if (beginning === 'tls') this.#tls.emit('connection', raw);
+      else this.#giveAway(raw, plaintext, beginning === 'nothing');
+    });
+  }
+
+  #giveAway(raw: Socket, plaintext: PlaintextEntry, isGone: boolean): void {
+    const handshake = this.#endHandshake(raw);
+    const isRoom = plaintext.size < this.#limits.connectionsMax / 2;
+    if (handshake !== undefined && !isGone && isRoom) {
+      plaintext.onConnection(raw);
+      return;
+    }
+    raw.destroy();
+    if (handshake === undefined) return;
+    if (isGone) this.#refuse(handshake.address, 'handshake', 'it was closed before it began');
+    else this.#refuse(handshake.address, 'connections_max', `${plaintext.size} connections without TLS are open`);
   }
 
   #fullBecauseOf(): { rule: PeerRule; reason: string } | undefined {
     const { connectionsMax, handshakesMax } = this.#limits;
-    if (this.#guards.size + this.#handshakes.size >= connectionsMax) {
+    const plaintext = this.#options.plaintext?.size ?? 0;
+    if (this.#guards.size + plaintext + this.#handshakes.size >= connectionsMax) {
       return { rule: 'connections_max', reason: `${connectionsMax} connections are open` };
     }
     if (this.#handshakes.size < handshakesMax) return undefined;
@@ -214,7 +220,7 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
 
   #onSecure(socket: TLSSocket): void {
     socket.on('error', () => undefined);
-    const handshake = this.#endHandshake(socket);
+    const handshake = this.#endHandshake(rawSocketOf(socket));
     if (handshake === undefined) {
       // It timed out, or the listener closed, in the same turn of the loop.
       socket.destroy();
@@ -261,16 +267,14 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
 
   #onHandshakeError(error: Error, socket: TLSSocket): void {
     socket.on('error', () => undefined);
-    const handshake = this.#endHandshake(socket);
+    const handshake = this.#endHandshake(rawSocketOf(socket));
     socket.destroy();
     // Without one it has been refused already: it timed out, and what comes here is the end of its socket.
     if (handshake === undefined) return;
-    const rule = 'code' in error && error.code === 'ERR_SSL_NO_APPLICATION_PROTOCOL' ? 'alpn' : 'handshake';
-    this.#refuse(handshake.address, rule, handshakeReason(error));
+    this.#refuse(handshake.address, ruleOfHandshake(error), handshakeReason(error));
   }
 
-  #endHandshake(socket: TLSSocket): Handshake | undefined {
-    const raw = rawSocketOf(socket);
+  #endHandshake(raw: Socket | undefined): Handshake | undefined {
     const handshake = raw && this.#handshakes.get(raw);
     if (raw === undefined || handshake === undefined) return undefined;
     handshake.timer.cancel();
@@ -281,11 +285,6 @@ class Listener<A extends 'refuse' | 'allow'> implements MtlsListener<A> {
   #refuse(address: string, rule: PeerRule, reason: string): void {
     this.#options.onRefused({ address, rule, reason });
   }
-}
-
-/** OpenSSL's errors have a short reason beside a message full of its source lines. */
-function handshakeReason(error: Error): string {
-  return 'reason' in error && typeof error.reason === 'string' ? error.reason : error.message;
 }
 
 function listenError(error: NodeJS.ErrnoException, where: string): CellmeshError {

@@ -6,6 +6,7 @@ export const connectionRules = {
   certificate_missing: 'The other end presents a certificate.',
   id_unexpected: 'Its valid SVID is of whom this end expects, not of somebody else.',
   alpn: 'Both ends have a protocol in common.',
+  plaintext: 'The other end speaks TLS; without it nobody is let in, but as `inbound` of the manifest says.',
   handshake: 'The TLS handshake comes to its end.',
   handshake_timeout: 'The handshake comes to its end in time.',
   connections_max: 'The listener has room for another connection.',

@@ -4,7 +4,18 @@ import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import type { Position, Problems } from '#runtime/yaml-document.ts';
 import type { PathPattern } from './path-pattern.ts';
 import type { RouteMatch } from './rule-conditions.ts';
-import { integer, list, object, oneOf, optional, parsed, required, type Shape, set } from './shapes.ts';
+import {
+  integer,
+  list,
+  object,
+  oneOf,
+  optional,
+  parsed,
+  required,
+  type Shape,
+  type ShapeValue,
+  set,
+} from './shapes.ts';
 
 /** How long a call may take. Milliseconds; what is absent is the sidecar's own setting, or unlimited (`totalMs`). */
 export interface CallTimeouts {
@@ -46,6 +57,13 @@ const retries = object({
 });
 const retriesText = 'When a call of an idempotent method goes out again that the callee may have seen.';
 
+const callTimes = object({ connect: optional(time, 'For a connection to one of its instances.'), ...times });
+
+/** What a cell says once for every entry of `calls` that does not say it. */
+export const callDefaults = object({
+  timeouts: optional(callTimes, 'How long calls may take whose entry does not say it.'),
+});
+
 /** Fields of an entry of `calls`. `http` and `port` are read by the shapes of rules. */
 export function trafficFields<P, H>(shapes: { readonly port: Shape<P>; readonly http: Shape<H> }) {
   const route = object({
@@ -55,10 +73,7 @@ export function trafficFields<P, H>(shapes: { readonly port: Shape<P>; readonly 
     retries: optional(retries, retriesText),
   });
   return {
-    timeouts: optional(
-      object({ connect: optional(time, 'For a connection to one of its instances.'), ...times }),
-      "How long a call may take; what is absent is the sidecar's own setting.",
-    ),
+    timeouts: optional(callTimes, "How long a call may take; what is absent is the sidecar's own setting."),
     retries: optional(retries, retriesText),
     routes: optional(
       list(route, { max: 100 }),
@@ -118,6 +133,26 @@ export function checkRetries(
     for (const method of unsafe)
       problems.add(at, `\`retries\` are for idempotent methods, and ${method} is none (RFC 9110 9.2.2)`);
   }
+}
+
+/** What a cell says for calls that do not say it themselves. */
+export interface CallDefaults {
+  readonly connectMs?: number;
+  readonly timeouts: CallTimeouts;
+}
+
+export function callDefaultsOf({ timeouts = {} }: ShapeValue<typeof callDefaults>): CallDefaults {
+  const { connect, ...rest } = timeouts;
+  return { ...(connect === undefined ? {} : { connectMs: connect }), timeouts: timeoutsOf(rest) };
+}
+
+/** The routes of a call with what its cell says for all. What none of them takes is what the cell says alone. */
+export function routesWith({ timeouts }: CallDefaults, routes: readonly CallRoute[]): readonly CallRoute[] {
+  if (Object.keys(timeouts).length === 0) return routes;
+  const { port, methods, paths } = routes.at(-1) ?? { port: 0 };
+  const takesAll = port === undefined && methods === undefined && paths === undefined;
+  const all: readonly CallRoute[] = takesAll ? routes : [...routes, { timeouts: {} }];
+  return all.map((route) => ({ ...route, timeouts: { ...timeouts, ...route.timeouts } }));
 }
 
 function timeoutsOf({ head, idle, total }: WrittenTimes): CallTimeouts {

@@ -1,7 +1,10 @@
 import { parseTrustDomain, type TrustDomain, trustDomainBytesMax } from '#certs/spiffe-id.ts';
+import type { TrustBundle } from '#certs/trust-bundle.ts';
 import type { Node, Position, Problems } from '#runtime/yaml-document.ts';
 import { type CellId, cellIdPattern, parseCellId } from '#tokens/cell-id.ts';
 import type { Scope } from '#tokens/scope.ts';
+import { type CallDefaults, callDefaults, callDefaultsOf } from './call-traffic.ts';
+import { readFederation } from './federation.ts';
 import { apiVersion } from './manifest-shapes.ts';
 import { objectFields, scope, scopes, workloads } from './rule-shapes.ts';
 import { dictionary, type Located, list, located, object, oneOf, optional, parsed, required, text } from './shapes.ts';
@@ -20,6 +23,9 @@ export interface CellDocument {
   /** Each scope with a sentence that says what it allows. */
   readonly scopes: ReadonlyMap<Scope, Located<string>>;
   readonly ceiling: readonly Located<CeilingEntry>[];
+  readonly defaults?: CallDefaults;
+  /** Trust domains of others, workloads of which rules may name. */
+  readonly federation: readonly TrustBundle[];
 }
 
 /** The most that calls of one set of services to another may bring, whatever manifests say. */
@@ -31,6 +37,8 @@ export interface CeilingEntry {
 }
 
 const scopesMax = 2_000;
+/** An object of Kubernetes has room for a dozen of them. */
+const federatedBundleBytesMax = 65_536;
 const sentence = text({ max: 512, what: 'a sentence' });
 
 const trustDomain = parsed(parseTrustDomain, 'a trust domain', {
@@ -43,6 +51,14 @@ const ceiling = object({
   from: required(workloads('router', 'any'), 'Who calls: namespace/service-account, namespace/*, `router` or `any`.'),
   to: required(workloads('any'), 'Who is called: namespace/service-account, namespace/* or `any`.'),
   scopes: required(scopes, 'The scopes that may come along at most.'),
+});
+
+const federation = object({
+  trustDomain: required(trustDomain, 'Trust domain of others: neither of a cell, nor of routers and identity.'),
+  trustBundle: required(
+    text({ max: federatedBundleBytesMax, what: 'a trust bundle' }),
+    'Its SPIFFE trust bundle, a JWK Set as JSON: who vouches for its workloads.',
+  ),
 });
 
 export const cell = object({
@@ -65,6 +81,11 @@ export const cell = object({
         list(located(ceiling), { max: 1_000 }),
         'The most that calls may bring, whatever manifests say; every entry for a call cuts what it carries and what it has as its own.',
       ),
+      defaults: optional(callDefaults, 'What holds for every manifest of the cell that does not say it itself.'),
+      federation: optional(
+        list(located(federation), { max: 16 }),
+        'Trust domains of others, workloads of which rules may name one by one, by their SPIFFE IDs.',
+      ),
     }),
     'The cell itself.',
   ),
@@ -84,5 +105,7 @@ export function readCellDocument(node: Node, file: string, problems: Problems): 
     tokenIssuer: spec.tokenIssuer,
     scopes: spec.scopes,
     ceiling: spec.ceiling ?? [],
+    ...(spec.defaults && { defaults: callDefaultsOf(spec.defaults) }),
+    federation: readFederation(spec.federation ?? [], spec, problems),
   };
 }

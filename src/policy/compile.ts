@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
+import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { documentInvalid, problemText } from '#runtime/yaml-document.ts';
 import type { Scope } from '#tokens/scope.ts';
+import { routesWith } from './call-traffic.ts';
 import { below, ceilingsOf } from './ceiling.ts';
 import type { CellDocument } from './cell-document.ts';
 import { contradictions } from './contradictions.ts';
@@ -18,6 +20,8 @@ export interface CompiledCell {
   readonly snapshots: ReadonlyMap<SpiffeId, PolicySnapshot>;
   readonly routes: RoutesDocument;
   readonly candidates: readonly CompiledCandidate[];
+  /** Trust domains of others, workloads of which rules may name. */
+  readonly federation: readonly TrustBundle[];
 }
 
 /** A version that is tried beside the one in force. */
@@ -74,7 +78,8 @@ class Compilation {
       const service = workloadText(policy);
       return { ...policy.rollout!, version: candidate!.version, id, service, isBesideEnforced: mode === 'enforce' };
     });
-    return { version: this.#version, snapshots, routes: this.#routes(), candidates };
+    const { federation } = this.#cell;
+    return { version: this.#version, snapshots, routes: this.#routes(), candidates, federation };
   }
 
   #service(policy: ServicePolicy): PolicySnapshot {
@@ -98,6 +103,7 @@ class Compilation {
         ports: policy.ports,
       },
       mode: policy.mode,
+      ...(policy.plaintextUntilMs !== undefined && { plaintextUntilMs: policy.plaintextUntilMs }),
       rules,
       ...(candidate && { candidate }),
       ...(routerCarry && { routerCarry }),
@@ -125,11 +131,14 @@ class Compilation {
       idPatterns: from.flatMap((peer) => (peer.kind === 'pattern' ? [peer.pattern] : [])),
       isRouterAllowed: from.some(({ kind }) => kind === 'router'),
       isAnyAllowed: from.some(({ kind }) => kind === 'any'),
+      isUnmeshedAllowed: from.some(({ kind }) => kind === 'unmeshed'),
     };
   }
 
   #call(caller: ServicePolicy, call: DeclaredCall): SnapshotCall {
     const callee = this.#byService.get(workloadText(call.to))!;
+    const { defaults = { timeouts: {} } } = this.#cell;
+    const { connectMs = defaults.connectMs } = call;
     return {
       id: this.#idOf(callee),
       ...this.#carryAndOwn(caller, call),
@@ -138,8 +147,8 @@ class Compilation {
       ports: callee.ports,
       ...(call.listen === undefined ? {} : { listen: call.listen }),
       token: call.token,
-      ...(call.connectMs === undefined ? {} : { connectMs: call.connectMs }),
-      routes: call.routes,
+      ...(connectMs === undefined ? {} : { connectMs }),
+      routes: routesWith(defaults, call.routes),
       sensitive: callee.allow.filter(({ value }) => value.sensitive).map(({ value }) => matchOf(value)),
     };
   }
@@ -184,8 +193,10 @@ function versionOf(cell: CellDocument, policies: readonly ServicePolicy[]): stri
   const plain = [...policies]
     .sort((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))
     .map(({ file: _file, at: _at, written: _written, ...policy }) => policy);
+  const federation = cell.federation.map((bundle) => [bundle.trustDomain, serializeTrustBundle(bundle)]);
+  const scopes = [...cell.scopes].map(([name, { value }]) => [name, value]);
   return digestOf([
-    { ...cell, file: undefined, scopes: [...cell.scopes].map(([name, { value }]) => [name, value]) },
+    { ...cell, file: undefined, scopes, federation: federation.length === 0 ? undefined : federation },
     plain,
   ]);
 }

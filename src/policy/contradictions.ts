@@ -2,6 +2,7 @@ import { type SpiffeId, type TrustDomain, trustDomainOf } from '#certs/spiffe-id
 import type { Position, Problem } from '#runtime/yaml-document.ts';
 import type { Scope } from '#tokens/scope.ts';
 import type { CellDocument } from './cell-document.ts';
+import { isForeign } from './federation.ts';
 import { trustDomainOfPattern } from './id-pattern.ts';
 import type { AllowRule, ServicePolicy } from './manifest.ts';
 import type { PeerPattern } from './peer-pattern.ts';
@@ -63,6 +64,15 @@ function checkServices(policies: readonly ServicePolicy[], add: Add): ReadonlyMa
   return services;
 }
 
+/** What a candidate leaves as it is: fields of `spec`, and what they are read as. */
+const fieldsOfService = [
+  ['hosts', 'hosts'],
+  ['ports', 'ports'],
+  ['inbound', 'plaintextUntilMs'],
+  ['expose', 'expose'],
+  ['calls', 'calls'],
+] as const;
+
 /** A candidate is about rules: what else it says must be as it is, or there would be no saying which of the two a request is for. */
 function checkCandidates(
   candidates: readonly ServicePolicy[],
@@ -86,8 +96,8 @@ function checkCandidates(
       );
       continue;
     }
-    for (const field of ['hosts', 'ports', 'expose', 'calls'] as const)
-      if (candidate.written.includes(field) && plain(candidate[field]) !== plain(inForce[field]))
+    for (const [field, key] of fieldsOfService)
+      if (candidate.written.includes(field) && plain(candidate[key]) !== plain(inForce[key]))
         add(
           candidate,
           candidate.at,
@@ -105,13 +115,17 @@ function plain(value: unknown): string {
   return JSON.stringify(value, (key, part: unknown) => (key === 'at' ? undefined : part));
 }
 
-function checkPeer(peer: PeerPattern, { trustDomain }: CellDocument, add: (message: string) => void): void {
+function checkPeer(peer: PeerPattern, cell: CellDocument, add: (message: string) => void): void {
+  const { trustDomain } = cell;
   const elsewhere = (id: SpiffeId | string, domain: TrustDomain) => {
     if (domain === trustDomain) return;
     add(`${id} is not of this cell (${trustDomain}); a cell trusts no other cell, and routers are \`router\``);
   };
-  if (peer.kind === 'id') elsewhere(peer.id, trustDomainOf(peer.id));
-  if (peer.kind === 'pattern') elsewhere(peer.pattern.text, trustDomainOfPattern(peer.pattern));
+  if (peer.kind === 'id' && !isForeign(trustDomainOf(peer.id), cell)) elsewhere(peer.id, trustDomainOf(peer.id));
+  if (peer.kind !== 'pattern') return;
+  const domain = trustDomainOfPattern(peer.pattern);
+  if (!isForeign(domain, cell)) elsewhere(peer.pattern.text, domain);
+  else add(`${peer.pattern.text}: workloads of another trust domain are named one by one`);
 }
 
 function scopesOf({ scopes, anyScope = [] }: AllowRule): readonly Scope[] {

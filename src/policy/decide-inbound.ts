@@ -1,9 +1,9 @@
-import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { ScopeSet } from '#tokens/scope.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 import { type Pointer, parsePointer } from './claim-condition.ts';
 import { type Denial, deny, type Permit, permit } from './decide.ts';
 import { denialOf } from './describe-failure.ts';
+import { type Peer, unmeshed } from './peer-pattern.ts';
 import type { Reason } from './reasons.ts';
 import { isInRollout } from './rollout.ts';
 import { type Declarations, type InboundRequest, Rule } from './rule.ts';
@@ -62,8 +62,8 @@ export class InboundPolicy implements Declarations {
   readonly snapshot: PolicySnapshot;
   readonly #inForce: Version;
   readonly #candidate: Version | undefined;
-  readonly #callers: ReadonlyMap<SpiffeId, Caller>;
-  readonly #undeclared: ReadonlySet<SpiffeId>;
+  readonly #callers: ReadonlyMap<Peer, Caller>;
+  readonly #undeclared: ReadonlySet<Peer>;
   /** What rules ask of tokens beyond the claims that every record has. */
   readonly claimPointers: readonly Pointer[];
   readonly #ceilingOfRouters: ScopeSet | undefined;
@@ -89,6 +89,7 @@ export class InboundPolicy implements Declarations {
    */
   decide(request: InboundRequest, budgets?: Budgets): InboundPermit | InboundDenial {
     const { token, left, isRouter } = request;
+    if (request.peer === unmeshed && !this.takesPlaintext(request.nowMs)) return this.#plaintextRefused(request);
     if (token !== undefined && !isRouter && left === undefined) return hopMissing;
     const granted = this.grantedTo(request);
     const candidate = this.#candidate;
@@ -112,11 +113,17 @@ export class InboundPolicy implements Declarations {
     return ceiling === undefined ? remaining : remaining.intersect(ceiling);
   }
 
-  isDeclared(peer: SpiffeId): boolean {
+  /** Whether callers without TLS are heard at a moment: milliseconds since the epoch. */
+  takesPlaintext(nowMs: number): boolean {
+    const { plaintextUntilMs } = this.snapshot;
+    return plaintextUntilMs !== undefined && nowMs < plaintextUntilMs;
+  }
+
+  isDeclared(peer: Peer): boolean {
     return this.#callers.has(peer);
   }
 
-  isUndeclared(peer: SpiffeId): boolean {
+  isUndeclared(peer: Peer): boolean {
     return this.#undeclared.has(peer);
   }
 
@@ -137,15 +144,29 @@ export class InboundPolicy implements Declarations {
       limited === undefined
         ? this.#nearest(index, request, granted)
         : { ...denialOf(limited, 'limit', request, granted), retryAfterMs: waitMs };
-    return mode === 'audit'
+    // Audit softens a missing rule, never mutual TLS: without it a caller has a rule or no access.
+    return mode === 'audit' && request.peer !== unmeshed
       ? permit({ outcome: 'permit', rule: undefined, untilMs: undefined, granted, token, audited: denial })
       : denial;
+  }
+
+  #plaintextRefused({ nowMs }: InboundRequest): Denial {
+    const { plaintextUntilMs } = this.snapshot;
+    return deny('plaintext_not_allowed', {
+      condition: 'call',
+      expected: plaintextUntilMs === undefined ? 'mutual TLS' : `mutual TLS since ${timeText(plaintextUntilMs)}`,
+      actual: `a connection without TLS at ${timeText(nowMs)}`,
+    });
   }
 
   #nearest(index: RuleIndex, request: InboundRequest, granted: ScopeSet): Denial {
     const miss = index.nearestForPeer(request, granted, this) ?? index.nearestForOthers(request);
     return miss === undefined ? noRules : denialOf(miss.rule, miss.condition, request, granted);
   }
+}
+
+function timeText(ms: number): string {
+  return new Date(ms).toISOString();
 }
 
 function pointersOf(rules: readonly SnapshotRule[]): readonly Pointer[] {

@@ -41,7 +41,10 @@ export interface DecisionRecord {
   readonly reason?: Reason;
   /** The status that went back to the caller, the application's or ours; 0 when the caller was gone. */
   readonly status: number;
+  /** SPIFFE ID of the caller; `unmeshed` where it came without TLS. */
   readonly peer?: string;
+  /** Of a caller without TLS: from where it connected, without a port. */
+  readonly address?: string;
   /** `namespace/service-account` of the service asked (inbound, edge) or calling (outbound). */
   readonly service?: string;
   /** Outbound and edge: the callee. */

@@ -3,7 +3,7 @@ import { type ClaimCondition, describeClaim, parsePointer } from './claim-condit
 import { type Condition, type Denial, deny } from './decide.ts';
 import type { Reason } from './reasons.ts';
 import { claimAt, type InboundRequest, type Rule } from './rule.ts';
-import type { SnapshotRule } from './snapshot.ts';
+import { peerWordsOf, type SnapshotRule } from './snapshot.ts';
 
 /** What a condition of a rule asks for, and what the request brought. */
 interface Difference {
@@ -110,9 +110,8 @@ function scopeDifference(source: SnapshotRule, { token, left }: InboundRequest, 
   };
 }
 
-function peersOf({ ids, idPatterns, isRouterAllowed, isAnyAllowed }: SnapshotRule): string {
-  const patterns = idPatterns.map(({ text }) => text);
-  return [...ids, ...patterns, ...(isRouterAllowed ? ['router'] : []), ...(isAnyAllowed ? ['any'] : [])].join(' or ');
+function peersOf({ ids, idPatterns, ...rule }: SnapshotRule): string {
+  return [...ids, ...idPatterns.map(({ text }) => text), ...peerWordsOf(rule)].join(' or ');
 }
 
 function actorsOf({ actor }: SnapshotRule): string {

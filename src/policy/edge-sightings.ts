@@ -3,8 +3,8 @@ import type { DecisionRecord } from './decision-record.ts';
 /** Of one thread: some megabytes. */
 export const edgesMax = 10_000;
 
-type Edge = Pick<DecisionRecord, 'direction' | 'peer' | 'callee' | 'rule' | 'route' | 'granted'>;
-/** By peer or callee, then by rule or route: the scopes that were granted. */
+type Edge = Pick<DecisionRecord, 'direction' | 'peer' | 'address' | 'callee' | 'rule' | 'route' | 'granted'>;
+/** By peer or callee (without TLS by address: each of them is somebody to take into the mesh), then by rule or route: the scopes that were granted. */
 type Edges = Map<string, Map<string, Set<string>>>;
 
 /**
@@ -33,9 +33,10 @@ export class EdgeSightings {
     return this.#isFirst(record) ? 'sighting' : 'permit';
   }
 
-  #isFirst({ direction, peer = '', callee = '', rule, route = '', granted = '' }: Edge): boolean {
+  #isFirst({ direction, peer = '', address, callee = '', rule, route = '', granted = '' }: Edge): boolean {
     const edges = direction === 'inbound' ? this.#inbound : direction === 'outbound' ? this.#outbound : this.#edge;
-    const other = direction === 'inbound' ? peer : callee;
+    const from = address === undefined ? peer : `${peer} ${address}`;
+    const other = direction === 'inbound' ? from : callee;
     const way = rule ?? route;
     if (edges.get(other)?.get(way)?.has(granted) === true) return false;
     if (this.#size >= edgesMax) {

@@ -15,9 +15,11 @@ import {
 } from './rule-shapes.ts';
 import type { ListenAddress } from './service-port.ts';
 import {
+  checked,
   integer,
   list,
   located,
+  moment,
   notYet,
   number,
   object,
@@ -79,6 +81,20 @@ const rollout = object({
   requestsMin: optional(integer(1, 1_000_000), 'Requests before it is judged; 100 without it.'),
 });
 
+const inbound = checked(
+  object({
+    mode: required(
+      oneOf('strict', 'observe-plaintext'),
+      'Whether callers without TLS are turned away, or are heard by rules with `from: [unmeshed]`.',
+    ),
+    until: optional(moment, 'When `observe-plaintext` ends, in UTC; from then on it is `strict`.'),
+  }),
+  ({ mode, until }) => {
+    if (mode === 'strict') return until === undefined ? undefined : '`until` is of `observe-plaintext`';
+    return until === undefined ? '`observe-plaintext` ends some day: say `until` when' : undefined;
+  },
+);
+
 const metadata = object({
   name: required(name, 'Name of the service.'),
   namespace: required(name, 'Namespace of the service.'),
@@ -96,6 +112,7 @@ const spec = object({
     list(port, { min: 1, max: 64 }),
     "Ports of the application; a request's `Host` picks the entry, without a port there it is the first.",
   ),
+  inbound: optional(inbound, 'Who may connect: only the mesh (`strict`, without it), or for a while others too.'),
   receive: optional(
     notYet(oneOf('claims', 'token'), (value) => value === 'claims', '`receive: token`'),
     'What the application gets of a customer: verified claims as headers.',

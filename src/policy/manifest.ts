@@ -59,6 +59,8 @@ export interface ServicePolicy {
   readonly mode: 'audit' | 'enforce';
   readonly hosts: readonly Located<string>[];
   readonly ports: readonly ServicePort[];
+  /** Until when callers without TLS are heard: milliseconds since the epoch. Absent: never. */
+  readonly plaintextUntilMs?: number;
   readonly expose: readonly Exposure[];
   readonly allow: readonly Located<AllowRule>[];
   readonly calls: readonly Located<DeclaredCall>[];
@@ -84,6 +86,7 @@ export function readServicePolicy(node: Node, file: string, problems: Problems):
     mode: spec.mode,
     hosts,
     ports: spec.ports,
+    ...(spec.inbound?.until !== undefined && { plaintextUntilMs: spec.inbound.until }),
     expose: spec.expose ?? [],
     allow: (spec.allow ?? []).map(({ value, at }) => ({ at, value: toRule(value, spec.ports) })),
     calls: (spec.calls ?? []).map(({ value, at }) => ({ at, value: toCall(value) })),
@@ -187,6 +190,19 @@ function checkRule(rule: AllowRule, ports: readonly ServicePort[], add: (message
   }
   if (rule.account === 'none' && rule.limits.some(({ per }) => per === 'account'))
     add('a limit `per: account` needs `account: required`: without a customer there is nothing to count by');
+  if (rule.from.some(({ kind }) => kind === 'unmeshed')) checkUnmeshed(rule, add);
+}
+
+/** Whoever calls without TLS proves nothing, and nothing that it says of itself is heard: such a rule can ask for nothing. */
+function checkUnmeshed(
+  { account, scopes, anyScope, claims, actor, sensitive }: AllowRule,
+  add: (message: string) => void,
+): void {
+  if (account === 'required')
+    add('a rule with `from: [unmeshed]` says `account: none`: without TLS nobody brings a customer');
+  const asks = scopes.length > 0 || anyScope !== undefined || claims.length > 0 || actor !== undefined || sensitive;
+  if (asks)
+    add('a rule with `from: [unmeshed]` has no scopes, claims or actor and is not sensitive: nothing proves them');
 }
 
 /** A port with `protocol: tcp` has neither paths nor methods, and routers speak HTTP. */

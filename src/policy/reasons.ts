@@ -97,6 +97,11 @@ export const reasons = {
     meaning: 'No rule of the callee allows this method and path.',
     action: 'Add a rule to its manifest, or correct the request.',
   },
+  plaintext_not_allowed: {
+    status: 403,
+    meaning: 'The call came without TLS, and the service hears none such, or no longer.',
+    action: "Take the caller into the mesh; for a while, `inbound` of the callee's manifest can let it in.",
+  },
   peer_not_allowed: {
     status: 403,
     meaning: 'No rule for this route names the calling workload.',
@@ -265,6 +270,7 @@ export function statusOf(reason: Reason): number {
 /** Denials that rules have a say in, limits aside: another manifest can say otherwise. */
 export const reasonsOfRules = [
   'route_not_allowed',
+  'plaintext_not_allowed',
   'peer_not_allowed',
   'peer_not_declared',
   'rule_expired',

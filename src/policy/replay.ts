@@ -10,6 +10,7 @@ import { assumedToFail, assumedToHold, type Pointer, valueAt } from './claim-con
 import type { Denial } from './decide.ts';
 import type { Budgets, InboundPolicy } from './decide-inbound.ts';
 import type { DecisionRecord } from './decision-record.ts';
+import { unmeshed } from './peer-pattern.ts';
 import { type Reason, reasonsOfRules } from './reasons.ts';
 import type { InboundRequest } from './rule.ts';
 
@@ -57,7 +58,7 @@ export function recordedRequest(record: DecisionRecord, { snapshot }: InboundPol
   const { peer, method, path, left, time } = record;
   if (peer === undefined || method === undefined)
     throw new CellmeshError('decision_invalid', `decision ${record.id} lacks the peer or the method`);
-  const id = parseSpiffeId(peer);
+  const id = peer === unmeshed ? unmeshed : parseSpiffeId(peer);
   const isRouter = id.startsWith(`spiffe://${snapshot.cell.domain}/`);
   return {
     peer: id,

@@ -54,6 +54,7 @@ const checked = Object.keys(covers) as RuleCondition[];
 
 function coversPeers(broad: SnapshotRule, narrow: SnapshotRule, isKnown: IsKnown): boolean {
   if (narrow.isRouterAllowed && !broad.isRouterAllowed) return false;
+  if (narrow.isUnmeshedAllowed && !broad.isUnmeshedAllowed) return false;
   const isPattern = (id: string) => broad.idPatterns.some((pattern) => matchesSegments(pattern, id, 0));
   const isCovered = (id: SpiffeId) => broad.ids.includes(id) || ((broad.isAnyAllowed || isPattern(id)) && isKnown(id));
   if (!narrow.ids.every(isCovered)) return false;

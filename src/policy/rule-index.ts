@@ -1,7 +1,7 @@
-import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { ScopeSet } from '#tokens/scope.ts';
 import { type Condition, conditions } from './decide.ts';
 import { PathTree } from './path-tree.ts';
+import { type Peer, unmeshed } from './peer-pattern.ts';
 import type { Declarations, InboundRequest, Rule } from './rule.ts';
 
 /** Fewer are tried one by one. */
@@ -43,7 +43,7 @@ const noRules: readonly Rule[] = [];
 
 /** Many rules of one group, by who may come. Each list is in the order of the manifest. */
 class RulesByPeer {
-  readonly #byId = new Map<SpiffeId, Rule[]>();
+  readonly #byId = new Map<Peer, Rule[]>();
   readonly #ofRouters: Rule[] = [];
   /** Those with `any`, and those with patterns of IDs. */
   readonly ofMany: Rule[] = [];
@@ -55,8 +55,9 @@ class RulesByPeer {
   }
 
   add(rule: Rule): void {
-    const { ids, isRouterAllowed, isAnyAllowed, idPatterns, methods } = rule.source;
-    for (const id of ids) {
+    const { ids, isRouterAllowed, isAnyAllowed, isUnmeshedAllowed, idPatterns, methods } = rule.source;
+    const named: readonly Peer[] = isUnmeshedAllowed ? [...ids, unmeshed] : ids;
+    for (const id of named) {
       const rules = this.#byId.get(id);
       if (rules === undefined) this.#byId.set(id, [rule]);
       else rules.push(rule);

@@ -4,7 +4,7 @@ import { parseScope, scopeBytesMax, scopePattern } from '#tokens/scope.ts';
 import { parsePointer, pointerPattern } from './claim-condition.ts';
 import { isIdPattern, parseIdPattern } from './id-pattern.ts';
 import { parsePathPattern, pathPatternPattern } from './path-pattern.ts';
-import type { PeerPattern } from './peer-pattern.ts';
+import { type PeerPattern, unmeshed } from './peer-pattern.ts';
 import {
   checked,
   dictionary,
@@ -50,7 +50,7 @@ const pathPattern = parsed(parsePathPattern, 'a path pattern', { pattern: pathPa
 export const paths = set(pathPattern, { min: 1, max: itemsMax });
 export const portNumber = integer(1, 65_535);
 const peer = parsed(parsePeer, 'a peer', {
-  anyOf: [{ enum: ['router', 'any'] }, { pattern: workloadPattern }, { pattern: spiffeIdPattern }],
+  anyOf: [{ enum: ['router', 'any', unmeshed] }, { pattern: workloadPattern }, { pattern: spiffeIdPattern }],
 });
 
 /** Of HTTP. */
@@ -117,7 +117,7 @@ const ruleFields = object({
   name: required(name, 'Shown in decisions; no second rule of the manifest has it.'),
   from: required(
     set(peer, { min: 1, max: itemsMax }),
-    'Who may call: namespace/service-account, a SPIFFE ID of the cell or a pattern of them, `router`, or `any` that declares the call.',
+    'Who may call: namespace/service-account, a SPIFFE ID of the cell or a pattern of them, `router`, `any` that declares the call, or `unmeshed`: whoever calls without TLS.',
   ),
   port: optional(portNumber, 'One of `ports`; without it all of them.'),
   http: optional(http, 'Which requests; without it all of them.'),
@@ -161,12 +161,12 @@ export const rule = checked(ruleFields, ({ http, grpc }) =>
 export type WrittenRule = ShapeValue<typeof rule>;
 
 function parsePeer(written: string): PeerPattern {
-  if (written === 'router' || written === 'any') return { kind: written };
+  if (written === 'router' || written === 'any' || written === unmeshed) return { kind: written };
   if (isIdPattern(written)) return { kind: 'pattern', pattern: parseIdPattern(written) };
   if (written.startsWith('spiffe://')) return { kind: 'id', id: parseSpiffeId(written) };
   return {
     kind: 'workload',
-    workload: parseWorkloadName(written, 'namespace/service-account, a SPIFFE ID, `router` or `any`'),
+    workload: parseWorkloadName(written, 'namespace/service-account, a SPIFFE ID, `router`, `any` or `unmeshed`'),
   };
 }
 

@@ -5,11 +5,12 @@ import type { CanonicalPath } from './canonical-path.ts';
 import { type ClaimCondition, matchesClaim, type Pointer, parsePointer, valueAt } from './claim-condition.ts';
 import type { Condition } from './decide.ts';
 import { matchesPath, matchesSegments } from './path-pattern.ts';
+import { type Peer, unmeshed } from './peer-pattern.ts';
 import type { SnapshotRule } from './snapshot.ts';
 
 /** What is decided about, on the way in. */
 export interface InboundRequest {
-  readonly peer: SpiffeId;
+  readonly peer: Peer;
   /** Whether the peer is a router of the global trust domain. */
   readonly isRouter: boolean;
   readonly port: number;
@@ -27,9 +28,9 @@ export interface InboundRequest {
 /** Which peers declare the call to this service, of those that could. */
 export interface Declarations {
   /** Whether the peer has a manifest that declares this call. */
-  isDeclared(peer: SpiffeId): boolean;
+  isDeclared(peer: Peer): boolean;
   /** Whether the peer has a manifest, and it does not declare this call. */
-  isUndeclared(peer: SpiffeId): boolean;
+  isUndeclared(peer: Peer): boolean;
 }
 
 const conditionsOfPeer = [
@@ -114,14 +115,15 @@ export class Rule {
   }
 
   isFor({ peer, isRouter }: InboundRequest): boolean {
-    const { isRouterAllowed, isAnyAllowed, idPatterns } = this.source;
+    const { isRouterAllowed, isAnyAllowed, isUnmeshedAllowed, idPatterns } = this.source;
+    if (peer === unmeshed) return isUnmeshedAllowed;
     if (isRouter) return isRouterAllowed;
     return this.#names(peer) || isAnyAllowed || idPatterns.some((pattern) => matchesSegments(pattern, peer, 0));
   }
 
   /** Whoever is named to the letter may have no manifest; whoever is meant by `any` or a pattern must have one that declares the call. */
   #isDeclared({ peer, isRouter }: InboundRequest, declarations: Declarations): boolean {
-    if (isRouter) return true;
+    if (isRouter || peer === unmeshed) return true;
     return this.#names(peer) ? !declarations.isUndeclared(peer) : declarations.isDeclared(peer);
   }
 

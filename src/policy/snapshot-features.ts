@@ -10,21 +10,32 @@ const ruleFeatures = {
   'policy.until': ({ untilMs }) => untilMs !== undefined,
   'policy.limits': ({ limits }) => limits.length > 0,
   'policy.id-patterns': ({ idPatterns }) => idPatterns.length > 0,
+  'policy.unmeshed': ({ isUnmeshedAllowed }) => isUnmeshedAllowed,
 } as const satisfies Record<string, Uses>;
 
-/** All that this version can do. */
+/** Bundles of trust domains of others: whoever gets them must keep their workloads from what is of the cell. */
+export const federationFeature = 'bundles.federation';
+
+/** All that this version can do with a policy. */
 export const policyFeatures: readonly string[] = [
   ...Object.keys(ruleFeatures),
   'policy.candidate',
   'policy.router-ceiling',
+  'policy.plaintext',
 ];
 
 /** What a receiver of `snapshot` must be able to do: nothing that the snapshot does not use, so that older sidecars take what they can. */
-export function requiredFeatures({ rules, candidate, routerCarry }: PolicySnapshot): readonly string[] {
+export function requiredFeatures({
+  rules,
+  candidate,
+  routerCarry,
+  plaintextUntilMs,
+}: PolicySnapshot): readonly string[] {
   const all = [...rules, ...(candidate?.rules ?? [])];
   return [
     ...Object.entries<Uses>(ruleFeatures).flatMap(([feature, isUsed]) => (all.some(isUsed) ? [feature] : [])),
     ...(candidate === undefined ? [] : ['policy.candidate']),
     ...(routerCarry === undefined ? [] : ['policy.router-ceiling']),
+    ...(plaintextUntilMs === undefined ? [] : ['policy.plaintext']),
   ];
 }

@@ -7,6 +7,7 @@ import { type ClaimCondition, type ClaimValue, parsePointer } from './claim-cond
 import { parseIdPattern } from './id-pattern.ts';
 import { flag, list, number, oneOf, record, text } from './json-values.ts';
 import { type PathPattern, parsePathPattern } from './path-pattern.ts';
+import { unmeshed } from './peer-pattern.ts';
 import type { RouteMatch, RuleConditions, RuleLimit } from './rule-conditions.ts';
 import type { ListenAddress, ServicePort } from './service-port.ts';
 
@@ -20,6 +21,8 @@ export interface PolicySnapshot {
   readonly cell: CellFacts;
   readonly service: ServiceFacts;
   readonly mode: 'audit' | 'enforce';
+  /** Until when callers without TLS are heard: milliseconds since the epoch, by the sidecar's own clock. Absent: never. */
+  readonly plaintextUntilMs?: number;
   readonly rules: readonly SnapshotRule[];
   /** Another version of the rules, tried beside them. */
   readonly candidate?: SnapshotCandidate;
@@ -54,7 +57,22 @@ export interface SnapshotRule extends RuleConditions {
   readonly idPatterns: readonly PathPattern[];
   readonly isRouterAllowed: boolean;
   readonly isAnyAllowed: boolean;
+  /** Whether it is for callers without TLS. */
+  readonly isUnmeshedAllowed: boolean;
   readonly sensitive: boolean;
+}
+
+/** The words of `from` that a rule has. */
+export function peerWordsOf({
+  isRouterAllowed,
+  isAnyAllowed,
+  isUnmeshedAllowed,
+}: Pick<SnapshotRule, 'isRouterAllowed' | 'isAnyAllowed' | 'isUnmeshedAllowed'>): readonly string[] {
+  return [
+    ...(isRouterAllowed ? ['router'] : []),
+    ...(isAnyAllowed ? ['any'] : []),
+    ...(isUnmeshedAllowed ? [unmeshed] : []),
+  ];
 }
 
 export interface SnapshotCandidate {
@@ -109,6 +127,7 @@ export function parsePolicySnapshot(json: string): PolicySnapshot {
       },
       service: service(document['service']),
       mode: oneOf(document['mode'], 'audit', 'enforce'),
+      ...optional('plaintextUntilMs', document, number),
       rules: list(document['rules']).map(rule),
       ...optional('candidate', document, candidate),
       ...optional('routerCarry', document, scopes),
@@ -148,6 +167,7 @@ function rule(value: unknown): SnapshotRule {
     idPatterns: list(entry['idPatterns'] ?? []).map((pattern) => parseIdPattern(text(pattern))),
     isRouterAllowed: flag(entry['isRouterAllowed']),
     isAnyAllowed: flag(entry['isAnyAllowed']),
+    isUnmeshedAllowed: flag(entry['isUnmeshedAllowed'] ?? false),
     scopes: scopes(entry['scopes']),
     ...optional('anyScope', entry, scopes),
     account: oneOf(entry['account'], 'required', 'none'),

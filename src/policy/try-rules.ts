@@ -1,6 +1,7 @@
 import { type Condition, conditions } from './decide.ts';
 import type { InboundPolicy } from './decide-inbound.ts';
 import { differenceOf } from './describe-failure.ts';
+import { unmeshed } from './peer-pattern.ts';
 import { type InboundRequest, Rule } from './rule.ts';
 import type { SnapshotRule } from './snapshot.ts';
 
@@ -42,7 +43,7 @@ const actualOfHolding: Partial<Record<Condition, string>> = {
   limit: 'not counted here',
 };
 
-function isAsked(condition: Condition, rule: SnapshotRule, { isRouter }: InboundRequest): boolean {
+function isAsked(condition: Condition, rule: SnapshotRule, { isRouter, peer }: InboundRequest): boolean {
   switch (condition) {
     case 'port':
     case 'actor':
@@ -62,7 +63,7 @@ function isAsked(condition: Condition, rule: SnapshotRule, { isRouter }: Inbound
     case 'limit':
       return rule.limits.length > 0;
     case 'declared':
-      return !isRouter;
+      return !isRouter && peer !== unmeshed;
     case 'peer':
       return true;
   }

@@ -12,8 +12,8 @@ import type { Dial } from '#wire/mesh-upstreams.ts';
 import { negotiatedProtocol } from '#wire/negotiated-protocol.ts';
 import type { Direction } from './request-metrics.ts';
 
-/** Who is at the other end: another sidecar or a router, over TLS; or this pod's application. */
-type Side = 'mesh' | 'application';
+/** Who is at the other end: another sidecar or a router, over TLS; a caller without TLS; or this pod's application. */
+type Side = 'mesh' | 'plaintext' | 'application';
 
 interface ConnectionKind {
   /** That of the requests which the connection carries. */
@@ -57,9 +57,12 @@ export class ConnectionMetrics {
   readonly #kinds = new Map<string, Connections>();
   readonly #handshakes: Readonly<Record<Direction, Handshakes>> = { inbound: noHandshakes(), outbound: noHandshakes() };
 
+  readonly #nameOf: (id: SpiffeId | undefined) => string;
   readonly #refused: { inc(): void };
 
-  constructor(metrics: Metrics, streams: readonly StreamSource[]) {
+  /** `isForeign`: as of `RequestMetrics`. */
+  constructor(metrics: Metrics, streams: readonly StreamSource[], isForeign: (id: string) => boolean = () => false) {
+    this.#nameOf = (id) => (isForeign(id ?? '') ? id! : shortName(id));
     this.#refused = metrics.counter(
       'cellmesh_connections_refused_total',
       'Mesh connections that were refused in or right after the handshake.',
@@ -160,7 +163,7 @@ export class ConnectionMetrics {
       name: 'cellmesh_peer_connections',
       help: 'Open connections with other sidecars and routers, by who is at the other end.',
       type: 'gauge',
-      read: () => peersOf([...this.#kinds.values()]),
+      read: () => peersOf([...this.#kinds.values()], this.#nameOf),
     });
   }
 
@@ -206,14 +209,14 @@ function bytesOf({ kind, open, ...closed }: Connections): Sample[] {
   ];
 }
 
-function peersOf(all: readonly Connections[]): Sample[] {
+function peersOf(all: readonly Connections[], nameOf: (id: SpiffeId | undefined) => string): Sample[] {
   const samples: Sample[] = [];
   for (const direction of ['inbound', 'outbound'] as const) {
     const counts = new Map<string, number>();
     for (const { kind, open } of all) {
       if (kind.side !== 'mesh' || kind.direction !== direction) continue;
       for (const id of open.values()) {
-        const peer = counts.size < peersMax || counts.has(shortName(id)) ? shortName(id) : other;
+        const peer = counts.size < peersMax || counts.has(nameOf(id)) ? nameOf(id) : other;
         counts.set(peer, (counts.get(peer) ?? 0) + 1);
       }
     }

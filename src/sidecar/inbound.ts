@@ -2,11 +2,11 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { isRouterId } from '#certs/reserved-ids.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
-import type { VerifiedPeer } from '#net/verified-peer.ts';
 import { type CanonicalTarget, canonicalTarget, noTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
 import type { Budgets, CandidateVerdict, InboundPermit } from '#policy/decide-inbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
+import { unmeshed } from '#policy/peer-pattern.ts';
 import type { InboundRequest } from '#policy/rule.ts';
 import type { ServicePort } from '#policy/service-port.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -31,15 +31,17 @@ import { answerFailure } from './failure.ts';
 import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { leftOf } from './hop.ts';
+import { type InboundPeer, isBelieved, isPlaintext, notePeer } from './inbound-peer.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { hearGrpcStatus, type RequestSpan } from './request-span.ts';
 import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
-import { portOf } from './service-port.ts';
+import { plaintextRequestPortOf, portOf } from './service-port.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
 import { ToldToApplication } from './told-to-application.ts';
 
 interface InboundOptions {
   readonly cellId: CellId;
+  readonly trustDomain: TrustDomain;
   /** The trust domain of routers. */
   readonly globalTrustDomain: TrustDomain;
   /** Undefined until the first snapshot is here. */
@@ -69,7 +71,7 @@ interface InboundOptions {
 
 /** What the path of one request knows: filled from top to bottom. */
 interface Asked {
-  readonly exchange: ServerExchange<VerifiedPeer>;
+  readonly exchange: ServerExchange<InboundPeer>;
   readonly record: OpenRecord;
   readonly isRouter: boolean;
   span: RequestSpan | undefined;
@@ -88,10 +90,11 @@ export class Inbound {
     this.#options = options;
   }
 
-  readonly handle = async (exchange: ServerExchange<VerifiedPeer>): Promise<void> => {
+  readonly handle = async (exchange: ServerExchange<InboundPeer>): Promise<void> => {
     const { decisions, globalTrustDomain } = this.#options;
     const record = decisions.begin('inbound');
-    const isRouter = isRouterId(globalTrustDomain, exchange.context.id);
+    const { id } = exchange.context;
+    const isRouter = id !== unmeshed && isRouterId(globalTrustDomain, id);
     const asked: Asked = { exchange, record, isRouter, span: undefined };
     exchange.onEnd = (outcome) => decisions.end(record, outcome, asked.span);
     let denial: Denial | undefined;
@@ -104,20 +107,23 @@ export class Inbound {
   };
 
   /** A request whose head could not be read never becomes an exchange; it has its record all the same. */
-  refused(error: WireError, peer: VerifiedPeer): GeneratedResponse {
+  refused(error: WireError, peer: InboundPeer): GeneratedResponse {
     const { decisions } = this.#options;
-    return decisions.refused({ ...decisions.begin('inbound'), peer: peer.id }, error);
+    const record = decisions.begin('inbound');
+    notePeer(record, peer);
+    return decisions.refused(record, error);
   }
 
   /**
-   * The path of a request, top to bottom. mTLS is behind it: the exchange's context is the verified peer. Nothing waits unless a
+   * The path of a request, top to bottom. mTLS is behind it: the exchange's context is the verified peer, or one without TLS, of whom nothing is
+   * believed. Nothing waits unless a
    * token is seen for the first time. Ends with a denial, or undefined once the request is on its way.
    */
   async #serve(asked: Asked): Promise<Denial | undefined> {
     const { exchange, record, isRouter } = asked;
     const { request, context: peer } = exchange;
-    const { tokens, cellId, clock, budgets } = this.#options;
-    record.peer = peer.id;
+    const { tokens, cellId, trustDomain, clock, budgets } = this.#options;
+    notePeer(record, peer);
     record.method = request.method;
     const trace = readTrace(request, this.#options);
     record.traceId = trace.parent.traceId;
@@ -129,17 +135,18 @@ export class Inbound {
 
     // Before the token: what cannot be judged for want of keys is no fault of whoever sent it.
     const policy = this.#policyNow(record);
-    const text = tokenTextOf(request);
+    const bringsCustomers = isBelieved(peer, isRouter, trustDomain);
+    const text = bringsCustomers ? tokenTextOf(request) : undefined;
     const token = text === undefined ? undefined : (tokens.lookup(text) ?? (await tokens.verify(text)));
     if (token !== undefined) {
       noteToken(record, token, policy);
       checkTokenEntry(token, peer, isRouter, cellId);
     }
 
-    const left = isRouter ? undefined : leftOf(request);
+    const left = isRouter || !bringsCustomers ? undefined : leftOf(request);
     if (left !== undefined) record.left = left.text;
 
-    const port = portOf(policy, request);
+    const port = isPlaintext(peer) ? plaintextRequestPortOf(policy, request, peer.port) : portOf(policy, request);
     if (isOpaque !== (port.protocol === 'tcp')) {
       throw new Refused('protocol_mismatch', 'call', port.protocol, isOpaque ? 'a connection' : 'a request');
     }
@@ -187,7 +194,8 @@ export class Inbound {
     // An id is made here: it needs no check.
     const decisionLine = `cellmesh-decision: ${record.id}\r\n`;
     const caller = exchange.context.id;
-    const append = this.#told.lines({ token, caller, granted, handle }) + decisionLine + traceLines(trace, handle);
+    const told = caller === unmeshed ? '' : this.#told.lines({ token, caller, granted, handle });
+    const append = told + decisionLine + traceLines(trace, handle);
     const responseEdit = { drop: removedFields.inboundResponse, append: decisionLine };
     forward(exchange, {
       client,

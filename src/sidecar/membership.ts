@@ -8,7 +8,7 @@ import type { DecisionRing } from '#feeds/decision-ring.ts';
 import type { FeedClient } from '#feeds/feed-client.ts';
 import { LastGoodStore } from '#feeds/last-good.ts';
 import { OwnIdentity, type OwnIdentityOptions } from '#net/own-identity.ts';
-import { policyFeatures } from '#policy/snapshot-features.ts';
+import { federationFeature, policyFeatures } from '#policy/snapshot-features.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -128,7 +128,7 @@ export class Membership implements AsyncDisposable {
     const port = inbound.port === 0 ? await openInbound(identity) : inbound.port;
     const feed = session.feeds({
       instance,
-      features: policyFeatures,
+      features: [...policyFeatures, federationFeature],
       apply: state.receivers(identity),
       lastGood: new LastGoodStore(join(stateDir, 'feeds')),
       registration: { address: advertise ?? inbound.host, port, locality, weight },

@@ -1,5 +1,6 @@
 import type { TLSSocket } from 'node:tls';
-import { type ListenLimits, listenMtls, type Refusal } from '#net/accept.ts';
+import { listenMtls, type Refusal } from '#net/accept.ts';
+import type { ListenLimits } from '#net/listen-limits.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import type { VerifiedPeer } from '#net/verified-peer.ts';
 import type { Watch } from '#runtime/watch.ts';
@@ -7,6 +8,7 @@ import type { ExchangeHandler, Protocol } from '#wire/exchange.ts';
 import { meshProtocols } from '#wire/mesh-upstreams.ts';
 import { negotiatedProtocol } from '#wire/negotiated-protocol.ts';
 import { type ServeOptions, type ServerConnection, serveConnection, streamsOf } from '#wire/server-connection.ts';
+import type { PlaintextConnections } from './plaintext-connections.ts';
 
 interface MeshListenerOptions extends Omit<ServeOptions<VerifiedPeer>, 'onClose'> {
   readonly host: string;
@@ -15,6 +17,8 @@ interface MeshListenerOptions extends Omit<ServeOptions<VerifiedPeer>, 'onClose'
   readonly identity: Watch<TlsIdentity>;
   /** Other threads listen there too. */
   readonly reusePort?: boolean;
+  /** Callers without TLS. */
+  readonly plaintext?: PlaintextConnections;
   readonly listenLimits?: Partial<ListenLimits>;
   /** A peer whose certificate is not right, or one too many. */
   readonly onPeerRefused: (refusal: Refusal) => void;
@@ -39,7 +43,7 @@ export async function listenMesh(
   handler: ExchangeHandler<VerifiedPeer>,
   options: MeshListenerOptions,
 ): Promise<MeshListener> {
-  const { host, port, identity, clock, reusePort = false } = options;
+  const { host, port, identity, clock, plaintext, reusePort = false } = options;
   const serving = new Map<TLSSocket, ServerConnection>();
   const listener = await listenMtls({
     host,
@@ -49,6 +53,7 @@ export async function listenMesh(
     clock,
     alpn: meshProtocols,
     anonymous: 'refuse',
+    plaintext,
     ...(options.listenLimits && { limits: options.listenLimits }),
     onRefused: options.onPeerRefused,
     onConnection: ({ socket, peer }, handshakeMs) => {
@@ -59,6 +64,9 @@ export async function listenMesh(
     },
     onDrain: ({ socket }) => serving.get(socket)?.drain(),
   });
+  const close = async (graceMs: number) => {
+    await Promise.all([listener.close(graceMs), plaintext?.close(graceMs)]);
+  };
   return {
     address: listener.address,
     get connections() {
@@ -67,7 +75,7 @@ export async function listenMesh(
     get streams() {
       return streamsOf(serving.values());
     },
-    close: (graceMs) => listener.close(graceMs),
-    [Symbol.asyncDispose]: () => listener.close(0),
+    close,
+    [Symbol.asyncDispose]: () => close(0),
   };
 }

@@ -32,9 +32,12 @@ const other = 'other';
  */
 export class RequestMetrics {
   readonly #tables: Readonly<Record<Direction, TrafficTable>> = { inbound: new Map(), outbound: new Map() };
+  readonly #isForeign: (id: string) => boolean;
   #size = 0;
 
-  constructor(metrics: Metrics) {
+  /** `isForeign`: of workloads of others, whose names alone could be those of the cell. */
+  constructor(metrics: Metrics, isForeign: (id: string) => boolean = () => false) {
+    this.#isForeign = isForeign;
     metrics.family({
       name: 'cellmesh_requests_total',
       help: 'Requests that were decided, by other service, route, reason ("allowed", or why not) and status.',
@@ -69,7 +72,7 @@ export class RequestMetrics {
     const table = this.#tables[direction];
     const routes = table.get(end) ?? new Map<string, Traffic>();
     const begun = {
-      labels: { direction, peer: shortName(end), route },
+      labels: { direction, peer: this.#isForeign(end) ? end : shortName(end), route },
       outcomes: [],
       durations: new ExponentialHistogram(),
     };

@@ -3,7 +3,6 @@ import type { Refusal } from '#net/accept.ts';
 import type { Endpoint } from '#net/endpoints.ts';
 import { RefusalLog } from '#net/refusal-log.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
-import type { VerifiedPeer } from '#net/verified-peer.ts';
 import { monotonicOffsetMs } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Watch } from '#runtime/watch.ts';
@@ -22,12 +21,14 @@ import { ConnectionMetrics } from './connection-metrics.ts';
 import { DecisionLog } from './decision-log.ts';
 import { HandleTable } from './handles.ts';
 import { Inbound } from './inbound.ts';
+import { foreignTo, type InboundPeer } from './inbound-peer.ts';
 import { InterceptedCalls } from './intercepted-calls.ts';
 import type { ListenAddress, ListenerSpec, OpenListener } from './listener-spec.ts';
 import { listenMesh, type MeshListener } from './mesh-listener.ts';
 import { observeTables } from './observe-tables.ts';
 import { OpenListeners } from './open-listeners.ts';
 import { Outbound } from './outbound.ts';
+import { PlaintextConnections } from './plaintext-connections.ts';
 import { RequestMetrics } from './request-metrics.ts';
 import { RequestSpans } from './request-span.ts';
 import type { RequestThreadOptions } from './request-thread-options.ts';
@@ -55,6 +56,7 @@ export class RequestThread implements AsyncDisposable {
   readonly #listeners = new OpenListeners();
   readonly #tunnels = new Set<ServerConnection>();
   readonly #opaque: OpenTunnels;
+  readonly #plaintext: PlaintextConnections;
   readonly #connections: ConnectionMetrics;
   #identity: Watch<TlsIdentity> | undefined;
   #mesh: MeshUpstreams | undefined;
@@ -98,11 +100,12 @@ export class RequestThread implements AsyncDisposable {
       serveTunnel: (exchange, authority) => this.#serveTunnel(exchange, authority),
     });
     this.#stack.use(this.#opaque);
-    const ends = this.#stack.use(new RuleEnds(clock, () => this.#opaque.decideAgain()));
+    this.#plaintext = this.#plaintextConnections();
+    const ends = this.#stack.use(new RuleEnds(clock, () => this.#decideAgain()));
     ends.watch(policy.current?.snapshot);
     this.#stack.defer(
       policy.subscribe((current) => {
-        this.#opaque.decideAgain();
+        this.#decideAgain();
         ends.watch(current?.snapshot);
       }),
     );
@@ -112,6 +115,7 @@ export class RequestThread implements AsyncDisposable {
       balancers: this.#balancers,
       decisions: options.decisions,
       edges: decisions.edges,
+      plaintext: this.#plaintext,
       peerConnections: () => this.#listeners.sum('mesh', 'connections'),
     });
   }
@@ -174,15 +178,32 @@ export class RequestThread implements AsyncDisposable {
   #listenMesh({ host, port }: ListenAddress): Promise<MeshListener> {
     const { limits, hasOthers } = this.#options;
     return listenMesh(this.#inbound.handle, {
-      ...this.#serveOptions((error, peer: VerifiedPeer) => this.#inbound.refused(error, peer)),
+      ...this.#serveOptions((error, peer: InboundPeer) => this.#inbound.refused(error, peer)),
       host,
       port,
       identity: this.#identity!,
       reusePort: hasOthers,
+      plaintext: this.#plaintext,
       listenLimits: { connectionsMax: limits.connectionsMax },
       onPeerRefused: (refusal) => this.#onPeerRefused(refusal),
       onPeerAccepted: (socket, protocol, peer, ms) => this.#connections.accepted(socket, protocol, peer.id, ms),
     });
+  }
+
+  #plaintextConnections(): PlaintextConnections {
+    const { policy, interception } = this.#options;
+    return new PlaintextConnections(this.#inbound.handle, {
+      ...this.#serveOptions((error, peer: InboundPeer) => this.#inbound.refused(error, peer)),
+      policy,
+      destinationOf: interception?.destinationOf,
+      onConnection: (socket, protocol) => this.#connections.opened(socket, 'inbound', 'plaintext', protocol),
+    });
+  }
+
+  /** What is open was decided by what is no more. */
+  #decideAgain(): void {
+    this.#opaque.decideAgain();
+    this.#plaintext.decideAgain();
   }
 
   #listenIntercepted({ port }: ListenAddress): Promise<InterceptedCalls> {
@@ -241,12 +262,14 @@ export class RequestThread implements AsyncDisposable {
   }
 
   #connectionMetrics(client: UpstreamPool): ConnectionMetrics {
-    return new ConnectionMetrics(this.#options.metrics, [
+    const streams = [
       { direction: 'inbound', side: 'mesh', streams: () => this.#listeners.sum('mesh', 'streams') },
+      { direction: 'inbound', side: 'plaintext', streams: () => this.#plaintext.streams },
       { direction: 'inbound', side: 'application', streams: () => client.streams },
       { direction: 'outbound', side: 'application', streams: () => this.#listeners.sum('application', 'streams') },
       { direction: 'outbound', side: 'mesh', streams: () => this.#mesh?.pool.streams ?? 0 },
-    ]);
+    ] as const;
+    return new ConnectionMetrics(this.#options.metrics, streams, foreignTo(this.#options));
   }
 
   #onPeerRefused(refusal: Refusal): void {
@@ -263,7 +286,7 @@ function decisionLog({ decisions, spans, metrics, ...options }: RequestThreadOpt
   return new DecisionLog({
     ...options,
     sinks: decisions,
-    metrics: new RequestMetrics(metrics),
+    metrics: new RequestMetrics(metrics, foreignTo(options)),
     spans: spans && new RequestSpans(spans, options.clock),
   });
 }

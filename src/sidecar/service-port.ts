@@ -4,6 +4,37 @@ import type { ActivePolicy } from './active-policy.ts';
 import { splitAuthority } from './authority.ts';
 import { Refused } from './refusal.ts';
 
+/** The port that a caller without TLS means: the one where it wanted to go, or the only one there is. */
+export function plaintextPortOf({ snapshot }: ActivePolicy, destination: number | undefined): ServicePort | undefined {
+  const { ports } = snapshot.service;
+  if (destination !== undefined) return ports.find(({ port }) => port === destination);
+  return ports.length === 1 ? ports[0] : undefined;
+}
+
+/**
+ * The same for a request of such a caller; where several are possible its authority says which. The host in there counts for nothing: callers from before
+ * there was a mesh use whatever name they have, and no name leads to another service than this.
+ * @throws Refused `host_unknown`
+ */
+export function plaintextRequestPortOf(
+  policy: ActivePolicy,
+  { authority }: RequestHead,
+  destination: number | undefined,
+): ServicePort {
+  const { ports } = policy.snapshot.service;
+  const found =
+    plaintextPortOf(policy, destination) ?? (destination === undefined ? named(ports, authority) : undefined);
+  if (found !== undefined) return found;
+  const actual = destination === undefined ? authority : `a connection to port ${destination}`;
+  throw new Refused('host_unknown', 'call', `ports ${ports.map(({ port }) => port)}`, actual);
+}
+
+/** Without a port it is the first, as of requests of the mesh. */
+function named(ports: readonly ServicePort[], authority: string): ServicePort | undefined {
+  const { port } = splitAuthority(authority);
+  return port === undefined ? ports[0] : ports.find((entry) => entry.port === port);
+}
+
 /**
  * The port of this service that the authority means: `host:port` picks the entry of `ports`, without a port it is the first.
  * @throws Refused `host_unknown`

@@ -65,6 +65,11 @@ export function observeState(
   metrics.observed('cellmesh_svid_not_after_seconds', 'End of the SVID, in seconds since the epoch; 0 before.', () => {
     return (membership.identity?.tls.current.svid.chain[0]?.notAfter ?? 0) / 1000;
   });
+  metrics.observed(
+    'cellmesh_plaintext_until_seconds',
+    'Until when callers without TLS are heard, in seconds since the epoch; 0: never.',
+    () => (state.policy.current?.snapshot.plaintextUntilMs ?? 0) / 1000,
+  );
   metrics.observed('cellmesh_keys', 'Keys that tokens are verified with.', () => state.keySet.current.size);
   observeReports(metrics, () => membership.reporter);
   metrics.family({

@@ -1,7 +1,7 @@
-import type { VerifiedPeer } from '#net/verified-peer.ts';
 import type { CellId } from '#tokens/cell-id.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 import type { RequestHead } from '#wire/message.ts';
+import type { InboundPeer } from './inbound-peer.ts';
 import { Refused } from './refusal.ts';
 
 /**
@@ -21,7 +21,12 @@ export function tokenTextOf(request: RequestHead): string | undefined {
  * key, `client_id` and TLS peer agree (DESIGN.md 5). Inside the cell it is in the custody of sidecars, and the hop's word goes with it.
  * @throws Refused `token_type`, `token_cell`, `token_entry`
  */
-export function checkTokenEntry(token: VerifiedToken, peer: VerifiedPeer, isRouter: boolean, cell: CellId): void {
+export function checkTokenEntry(
+  token: VerifiedToken,
+  peer: Pick<InboundPeer, 'id'>,
+  isRouter: boolean,
+  cell: CellId,
+): void {
   if (token.kind !== 'cell') throw new Refused('token_type', 'token', 'a cell token', `a token of kind ${token.kind}`);
   if (token.cellId !== cell) throw new Refused('token_cell', 'token', cell, token.cellId ?? 'no cell');
   if (!isRouter) return;

@@ -63,6 +63,7 @@ describe('a finished decision', () => {
     observeTables(metrics, {
       ...{ handles: none, tokens: none, balancers: none, decisions: sinks.it, edges: { size: 0, overflow: 0 } },
       peerConnections: () => 0,
+      plaintext: { lastMs: 0 },
     });
     assert.match(await metrics.render(), /^cellmesh_access_log_dropped_total 1$/m);
   });

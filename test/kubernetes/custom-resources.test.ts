@@ -91,7 +91,10 @@ describe('an API server', { skip }, () => {
     const [policy, cell] = [whole[0]!, whole.at(-1)!];
     for (const rule of shown(' rule')) await takes(policy.replace(/ {2}allow:\n/, (start) => start + rule));
     for (const calls of shown(' calls')) await takes(policy.replace(/ {2}calls:\n[\s\S]*$/, calls));
+    for (const inbound of shown(' inbound')) await takes(policy + inbound);
     for (const rollout of shown(' rollout')) await takes(policy + rollout);
+    for (const defaults of shown(' defaults')) await takes(cell + defaults);
+    for (const federation of shown(' federation')) await takes(cell + federation);
     for (const ceiling of shown(' ceiling')) await takes(cell + ceiling);
   });
 

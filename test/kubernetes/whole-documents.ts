@@ -7,6 +7,7 @@ spec:
   mode: enforce
   hosts: [one.mail, one]
   ports: [{ port: 80, protocol: http }, { port: 81, protocol: grpc }, { port: 82, protocol: tcp }]
+  inbound: { mode: observe-plaintext, until: 2027-03-31T12:00:00Z }
   receive: claims
   expose: [{ hosts: [api.example], paths: ["/v1/**", /v1/.well-known, /a...b/...], auth: required }]
   allow:
@@ -29,6 +30,7 @@ spec:
       sensitive: true
     - { name: method, from: [mail/two], grpc: { methods: [p.v1.S/M, S/*] }, actor: none }
     - { name: bytes, from: [mail/two], port: 82, http: {}, account: none, limits: [{ per: rule, perSecond: 1 }], actor: required }
+    - { name: others, from: [unmeshed], http: { paths: [/open] }, account: none, scopes: [], claims: [], sensitive: false }
   rollout: { percent: 12.5, newlyDeniedMax: 0.5%, requestsMin: 7 }
   calls:
     - to: mail/two
@@ -55,10 +57,20 @@ spec:
   ceiling:
     - { from: router, to: mail/one, scopes: [a:read] }
     - { from: mail/*, to: any, scopes: [] }
+  defaults: { timeouts: { connect: 1s, head: 2s, idle: 3s, total: 1h } }
+  federation: [{ trustDomain: partner.test, trustBundle: '{"keys":[]}' }]
 `;
 
 /** What is written in place of what, and what the API server says about it. */
 export const refusals: readonly (readonly [from: string, to: string, said: RegExp])[] = [
+  ...['cell-1.example', 'example', 'cell-2.example'].map(
+    (domain) =>
+      [
+        'trustDomain: partner.test',
+        `trustDomain: ${domain}`,
+        /spec\.federation: Invalid value: .*a cell trusts no other cell/,
+      ] as const,
+  ),
   // What the shapes say.
   ['  mode: enforce\n', '', /spec\.mode: Required value/],
   [
@@ -81,11 +93,28 @@ export const refusals: readonly (readonly [from: string, to: string, said: RegEx
     /spec\.ports\[0\]\.port in body must be of type integer: "string"/,
   ],
   ['protocol: tcp', 'protocol: udp', /spec\.ports\[2\]\.protocol: Unsupported value: "udp"/],
+  [', until: 2027-03-31T12:00:00Z }', ' }', /spec\.inbound: Invalid value: .*say `until` when/],
+  [
+    'mode: observe-plaintext',
+    'mode: strict',
+    /spec\.inbound\.until: Invalid value: .*`until` is of `observe-plaintext`/,
+  ],
+  ['mode: observe-plaintext', 'mode: plaintext', /spec\.inbound\.mode: Unsupported value: "plaintext"/],
+  ['[/open] }, account: none,', '[/open] },', /"spec\.allow\[3\]" must validate at least one schema \(anyOf\)/],
+  ['account: none, scopes: []', 'account: none, scopes: [a:read]', /spec\.allow\[3\].*(anyOf|at most 0 items)/],
+  ['account: none, scopes: []', 'account: none, anyScope: [a:read]', /spec\.allow\[3\].*(anyOf|not)/],
+  ['account: none, scopes: []', 'account: none, actor: none', /spec\.allow\[3\].*(anyOf|not)/],
+  ['claims: [], s', 'claims: [{ claim: sub, exists: true }], s', /spec\.allow\[3\].*(anyOf|at most 0 items)/],
+  ['sensitive: false }\n', 'sensitive: true }\n', /spec\.allow\[3\].*(anyOf|Unsupported value)/],
   ['receive: claims', 'receive: token', /spec\.receive: Unsupported value: "token": supported values: "claims"/],
   ['"/v1/**"', '/v1/../a', /spec\.expose\[0\]\.paths\[0\] in body should match/],
   ['"/v1/**"', '/a//b', /spec\.expose\[0\]\.paths\[0\] in body should match/],
   ['"/v1/**"', '/v1;a', /spec\.expose\[0\]\.paths\[0\] in body should match/],
-  ['[mail/two, router,', '[two, router,', /spec\.allow\[0\]\.from\[0\] in body should match '\^\(router\|any\)\$\|/],
+  [
+    '[mail/two, router,',
+    '[two, router,',
+    /spec\.allow\[0\]\.from\[0\] in body should match '\^\(router\|any\|unmeshed\)\$\|/,
+  ],
   ['[mail/two, router,', '["mail/*", router,', /spec\.allow\[0\]\.from\[0\] in body should match/],
   ['scopes: [a:read]\n', 'scopes: [read]\n', /spec\.allow\[0\]\.scopes\[0\] in body should match/],
   ['methods: [GET, POST]', 'methods: [get]', /spec\.allow\[0\]\.http\.methods\[0\] in body should match/],

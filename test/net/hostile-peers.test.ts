@@ -66,21 +66,22 @@ function rawTo({ host, port }: { host: string; port: number }): Socket {
 test('plaintext, garbage, a torn hello and a scan are refused, and do not disturb a good connection', async () => {
   await using server = await listening();
   const good = await dialTo(server.listener.address);
-  const attempts: readonly Buffer[] = [
-    Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'),
-    Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
-    randomBytes(2048),
-    Buffer.alloc(70_000),
-    Buffer.from('16030100ff010000fb0303', 'hex'),
-    Buffer.from('1503030002022a', 'hex'),
-    Buffer.alloc(0),
+  const attempts: readonly (readonly [Buffer, RegExp])[] = [
+    [Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'), /^plaintext$/],
+    [Buffer.from('CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n'), /^plaintext$/],
+    [Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), /^plaintext$/],
+    [randomBytes(2048), /^(plaintext|handshake)$/],
+    [Buffer.alloc(70_000), /^plaintext$/],
+    [Buffer.from('16030100ff010000fb0303', 'hex'), /^handshake$/],
+    [Buffer.from('1503030002022a', 'hex'), /^handshake$/],
+    [Buffer.alloc(0), /^handshake$/],
   ];
-  for (const [index, bytes] of attempts.entries()) {
+  for (const [index, [bytes, rule]] of attempts.entries()) {
     const socket = rawTo(server.listener.address);
     await once(socket, 'connect');
     socket.end(bytes);
     await eventually(() => assert.equal(server.refusals.length, index + 1));
-    assert.equal(server.refusals[index]!.rule, 'handshake');
+    assert.match(server.refusals[index]!.rule, rule);
     assert.equal(server.refusals[index]!.address, '127.0.0.1');
     assert.doesNotMatch(server.refusals[index]!.reason, /\n/);
   }

@@ -279,7 +279,7 @@ describe('documents that are wrong', () => {
     assert.deepEqual(problems.toSpliced(3, 1), [
       'a.test.yaml:6:97: unknown key `acount`',
       'a.test.yaml:6:118: one of `allow`, `deny` and `audit` is expected',
-      'a.test.yaml:7:35: "api" is not namespace/service-account, a SPIFFE ID or `router`',
+      'a.test.yaml:7:35: "api" is not namespace/service-account, a SPIFFE ID, `router` or `unmeshed`',
       'a.test.yaml:8:27: a connection brings no customer along',
       'a.test.yaml:9:7: a case has `request` and `expect`, or `hops`',
       'a.test.yaml:10:27: from a router all of the token is left',

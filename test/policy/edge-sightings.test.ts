@@ -23,11 +23,13 @@ describe('of a permit it is known', () => {
     ])
       assert.deepEqual(kinds({ ...inbound, ...change }), firstOnly, JSON.stringify(change));
     assert.deepEqual(kinds({ ...inbound, path: '/v1/other', account: 'AC1' }), ['permit', 'permit']);
+    for (const address of ['10.0.0.1', '10.0.0.2'])
+      assert.deepEqual(kinds({ ...inbound, peer: 'unmeshed', address }), firstOnly, address);
     assert.deepEqual(kinds(outbound), firstOnly);
     for (const change of [{ callee: 'n/c' }, { route: '' }, { granted: '' }])
       assert.deepEqual(kinds({ ...outbound, ...change }), firstOnly, JSON.stringify(change));
     assert.deepEqual(kinds({ direction: 'edge', callee: 'n/b', rule: 'GET /v1/**', granted: 'a:read' }), firstOnly);
-    assert.equal(edges.size, 10);
+    assert.equal(edges.size, 12);
   });
 
   test('that a failure is none', () => {

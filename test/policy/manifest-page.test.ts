@@ -39,7 +39,8 @@ describe('docs/manifest.md', () => {
     const read = rules.map((rule) =>
       readDocuments(example.replace(/ {2}allow:\n/, `  allow:\n${rule}`), 'example.yaml'),
     );
-    const [first, second] = read.map(({ policies }) => policies[0]!.allow[0]!.value);
+    const [unmeshed, first, second] = read.map(({ policies }) => policies[0]!.allow[0]!.value);
+    assert.deepEqual(unmeshed!.from, [{ kind: 'unmeshed' }]);
     assert.deepEqual(first!.claims, [
       { pointer: '/plan', as: 'value', anyOf: ['pro', 'enterprise'] },
       { pointer: '/roles', as: 'list', anyOf: ['auditor'] },
@@ -50,6 +51,13 @@ describe('docs/manifest.md', () => {
       { per: 'account', perSecond: 10, burst: 50 },
       { per: 'rule', perSecond: 500, burst: 500 },
     ]);
+  });
+
+  test('has a time until when callers without TLS are heard', () => {
+    const inbound = blocks.find(({ kind }) => kind === 'yaml inbound')!.text;
+    const example = blocks.filter(({ kind }) => kind === 'yaml')[0]!.text;
+    const { policies } = readDocuments(example + inbound, 'example.yaml');
+    assert.equal(policies[0]!.plaintextUntilMs, Date.parse('2027-01-31T12:00:00Z'));
   });
 
   test('has a candidate and a ceiling that go into the documents of the cell', () => {

@@ -85,7 +85,7 @@ test('every problem is named at once, by line and column', () => {
     'one.yaml:11:13: the list needs at least 1 item',
     'one.yaml:12:25: "get" is no method',
     'one.yaml:13:16: "read" is no scope; write resource:action in lower case',
-    'one.yaml:14:25: "nobody" is not namespace/service-account, a SPIFFE ID, `router` or `any`',
+    'one.yaml:14:25: "nobody" is not namespace/service-account, a SPIFFE ID, `router`, `any` or `unmeshed`',
   ]);
 });
 

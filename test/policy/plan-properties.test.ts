@@ -55,7 +55,7 @@ const snapshots = fc.tuple(snapshotOf(rules()), mode).map(([snapshot, mode]) => 
 
 /** It is tried and holds for nothing that is asked. */
 const idle: SnapshotRule = {
-  ...{ name: 'idle', ids: [], idPatterns: [], isRouterAllowed: true, isAnyAllowed: true },
+  ...{ name: 'idle', ids: [], idPatterns: [], isRouterAllowed: true, isAnyAllowed: true, isUnmeshedAllowed: false },
   ...{ paths: [parsePathPattern('/never')], scopes: [], account: 'none', claims: [], limits: [], sensitive: false },
 };
 

@@ -4,6 +4,7 @@ import { parseCanonicalPath } from '#policy/canonical-path.ts';
 import type { ClaimCondition } from '#policy/claim-condition.ts';
 import { parseIdPattern } from '#policy/id-pattern.ts';
 import { parsePathPattern } from '#policy/path-pattern.ts';
+import { type Peer, unmeshed } from '#policy/peer-pattern.ts';
 import type { InboundRequest } from '#policy/rule.ts';
 import type { PolicySnapshot, SnapshotRule } from '#policy/snapshot.ts';
 import { Secret } from '#runtime/secret.ts';
@@ -73,6 +74,7 @@ const rule: fc.Arbitrary<Omit<SnapshotRule, 'name'>> = fc
       ),
       isRouterAllowed: fc.boolean(),
       isAnyAllowed: fc.boolean(),
+      isUnmeshedAllowed: fc.boolean(),
       scopes: fc.uniqueArray(fc.constantFrom(...scopes), { maxLength: 1 }),
       account: fc.constantFrom('required' as const, 'none' as const, 'none' as const),
       claims: rarely(claim).map((one) => (one === undefined ? [] : [one])),
@@ -111,6 +113,8 @@ export const snapshotOf = (some: fc.Arbitrary<SnapshotRule[]>): fc.Arbitrary<Pol
         ],
       },
       mode: 'enforce' as 'audit' | 'enforce',
+      // No request is made later.
+      plaintextUntilMs: 1_000,
       calls: [],
       ...parts,
       undeclared: parts.undeclared.filter((id) => !parts.callers.some((caller) => caller.id === id)),
@@ -147,7 +151,7 @@ const token: fc.Arbitrary<VerifiedToken> = fc
 
 export const request: fc.Arbitrary<InboundRequest> = fc
   .record({
-    peer: fc.constantFrom(...peers, router),
+    peer: fc.constantFrom<Peer[]>(...peers, router, unmeshed),
     port: fc.constantFrom(1, 2, 3),
     method: fc.constantFrom('GET', 'POST', 'PUT'),
     path: fc
@@ -163,6 +167,7 @@ export const request: fc.Arbitrary<InboundRequest> = fc
   })
   .map((fields) => ({
     ...fields,
+    ...(fields.peer === unmeshed && { token: undefined }),
     isRouter: fields.peer === router,
-    left: fields.peer === router ? undefined : fields.left,
+    left: fields.peer === router || fields.peer === unmeshed ? undefined : fields.left,
   }));

@@ -35,7 +35,7 @@ function holds(
   edges: Declarations,
 ): boolean {
   const { peer, token } = request;
-  const isNamed = rule.ids.includes(peer);
+  const isNamed = rule.ids.some((id) => id === peer);
   switch (condition) {
     case 'port':
       return [undefined, request.port].includes(rule.port);
@@ -45,9 +45,10 @@ function holds(
       return !rule.methods || rule.methods.includes(request.method);
     case 'peer':
       if (request.isRouter) return rule.isRouterAllowed;
+      if (peer === 'unmeshed') return rule.isUnmeshedAllowed;
       return isNamed || rule.isAnyAllowed || rule.idPatterns.some(({ text }) => globOf(text, 'spiffe:').test(peer));
     case 'declared':
-      return request.isRouter || (isNamed ? !edges.isUndeclared(peer) : edges.isDeclared(peer));
+      return request.isRouter || peer === 'unmeshed' || (isNamed ? !edges.isUndeclared(peer) : edges.isDeclared(peer));
     case 'until':
       return request.nowMs < (rule.untilMs ?? Number.POSITIVE_INFINITY);
     case 'account':

@@ -357,7 +357,9 @@ describe('what a receiver must be able to do', () => {
     const plain = cellWith({ allow: '    - { name: r, from: [shop/two], scopes: [a:read] }' });
     assert.deepEqual(requiredFeatures(plain), []);
     const every = cellWith({
-      allow: `    - { name: r, from: ["spiffe://cell-1.example/**"], anyScope: [a:read], actor: none, until: "2030-01-01T00:00:00Z", claims: [{ claim: sub, equals: x }], limits: [{ per: rule, perSecond: 1 }] }`,
+      allow: `    - { name: u, from: [unmeshed], account: none }
+    - { name: r, from: ["spiffe://cell-1.example/**"], anyScope: [a:read], actor: none, until: "2030-01-01T00:00:00Z", claims: [{ claim: sub, equals: x }], limits: [{ per: rule, perSecond: 1 }] }
+  inbound: { mode: observe-plaintext, until: 2030-01-01T00:00:00Z }`,
       cell: '  ceiling: [{ from: router, to: any, scopes: [a:read] }]',
       candidate: `  mode: enforce
   ports: [{ port: 8080, protocol: http }, { port: 9090, protocol: grpc }]

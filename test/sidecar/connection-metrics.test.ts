@@ -55,7 +55,7 @@ describe('connections', () => {
     const open = async ({ metrics }: MeshService) => valuesOf(metrics, 'cellmesh_connections_open');
     assert.deepEqual(await open(api), { 'outbound application http/1.1': 3, 'outbound mesh h2': 1 });
     assert.deepEqual(await open(messaging), { 'inbound mesh h2': 1, 'inbound application http/1.1': 3 });
-    const none = { 'inbound application': 0, 'outbound application': 0 };
+    const none = { 'inbound plaintext': 0, 'inbound application': 0, 'outbound application': 0 };
     const streams = async ({ metrics }: MeshService) => valuesOf(metrics, 'cellmesh_http2_streams_open');
     assert.deepEqual(await streams(api), { ...none, 'inbound mesh': 0, 'outbound mesh': 3 });
     assert.deepEqual(await streams(messaging), { ...none, 'inbound mesh': 3, 'outbound mesh': 0 });
@@ -159,7 +159,7 @@ describe('handshakes', () => {
     const plain = connect(messaging.dataPlane.inboundPort!, '127.0.0.1');
     plain.on('error', () => {}).write('GET / HTTP/1.1\r\n\r\n');
     await once(plain, 'close');
-    assert.equal((await results(messaging))['inbound handshake'], 1);
+    assert.equal((await results(messaging))['inbound plaintext'], 1);
   });
 
   test('of more kinds than there is room for are counted together', async () => {

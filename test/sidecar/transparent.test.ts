@@ -60,6 +60,15 @@ for (const [backend, program] of [
       assert.equal(outcomes.fromOutsideToOpenPort, 'HTTP/1.1 200 OK');
     });
 
+    test('without TLS come to the port that they were for while the sidecar hears them, and not before', () => {
+      const { strict, heard, undeclaredPort } = outcomes.plaintext;
+      assert.match(strict, /^$|ECONNRESET/);
+      assert.equal(heard, 'HTTP/1.1 200 OK');
+      assert.equal(undeclaredPort, 'HTTP/1.1 421 Misdirected Request');
+      const record = { peer: 'unmeshed', address: '10.99.0.254', rule: 'open', isOwnPort: true };
+      assert.deepEqual(outcomes.plaintextRecord, record);
+    });
+
     test('go their own way again after `intercept remove`, and no rule is left', () => {
       assert.equal(outcomes.afterRemoval, 'nothing');
       assert.equal(outcomes.rulesLeft, '');

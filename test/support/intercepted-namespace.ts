@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { openOriginalDestination } from '#net/original-destination.ts';
+import { activePolicy } from '#sidecar/active-policy.ts';
 import { startApplication } from './application.ts';
 import type { Dial, Heard } from './intercepted-client.ts';
 import { startPortMesh } from './port-mesh.ts';
@@ -25,6 +26,14 @@ export interface Outcomes {
   readonly recordsOfOwnUser: number;
   readonly fromOutside: string;
   readonly fromOutsideToOpenPort: string;
+  /** Without TLS, to the application's own port: while the sidecar is strict, and while it hears such callers. */
+  readonly plaintext: { readonly strict: string; readonly heard: string; readonly undeclaredPort: string };
+  readonly plaintextRecord: {
+    readonly peer?: string | undefined;
+    readonly address?: string | undefined;
+    readonly rule?: string | undefined;
+    readonly isOwnPort: boolean;
+  };
   readonly opaque: string;
   readonly afterRemoval: string;
   readonly rulesLeft: string;
@@ -95,7 +104,14 @@ async function main(): Promise<Outcomes> {
     throw new Error('no such host');
   };
   const interception = { port: 0, destinationOf, resolve };
-  const mesh = stack.use(await startMesh({ interception }));
+  const open = '{ name: open, from: [unmeshed], account: none }';
+  const mesh = stack.use(
+    await startMesh({
+      interception,
+      inboundHost: '0.0.0.0',
+      editManifests: (text) => text.replace('allow:\n', (found) => `${found}    - ${open}\n`),
+    }),
+  );
   const { api } = mesh.services;
   const context = await contextOf(mesh);
   const exposed = stack.use(await startApplication(undefined, '0.0.0.0'));
@@ -134,6 +150,14 @@ async function main(): Promise<Outcomes> {
   const fromOutside = await dial(outside, ours.v4, exposed.port, get('/'));
   const fromOutsideToOpenPort = statusOf(await dial(outside, ours.v4, probed.port, get('/')));
 
+  const { port: ownPort } = api.application;
+  const strict = await dial(outside, ours.v4, ownPort, get('/'));
+  const { snapshot } = api.policy.current!;
+  api.policy.set(activePolicy({ ...snapshot, plaintextUntilMs: Date.now() + 3_600_000 }));
+  const heard = statusOf(await dial(outside, ours.v4, ownPort, get('/v1/local')));
+  const { peer, address, rule, port: recordedPort } = api.records.at(-1)!;
+  const undeclaredPort = statusOf(await dial(outside, ours.v4, exposed.port, get('/')));
+
   const store = createServer((socket) => socket.on('error', () => {}).end('hello from the store')).listen(
     0,
     '127.0.0.1',
@@ -167,6 +191,8 @@ async function main(): Promise<Outcomes> {
     straightToSidecar,
     fromOutside,
     fromOutsideToOpenPort,
+    plaintext: { strict, heard, undeclaredPort },
+    plaintextRecord: { peer, address, rule, isOwnPort: recordedPort === ownPort },
     opaque,
     afterRemoval,
     rulesLeft: rulesLeft

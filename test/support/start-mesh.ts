@@ -91,6 +91,8 @@ export interface MeshOptions {
   readonly listenPort?: number;
   /** Of `api`: what a packet filter redirects to it. */
   readonly interception?: Interception;
+  /** Where sidecars take the mesh. Default: loopback. */
+  readonly inboundHost?: string;
   /** Default: there must be none. */
   readonly onListenProblems?: (problems: readonly string[]) => void;
   /** Whether what they know is too old to decide by. */
@@ -150,7 +152,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         cellId: parseCellId('cell-1'),
         trustDomain,
         globalTrustDomain,
-        inbound: { host: '127.0.0.1', port: 0 },
+        inbound: { host: options.inboundHost ?? '127.0.0.1', port: 0 },
         outbound: { host: '127.0.0.1', port: 0 },
         applicationHost: '127.0.0.1',
         tracingRatio: 0,

@@ -26,7 +26,7 @@ export interface RequestOptions {
 export function addRequestOptions(command: Command): Command {
   return command
     .option('--request <yaml>', 'a request as cases have it: {from: router, to: messaging/api, ...}')
-    .option('--from <caller>', 'or by flags: namespace/service-account, router, or a SPIFFE ID')
+    .option('--from <caller>', 'or by flags: namespace/service-account, router, unmeshed, or a SPIFFE ID')
     .option('--to <callee>', 'namespace/service-account')
     .option('--port <number>', 'a port of the callee (default: its first)')
     .option('--host <host>', "from a router: the host of the customer's request")

@@ -6,6 +6,7 @@ import { type AccountId, parseAccountId } from '#tokens/account-id.ts';
 import { ScopeSet } from '#tokens/scope.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 import type { CellDocument } from '../cell-document.ts';
+import { type Peer, unmeshed } from '../peer-pattern.ts';
 import type { ServicePort } from '../service-port.ts';
 import { suggestion } from '../suggestion.ts';
 import { workloadText } from '../workload-name.ts';
@@ -14,7 +15,7 @@ import type { CellAtHand } from './cell-at-hand.ts';
 
 /** A request from one party of a cell to a service of it, before anybody has decided. */
 export interface Call {
-  readonly peer: SpiffeId;
+  readonly peer: Peer;
   readonly isRouter: boolean;
   /** `namespace/service-account` of the peer, for a workload. */
   readonly caller: string | undefined;
@@ -53,30 +54,35 @@ export function callOf(written: WrittenRequest, policies: CellAtHand, nowMs: num
   if (snapshot === undefined) throw wrong(`no manifest declares ${callee}${suggestion(callee, services)}`);
   const { method, path, grpc, tcp, token, as, expectAccount, host, time = nowMs } = written;
   const peer = peerOf(written, policies);
-  const isRouter = isRouterId(cell.domain, peer);
-  const caller = isRouter ? undefined : workloadOf(peer);
+  const isRouter = peer !== unmeshed && isRouterId(cell.domain, peer);
+  const isOfCell = !isRouter && peer !== unmeshed && trustDomainOf(peer) === cell.trustDomain;
+  const caller = isOfCell ? workloadOf(peer) : undefined;
   return {
     ...{ peer, isRouter, caller: caller && workloadText(caller), callee, host },
     port: portOf(written, snapshot.service.ports, isRouter, callee),
     isConnection: tcp === true,
     method: grpc !== undefined ? 'POST' : (method ?? 'CONNECT'),
     target: grpc !== undefined ? `/${grpc}` : (path ?? ''),
-    customer: token && customerOf(token, { cell, peer, isRouter, nowMs: time }),
+    customer: token && peer !== unmeshed ? customerOf(token, { cell, peer, isRouter, nowMs: time }) : undefined,
     isSelf: as === 'self',
     expectedAccount: expectAccount,
     nowMs: time,
   };
 }
 
-function peerOf({ from, token }: Pick<WrittenRequest, 'from' | 'token'>, policies: CellAtHand): SpiffeId {
-  const { trustDomain, domain } = policies.cell;
+function peerOf({ from, token }: Pick<WrittenRequest, 'from' | 'token'>, policies: CellAtHand): Peer {
+  const { trustDomain, domain, federation } = policies.cell;
   switch (from.kind) {
     case 'router':
       return token?.client_id ?? someRouter(policies.cell);
+    case 'unmeshed':
+      return unmeshed;
     case 'workload':
       return policies.idOf(from.workload);
     case 'id':
       if (trustDomainOf(from.id) === trustDomain || isRouterId(domain, from.id)) return from.id;
+      if (token !== undefined) throw wrong(`${from.id} is of another trust domain: it brings no customer`);
+      if (federation.some((one) => one.trustDomain === trustDomainOf(from.id))) return from.id;
       throw wrong(`no connection from ${from.id} is accepted: peers are of ${trustDomain}, or routers of ${domain}`);
   }
 }
@@ -136,7 +142,8 @@ function someRouter({ domain }: CellDocument): SpiffeId {
 export function callerText(from: Caller): string {
   switch (from.kind) {
     case 'router':
-      return 'router';
+    case 'unmeshed':
+      return from.kind;
     case 'workload':
       return workloadText(from.workload);
     case 'id':

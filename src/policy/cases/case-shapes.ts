@@ -2,6 +2,7 @@ import { parseSpiffeId, type SpiffeId } from '#certs/spiffe-id.ts';
 import { parseAccountId } from '#tokens/account-id.ts';
 import { conditions } from '../decide.ts';
 import { apiVersion } from '../manifest-shapes.ts';
+import { unmeshed } from '../peer-pattern.ts';
 import { type Reason, reasonsOfRules } from '../reasons.ts';
 import {
   host,
@@ -35,6 +36,7 @@ import { jsonObject } from './json-shape.ts';
 /** Who makes the request of a case. */
 export type Caller =
   | { readonly kind: 'router' }
+  | { readonly kind: 'unmeshed' }
   | { readonly kind: 'workload'; readonly workload: WorkloadName }
   | { readonly kind: 'id'; readonly id: SpiffeId };
 
@@ -88,9 +90,10 @@ const token = checked(
 );
 
 const from = parsed(parseCaller, 'a caller', {
-  anyOf: [{ enum: ['router'] }, { pattern: workloadPattern }, { pattern: spiffeIdPattern }],
+  anyOf: [{ enum: ['router', unmeshed] }, { pattern: workloadPattern }, { pattern: spiffeIdPattern }],
 });
-const fromDescription = 'Who calls: namespace/service-account, `router`, or the SPIFFE ID of a workload or router.';
+const fromDescription =
+  'Who calls: namespace/service-account, `router`, `unmeshed` (without TLS), or the SPIFFE ID of a workload or router.';
 
 const requestFields = {
   to: required(
@@ -183,11 +186,23 @@ export const policyTest = object({
 
 export type WrittenCase = ShapeValue<typeof testCase>;
 
-function whatIsAsked({ method, path, grpc, tcp, token, host, from }: NextRequest): string | undefined {
+function whatIsAsked({
+  method,
+  path,
+  grpc,
+  tcp,
+  token,
+  host,
+  from,
+  as,
+  expectAccount,
+}: NextRequest): string | undefined {
   const isHttp = method !== undefined && path !== undefined;
   if ((method === undefined) !== (path === undefined) || [isHttp, grpc !== undefined, tcp].filter(Boolean).length !== 1)
     return 'a request has `method` and `path`, or `grpc`, or `tcp: true`';
   if (tcp && token !== undefined) return 'a connection brings no customer along';
+  if (from?.kind === 'unmeshed' && (token ?? as ?? expectAccount ?? host) !== undefined)
+    return 'without TLS a caller is believed nothing: `token`, `as`, `expectAccount` and `host` are of others';
   if (from?.kind === 'router' && token?.left !== undefined) return 'from a router all of the token is left';
   return host !== undefined && from?.kind === 'workload' ? '`host` is of requests from a router' : undefined;
 }
@@ -203,11 +218,11 @@ function hopsProblem(hops: readonly ShapeValue<typeof hop>[]): string | undefine
 }
 
 function parseCaller(written: string): Caller {
-  if (written === 'router') return { kind: 'router' };
+  if (written === 'router' || written === unmeshed) return { kind: written };
   if (written.includes('*')) throw shapeError('a request comes from one caller; write its SPIFFE ID without `*`');
   if (written.startsWith('spiffe://')) return { kind: 'id', id: parseSpiffeId(written) };
   return {
     kind: 'workload',
-    workload: parseWorkloadName(written, 'namespace/service-account, a SPIFFE ID or `router`'),
+    workload: parseWorkloadName(written, 'namespace/service-account, a SPIFFE ID, `router` or `unmeshed`'),
   };
 }

@@ -1,12 +1,13 @@
+import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { describeClaim } from '../claim-condition.ts';
 import type { RuleLimit } from '../rule-conditions.ts';
 import { covers, type RuleCondition, shadows } from '../rule-coverage.ts';
-import type { PolicySnapshot, SnapshotRule } from '../snapshot.ts';
-import { workloadName } from '../workload-name.ts';
+import { type PolicySnapshot, peerWordsOf, type SnapshotRule } from '../snapshot.ts';
+import { peerName } from '../workload-name.ts';
 import { added, type Change, changed, changedSet, changedWithin, effectOf, removed, setText } from './change.ts';
 
 /** One version of a service's rules, and who is known to declare calls to it or not to. */
-export type Rules = Pick<PolicySnapshot, 'callers' | 'undeclared' | 'rules'>;
+export type Rules = Pick<PolicySnapshot, 'cell' | 'callers' | 'undeclared' | 'rules'>;
 
 type IsKnown = (id: SnapshotRule['ids'][number]) => boolean;
 
@@ -23,12 +24,21 @@ export function ruleChanges(before: Rules, after: Rules): Change[] {
   return [
     ...after.rules.flatMap((rule) => {
       const was = old!.get(rule.name);
-      if (was !== undefined) return changedWithin(`rule ${rule.name}`, fieldChanges(was, rule, isKnown));
-      return [added(`rule ${rule.name}`, ruleText(rule), isMoot(rule, before) ? 'same' : 'wider')];
+      if (was !== undefined)
+        return changedWithin(`rule ${rule.name}`, fieldChanges(was, rule, isKnown, after.cell.trustDomain));
+      return [
+        added(`rule ${rule.name}`, ruleText(rule, after.cell.trustDomain), isMoot(rule, before) ? 'same' : 'wider'),
+      ];
     }),
     ...before.rules
       .filter(({ name }) => !now!.has(name))
-      .map((rule) => removed(`rule ${rule.name}`, ruleText(rule), isMoot(rule, after) ? 'same' : 'narrower')),
+      .map((rule) =>
+        removed(
+          `rule ${rule.name}`,
+          ruleText(rule, before.cell.trustDomain),
+          isMoot(rule, after) ? 'same' : 'narrower',
+        ),
+      ),
     // All rules that allow are tried; which one is first decides whose budget is taken.
     ...changed('order of rules', both(before).join(', '), both(after).join(', '), () =>
       isLimited ? 'different' : 'same',
@@ -38,7 +48,10 @@ export function ruleChanges(before: Rules, after: Rules): Change[] {
 
 /** The fields of a rule that say something, in words. */
 const fields: Readonly<
-  Record<string, { readonly condition: RuleCondition; readonly text: (rule: SnapshotRule) => string }>
+  Record<
+    string,
+    { readonly condition: RuleCondition; readonly text: (rule: SnapshotRule, home: TrustDomain) => string }
+  >
 > = {
   from: { condition: 'peer', text: peersText },
   port: { condition: 'port', text: ({ port }) => (port === undefined ? 'every port' : String(port)) },
@@ -60,10 +73,10 @@ const fields: Readonly<
   limits: { condition: 'limit', text: ({ limits }) => setText(limits.map(limitText)) },
 };
 
-function fieldChanges(before: SnapshotRule, after: SnapshotRule, isKnown: IsKnown): Change[] {
+function fieldChanges(before: SnapshotRule, after: SnapshotRule, isKnown: IsKnown, home: TrustDomain): Change[] {
   const byCondition = Object.entries(fields).flatMap(([name, { condition, text }]) => {
     const takes = covers[condition];
-    return changed(name, text(before), text(after), () =>
+    return changed(name, text(before, home), text(after, home), () =>
       effectOf(takes(after, before, isKnown), takes(before, after, isKnown)),
     );
   });
@@ -85,32 +98,27 @@ function reversed(change: Change): Change {
 }
 
 /** A rule in one line: what it asks for, and nothing of what it does not. */
-function ruleText(rule: SnapshotRule): string {
+function ruleText(rule: SnapshotRule, home: TrustDomain): string {
   const { port, methods, paths, scopes, anyScope, account, actor, claims, untilMs, limits, sensitive } = rule;
   const parts = [
-    `from ${peersText(rule)}`,
+    `from ${peersText(rule, home)}`,
     methods && setText(methods),
     paths && setText(paths.map(({ text }) => text)),
     port === undefined ? undefined : `port ${port}`,
     scopes.length > 0 && `scopes ${setText(scopes)}`,
     anyScope && `any scope of ${setText(anyScope)}`,
     account === 'none' && 'no customer needed',
-    actor && `actor ${fields['actor']!.text(rule)}`,
-    claims.length > 0 && `claims ${fields['claims']!.text(rule)}`,
-    untilMs !== undefined && `until ${fields['until']!.text(rule)}`,
-    limits.length > 0 && `limits ${fields['limits']!.text(rule)}`,
+    actor && `actor ${fields['actor']!.text(rule, home)}`,
+    claims.length > 0 && `claims ${fields['claims']!.text(rule, home)}`,
+    untilMs !== undefined && `until ${fields['until']!.text(rule, home)}`,
+    limits.length > 0 && `limits ${fields['limits']!.text(rule, home)}`,
     sensitive && 'sensitive',
   ];
   return parts.filter((part) => part).join('; ');
 }
 
-function peersText({ ids, idPatterns, isRouterAllowed, isAnyAllowed }: SnapshotRule): string {
-  return setText([
-    ...ids.map(workloadName),
-    ...idPatterns.map(({ text }) => text),
-    ...(isRouterAllowed ? ['router'] : []),
-    ...(isAnyAllowed ? ['any'] : []),
-  ]);
+function peersText({ ids, idPatterns, ...rule }: SnapshotRule, home: TrustDomain): string {
+  return setText([...ids.map((id) => peerName(id, home)), ...idPatterns.map(({ text }) => text), ...peerWordsOf(rule)]);
 }
 
 function limitText({ per, perSecond, burst }: RuleLimit): string {

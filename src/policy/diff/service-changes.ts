@@ -16,6 +16,9 @@ export function serviceChanges(before: Version, after: Version): Change[] {
   return [
     ...changed('name', `${old.namespace}/${old.name}`, `${now.namespace}/${now.name}`),
     ...modeChanges(old, now),
+    ...changed('inbound', inboundText(old), inboundText(now), () =>
+      (now.plaintextUntilMs ?? 0) > (old.plaintextUntilMs ?? 0) ? 'wider' : 'narrower',
+    ),
     ...changedList('host', ...both(before, after, ({ policy }) => policy.hosts.map(({ value }) => value))),
     ...changedList('port', ...both(before, after, ({ policy }) => policy.ports.map(portText))),
     ...changedList('exposure', ...both(before, after, ({ policy }) => policy.expose.map(exposureText))),
@@ -50,6 +53,12 @@ function both<T>(before: Version, after: Version, of: (version: Version) => T): 
 
 function modeChanges(before: ServicePolicy, after: ServicePolicy): Change[] {
   return changed('mode', before.mode, after.mode, () => (after.mode === 'audit' ? 'wider' : 'narrower'));
+}
+
+function inboundText({ plaintextUntilMs }: ServicePolicy): string {
+  return plaintextUntilMs === undefined
+    ? 'strict'
+    : `observe-plaintext until ${new Date(plaintextUntilMs).toISOString()}`;
 }
 
 function rulesOfCandidate({ snapshot }: Version): Rules {

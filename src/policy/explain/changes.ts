@@ -4,9 +4,9 @@ import type { Asked } from '../cases/decide-call.ts';
 import { ceilingsOf } from '../ceiling.ts';
 import type { CellDocument } from '../cell-document.ts';
 import type { Condition } from '../decide.ts';
-import { shortName } from '../decision-line.ts';
+import { type Peer, unmeshed } from '../peer-pattern.ts';
 import type { SnapshotRule } from '../snapshot.ts';
-import { workloadText } from '../workload-name.ts';
+import { peerName, workloadText } from '../workload-name.ts';
 import { type EvaluatedCondition, type EvaluatedRule, failedOf } from './evaluate.ts';
 
 /** What would have to change for one rule to allow a request. */
@@ -89,7 +89,8 @@ class Wording {
 
   get #peer(): string {
     const { peer, isRouter } = this.#asked.request;
-    return isRouter ? 'router' : shortName(peer);
+    if (isRouter || peer === unmeshed) return isRouter ? 'router' : peer;
+    return peerName(peer, this.#known.cell.trustDomain);
   }
 
   get #service(): string {
@@ -105,7 +106,7 @@ class Wording {
   }
 
   get #callerHasManifest(): boolean {
-    const workload = workloadOf(this.#asked.request.peer);
+    const workload = workloadOfPeer(this.#asked.request.peer);
     return workload !== undefined && this.#known.hasManifest(workload);
   }
 
@@ -151,11 +152,16 @@ class Wording {
 
   /** What the manifest says is cut by what the platform allows at most. */
   #below(scopes: readonly Scope[]): string {
-    const [callee, caller] = [this.#asked.policy.snapshot.service.id, this.#asked.request.peer].map(workloadOf);
+    const callee = workloadOf(this.#asked.policy.snapshot.service.id);
+    const caller = workloadOfPeer(this.#asked.request.peer);
     if (callee === undefined || caller === undefined) return '';
     const isCut = ceilingsOf(this.#known.cell, caller, callee).some(({ value }) =>
       scopes.some((scope) => !value.scopes.includes(scope)),
     );
     return isCut ? `, and to \`ceiling\` of the Cell from ${workloadText(caller)} to ${workloadText(callee)}` : '';
   }
+}
+
+function workloadOfPeer(peer: Peer) {
+  return peer === unmeshed ? undefined : workloadOf(peer);
 }

@@ -1,7 +1,8 @@
-import { pathOf, type SpiffeId, trustDomainOf, workloadOf } from '#certs/spiffe-id.ts';
+import { pathOf, trustDomainOf, workloadOf } from '#certs/spiffe-id.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { parseScopeList, type Scope, type ScopeSet } from '#tokens/scope.ts';
 import type { DecisionRecord } from '../decision-record.ts';
+import { type Peer, unmeshed } from '../peer-pattern.ts';
 import type { CellPolicies } from '../plan/cell-policies.ts';
 import { replay } from '../replay.ts';
 import type { SnapshotRule } from '../snapshot.ts';
@@ -80,7 +81,7 @@ export class Seen {
 
   #received(record: DecisionRecord): boolean {
     const { peer, service, path, port = 0, method = '', left, claims } = record;
-    const name = this.#nameOf(peer as SpiffeId | undefined);
+    const name = this.#nameOf(peer as Peer | undefined);
     const seen = this.#service(service!);
     if (name === undefined || seen === undefined) return false;
     let at = seen.ports.get(port);
@@ -127,9 +128,9 @@ export class Seen {
     return replayed.tag === 'allowed' ? policy.snapshot.rules.find(({ name }) => name === replayed.rule) : undefined;
   }
 
-  /** Undefined: of another cell, which no manifest can name. */
-  #nameOf(peer: SpiffeId | undefined): string | undefined {
-    if (peer === undefined) return undefined;
+  /** Undefined: of another cell, which no manifest can name, or without TLS: whom to hear without proof is for people to say. */
+  #nameOf(peer: Peer | undefined): string | undefined {
+    if (peer === undefined || peer === unmeshed) return undefined;
     if (pathOf(peer).startsWith('/router/')) return 'router';
     const [snapshot] = this.#policies?.snapshots.values() ?? [];
     if (snapshot !== undefined && trustDomainOf(peer) !== snapshot.cell.trustDomain) return undefined;

@@ -2,9 +2,10 @@ import { ScopeSet } from '#tokens/scope.ts';
 import type { CellDocument } from '../cell-document.ts';
 import { type CompiledCell, compileCell } from '../compile.ts';
 import type { ServicePolicy } from '../manifest.ts';
+import { unmeshed } from '../peer-pattern.ts';
 import { type Arrival, arrivalAt, canMeet, isFor, ReachableScopes } from '../reachable-scopes.ts';
 import type { PolicySnapshot, SnapshotRule } from '../snapshot.ts';
-import { workloadName } from '../workload-name.ts';
+import { peerName, workloadName } from '../workload-name.ts';
 
 /** Who may call whom, and with what. */
 export interface PolicyGraph {
@@ -20,11 +21,11 @@ interface GraphService {
 }
 
 export interface GraphEdge {
-  /** `namespace/service-account`, or `router`. */
+  /** `namespace/service-account`, `router`, or `unmeshed`: callers without TLS. */
   readonly from: string;
   readonly to: string;
   /**
-   * Why nothing goes over it: the caller's manifest does not declare the `call` (of routers: nothing is exposed), no `rule` of the
+   * Why nothing goes over it: the caller's manifest does not declare the `call` (of routers: nothing is exposed; without TLS: `inbound` is strict), no `rule` of the
    * callee is for the caller, or the `scopes` that arrive are not enough for one.
    */
   readonly missing?: 'call' | 'rule' | 'scopes';
@@ -46,7 +47,7 @@ export function graphOf(cell: CellDocument, policies: readonly ServicePolicy[]):
   const snapshots = [...compiled.snapshots.values()];
   const edges = snapshots.flatMap((snapshot) => edgesTo(snapshot, reachable, compiled));
   const services = snapshots.map(({ service, mode }): GraphService => ({ name: service.name, mode }));
-  const known = new Set(['router', ...services.map(({ name }) => name)]);
+  const known = new Set<string>([...parties, ...services.map(({ name }) => name)]);
   const others = [...new Set(edges.map(({ from }) => from))].filter((name) => !known.has(name));
   return { services: [...services, ...others.map((name) => ({ name }))], edges };
 }
@@ -58,10 +59,13 @@ export function narrowedTo({ services, edges }: PolicyGraph, service: string): P
   return { services: services.filter(({ name }) => named.has(name)), edges: left };
 }
 
+/** Callers that are no services. */
+export const parties = ['router', unmeshed] as const;
+
 type Met = readonly (readonly [SnapshotRule, Arrival])[];
 
 function edgesTo(snapshot: PolicySnapshot, reachable: ReachableScopes, { snapshots }: CompiledCell): GraphEdge[] {
-  const { rules, callers, undeclared, service } = snapshot;
+  const { rules, callers, undeclared, service, plaintextUntilMs, cell } = snapshot;
   const edge = (from: string, meant: Met, isDeclared: boolean): GraphEdge => {
     const met = isDeclared ? meant.filter(([rule, arrival]) => canMeet(rule, arrival)) : [];
     const missing = !isDeclared ? 'call' : meant.length === 0 ? 'rule' : met.length === 0 ? 'scopes' : undefined;
@@ -76,6 +80,9 @@ function edgesTo(snapshot: PolicySnapshot, reachable: ReachableScopes, { snapsho
   const ofRouters = rules
     .filter((rule) => rule.isRouterAllowed)
     .map((rule) => [rule, reachable.ofRouters(snapshot, rule)] as const);
+  const ofUnmeshed = rules
+    .filter((rule) => rule.isUnmeshedAllowed)
+    .map((rule) => [rule, { own: ScopeSet.empty }] as const);
   const isExposed = ofRouters.some(([, { customer, own }]) => customer !== undefined || own !== undefined);
   const declared = callers.map((caller) => {
     const arrival = reachable.ofCall(caller, service.id);
@@ -90,11 +97,12 @@ function edgesTo(snapshot: PolicySnapshot, reachable: ReachableScopes, { snapsho
   const free = [...new Set(rules.flatMap(({ ids }) => ids))].filter((id) => !snapshots.has(id));
   return [
     ...(ofRouters.length > 0 ? [edge('router', ofRouters, isExposed)] : []),
+    ...(ofUnmeshed.length > 0 ? [edge(unmeshed, ofUnmeshed, plaintextUntilMs !== undefined)] : []),
     ...declared,
     ...undeclared.map((id) => edge(workloadName(id), [], false)),
     ...free.map((id) =>
       edge(
-        workloadName(id),
+        peerName(id, cell.trustDomain),
         rules.filter(({ ids }) => ids.includes(id)).map((rule) => [rule, { own: ScopeSet.empty }] as const),
         true,
       ),

@@ -1,13 +1,11 @@
-import type { GraphEdge, PolicyGraph } from './graph.ts';
+import { type GraphEdge, type PolicyGraph, parties } from './graph.ts';
 
 /** A graph as a flowchart of Mermaid, which GitHub and GitLab draw. Dashed edges are those over which nothing goes, with the reason. */
 export function mermaidOf({ services, edges }: PolicyGraph): string {
-  const isWithRouter = edges.some(({ from }) => from === 'router');
-  const ids = new Map(
-    [...(isWithRouter ? ['router'] : []), ...services.map(({ name }) => name)].map((name, at) => [name, `n${at}`]),
-  );
+  const others = parties.filter((party) => edges.some(({ from }) => from === party));
+  const ids = new Map([...others, ...services.map(({ name }) => name)].map((name, at) => [name, `n${at}`]));
   const lines = [
-    ...(isWithRouter ? [`${ids.get('router')}(["router"])`] : []),
+    ...others.map((party) => `${ids.get(party)}(["${party}"])`),
     ...services.map(({ name, mode }) => {
       if (mode === undefined) return `${ids.get(name)}>"${escaped(name)}<br/>no manifest"]`;
       return `${ids.get(name)}["${escaped(name)}${mode === 'audit' ? '<br/>audit' : ''}"]`;

@@ -1,4 +1,5 @@
-import type { Scope, ScopeSet } from '#tokens/scope.ts';
+import { trustDomainOf } from '#certs/spiffe-id.ts';
+import { type Scope, ScopeSet } from '#tokens/scope.ts';
 import { type Arrival, arrivalAt, canMeet, isFor } from '../reachable-scopes.ts';
 import type { SnapshotRule } from '../snapshot.ts';
 import { workloadName } from '../workload-name.ts';
@@ -30,8 +31,12 @@ function checkRule(rule: RuleSubject, { policy, snapshot }: VersionSubject, subj
         workloadName(caller.id),
         arrivalAt(compiled, snapshot, subject.reachable.ofCall(caller, snapshot.service.id)),
       );
+  // Of a workload of others it is known: no customer, and no scope of its own.
+  const foreign = compiled.ids.filter((id) => trustDomainOf(id) !== subject.cell.trustDomain);
+  for (const id of foreign) arrivals.set(id, { own: ScopeSet.empty });
   // Nothing is known of what a workload without a manifest brings.
-  if (arrivals.size === 0 || compiled.ids.some((id) => subject.policyOf(id) === undefined)) return;
+  if (arrivals.size === 0 || compiled.ids.some((id) => !foreign.includes(id) && subject.policyOf(id) === undefined))
+    return;
   if ([...arrivals.values()].some((arrival) => canMeet(compiled, arrival))) return;
   const most = [...arrivals].map(([peer, arrival]) => `${peer} brings ${arrivalText(arrival)}`).join('; ');
   report('rule-unsatisfiable', policy, at, `rule ${value.name} needs ${needText(compiled)}, and at most ${most}`);

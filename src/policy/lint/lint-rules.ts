@@ -33,6 +33,26 @@ export const lintRules = {
     meaning: 'A rule ends soon (`--expires-within`, 30 days without it).',
     action: 'Extend it, or write a rule that stays, if the calls should go on.',
   },
+  'plaintext-too-long': {
+    severity: 'error',
+    meaning: '`inbound` lets callers without TLS in for more than 90 days from now.',
+    action: 'Set `until` to an earlier time; it can be extended once that is near.',
+  },
+  'plaintext-ends': {
+    severity: 'warning',
+    meaning: 'The `until` of `inbound` is near (`--expires-within`): callers without TLS will be turned away.',
+    action: 'Take those that are left into the mesh (`cellmesh check` lists them), or extend it.',
+  },
+  'plaintext-ended': {
+    severity: 'warning',
+    meaning: 'The `until` of `inbound` is past: it is strict, as without it.',
+    action: 'Remove `inbound`, and the rules with `from: [unmeshed]`.',
+  },
+  'unmeshed-never-comes': {
+    severity: 'warning',
+    meaning: 'A rule is for `unmeshed`, and `inbound` is strict: nobody without TLS gets as far as a rule.',
+    action: 'Take `unmeshed` off the rule, or say `inbound: { mode: observe-plaintext, until: ... }`.',
+  },
   'rule-shadowed': {
     severity: 'warning',
     meaning: 'Another rule of the manifest allows all that this one does.',
@@ -63,6 +83,11 @@ export const lintRules = {
     severity: 'note',
     meaning: 'A rule names a workload that has no manifest. It is let in; nothing says what it calls.',
     action: 'Check the spelling; write a manifest for it.',
+  },
+  'peer-untrusted': {
+    severity: 'warning',
+    meaning: 'A rule names a workload of a trust domain that `Cell.spec.federation` does not list: it cannot connect.',
+    action: 'Check the spelling, list the trust domain with its bundle, or take the peer off the rule.',
   },
   'peers-none': {
     severity: 'warning',

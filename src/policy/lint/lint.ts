@@ -7,7 +7,7 @@ import { checkArrivingScopes } from './arriving-scopes.ts';
 import { checkBroadRules } from './broad-rules.ts';
 import { checkCandidates } from './candidates.ts';
 import { checkCeilingCuts } from './ceiling-cuts.ts';
-import { checkExpiringRules } from './expiring-rules.ts';
+import { checkExpiringRules, checkPlaintext } from './expiring-rules.ts';
 import { checkPeers } from './peers.ts';
 import { checkShadowedRules } from './shadowed-rules.ts';
 import { type Finding, findingOf, type Report, type Subject, subjectOf } from './subject.ts';
@@ -34,6 +34,7 @@ export interface LintReport {
 const checksOfOne: readonly ((policy: ServicePolicy, report: Report, options: LintOptions) => void)[] = [
   checkBroadRules,
   checkExpiringRules,
+  checkPlaintext,
 ];
 
 const checksOfAll: readonly ((subject: Subject, report: Report) => void)[] = [

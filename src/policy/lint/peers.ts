@@ -1,7 +1,8 @@
+import { type TrustDomain, trustDomainOf } from '#certs/spiffe-id.ts';
 import { matchesSegments, type PathPattern } from '../path-pattern.ts';
 import { overlapsPattern } from '../pattern-relations.ts';
 import { isFor } from '../reachable-scopes.ts';
-import { workloadName } from '../workload-name.ts';
+import { peerName, workloadName } from '../workload-name.ts';
 import type { Report, RuleSubject, Subject, VersionSubject } from './subject.ts';
 
 /** Who is named by rules, and who declares calls: what only one of two sides says. */
@@ -21,9 +22,19 @@ function checkNamedPeers(
   subject: Subject,
   report: Report,
 ): void {
+  const { cell } = subject;
+  const isTrusted = (domain: TrustDomain) =>
+    domain === cell.trustDomain || cell.federation.some(({ trustDomain }) => trustDomain === domain);
   for (const id of compiled.ids) {
-    const peer = workloadName(id);
-    if (subject.policyOf(id) === undefined)
+    const peer = peerName(id, cell.trustDomain);
+    if (!isTrusted(trustDomainOf(id)))
+      report(
+        'peer-untrusted',
+        policy,
+        at,
+        `rule ${value.name}: nobody vouches for ${peer}: \`federation\` lacks its trust domain`,
+      );
+    else if (subject.policyOf(id) === undefined)
       report('peer-unknown', policy, at, `rule ${value.name}: ${peer} has no manifest`);
     else if (!snapshot.callers.some((caller) => caller.id === id))
       report('peer-undeclared', policy, at, `rule ${value.name}: the manifest of ${peer} does not declare this call`);

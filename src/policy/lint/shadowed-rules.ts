@@ -1,5 +1,6 @@
 import type { CanonicalPath } from '../canonical-path.ts';
 import { PathTree } from '../path-tree.ts';
+import { unmeshed } from '../peer-pattern.ts';
 import { shadows } from '../rule-coverage.ts';
 import type { PolicySnapshot, SnapshotRule } from '../snapshot.ts';
 import type { Report, Subject } from './subject.ts';
@@ -84,7 +85,14 @@ const fewPeers = 64;
 const several = '*';
 
 /** Each of whom whatever covers the rule has to mean. */
-function peersOf({ ids, idPatterns, isAnyAllowed, isRouterAllowed }: SnapshotRule): readonly string[] {
-  const named = [...new Set<string>(ids), ...(isRouterAllowed ? ['router'] : [])];
+function peersOf({
+  ids,
+  idPatterns,
+  isAnyAllowed,
+  isRouterAllowed,
+  isUnmeshedAllowed,
+}: SnapshotRule): readonly string[] {
+  const words = [...(isRouterAllowed ? ['router'] : []), ...(isUnmeshedAllowed ? [unmeshed] : [])];
+  const named = [...new Set<string>(ids), ...words];
   return isAnyAllowed || idPatterns.length > 0 || named.length === 0 ? [...named, several] : named;
 }

@@ -1,6 +1,9 @@
+import { type SpiffeId, trustDomainOf } from '#certs/spiffe-id.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import { shortName } from '../decision-line.ts';
 import type { DecisionRecord } from '../decision-record.ts';
+import { isForeign } from '../federation.ts';
+import { unmeshed } from '../peer-pattern.ts';
 import { recordedRequest } from '../replay.ts';
 import type { CellPolicies } from './cell-policies.ts';
 import { type ChangeKind, Comparison, kinds } from './change-of.ts';
@@ -129,13 +132,22 @@ export class Planner {
   #keyOf(record: DecisionRecord, change: ChangeKind, before: Verdict, after: Verdict): GroupKey {
     const { direction: at, service = '-', callee = '-', peer } = record;
     const sides = {
-      inbound: { service, peer: callerName(peer) },
+      inbound: { service, peer: this.#callerName(peer) },
       outbound: { service: callee, peer: service },
       edge: { service: callee.replace(/^\S+ /, ''), peer: 'router' },
     }[at];
     const failed = after.tag === 'denied' ? after.failed : undefined;
     const scopes = record.granted ?? this.#scopesOf(record, after);
     return { change, at, ...sides, before: inWords(before), after: inWords(after), scopes, ...(failed && { failed }) };
+  }
+
+  /** Routers are one caller, however many there are; a workload of others goes by its whole ID. */
+  #callerName(peer: string | undefined): string {
+    const [snapshot] = this.#after.snapshots.values();
+    if (peer === undefined || peer === unmeshed || snapshot === undefined) return shortName(peer);
+    const domain = trustDomainOf(peer as SpiffeId);
+    const name = isForeign(domain, snapshot.cell) ? peer : shortName(peer);
+    return name.startsWith('router/') ? 'router' : name;
   }
 
   /** What would be granted now to whom nothing was granted then. */
@@ -146,12 +158,6 @@ export class Planner {
       ? (record.left ?? record.claims?.scope ?? '')
       : policy.grantedTo(recordedRequest(record, policy)).text;
   }
-}
-
-/** Routers are one caller, however many there are. */
-function callerName(peer: string | undefined): string {
-  const name = shortName(peer);
-  return name.startsWith('router/') ? 'router' : name;
 }
 
 function inWords(verdict: Verdict): string {

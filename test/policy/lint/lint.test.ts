@@ -82,6 +82,32 @@ const cases: Readonly<
       service('web', '  allow:\n    - { name: r, from: [n/x], scopes: [a:read], until: 2026-12-28T00:00:01Z }\n'),
     ],
   },
+  'plaintext-too-long': {
+    finds: [cell(), service('web', '  inbound: { mode: observe-plaintext, until: 2027-02-26T00:00:01Z }\n')],
+    says: '12:1 plaintext-too-long: 2027-02-26T00:00:01.000Z is more than 90 days ahead',
+    not: [cell(), service('web', '  inbound: { mode: observe-plaintext, until: 2027-02-26T00:00:00Z }\n')],
+  },
+  'plaintext-ends': {
+    finds: [cell(), service('web', '  inbound: { mode: observe-plaintext, until: 2026-12-28T00:00:00Z }\n')],
+    says: '12:1 plaintext-ends: from 2026-12-28T00:00:00.000Z on callers without TLS are turned away',
+    not: [cell(), service('web', '  inbound: { mode: observe-plaintext, until: 2026-12-28T00:00:01Z }\n')],
+  },
+  'plaintext-ended': {
+    finds: [cell(), service('web', '  inbound: { mode: observe-plaintext, until: 2026-11-28T00:00:00Z }\n')],
+    says: '12:1 plaintext-ended: `inbound` is strict since 2026-11-28T00:00:00.000Z',
+    not: [cell(), service('web', '  inbound: { mode: strict }\n')],
+  },
+  'unmeshed-never-comes': {
+    finds: [cell(), service('web', '  allow: [{ name: r, from: [unmeshed], account: none }]\n')],
+    says: '19:11 unmeshed-never-comes: rule r is for `unmeshed`, and `inbound` is strict',
+    not: [
+      cell(),
+      service(
+        'web',
+        '  inbound: { mode: observe-plaintext, until: 2027-01-28T00:00:00Z }\n  allow: [{ name: r, from: [unmeshed], account: none }]\n',
+      ),
+    ],
+  },
   'rule-shadowed': {
     finds: [
       cell(),
@@ -161,6 +187,14 @@ const cases: Readonly<
     finds: [cell(), service('db', '  allow: [{ name: r, from: [n/web], scopes: [a:read] }]\n')],
     says: '19:11 peer-unknown: rule r: n/web has no manifest',
     not: [cell(), edge(''), service('db', '  allow: [{ name: r, from: [n/web], scopes: [a:read] }]\n')],
+  },
+  'peer-untrusted': {
+    finds: [cell(), service('web', '  allow: [{ name: r, from: ["spiffe://partner.test/job"], account: none }]\n')],
+    says: '19:11 peer-untrusted: rule r: nobody vouches for spiffe://partner.test/job: `federation` lacks its trust domain',
+    not: [
+      cell(`  federation: [{ trustDomain: partner.test, trustBundle: '{"keys":[]}' }]\n`),
+      service('web', '  allow: [{ name: r, from: ["spiffe://partner.test/job"], account: none }]\n'),
+    ],
   },
   'peers-none': {
     finds: [
