@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { version } from '#runtime/version.ts';
 import { describeExitCodes, exitCodeOf, exitCodes } from './exit-codes.ts';
 import { printError } from './output.ts';
 
@@ -32,7 +33,7 @@ const verbs = new Map<string, () => Promise<Add>>(
 
 const program = new Command('cellmesh')
   .description('A service mesh for workload identity: mutual TLS with SPIFFE SVIDs, tokens and scope policy, in cells.')
-  .version('0.1.0')
+  .version(version)
   .showHelpAfterError('(--help shows what there is)')
   .exitOverride()
   .addHelpText('after', `\nExit codes:\n${describeExitCodes()}`);

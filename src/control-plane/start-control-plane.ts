@@ -123,7 +123,17 @@ export async function startControlPlane(
         svidIssuerService({ ...trust, logger, attestor: cluster.attestor }),
         feeds.service,
         ...records.services,
-        controlPlaneService(joinTokens, policy, feeds),
+        controlPlaneService({
+          ...config,
+          ...trust,
+          ...records,
+          joinTokens,
+          policy,
+          feeds,
+          keySet,
+          identityFeed,
+          clock,
+        }),
       ],
     }),
   );

@@ -32,6 +32,8 @@ export interface FeedSubscriber {
   readonly caller: Caller;
   readonly instance: string;
   readonly features: ReadonlySet<string>;
+  /** Of its program; empty for one that does not tell. */
+  readonly version: string;
 }
 
 interface SubscriberState {
@@ -48,6 +50,7 @@ type FromPublisherInit = Parameters<Parameters<Parameters<typeof served<typeof F
 const heartbeatEveryMs = 5_000;
 const subscribersMax = 2_000;
 const instanceCharactersMax = 128;
+const versionCharactersMax = 64;
 
 /**
  * The publishing end of feeds. For each subscriber and type at most one push is unacknowledged, and the newest wins: who is slow
@@ -244,12 +247,13 @@ class Session {
     }
   }
 
-  #onHello({ instance, features, wants }: Hello): void {
+  #onHello({ instance, features, wants, version }: Hello): void {
     if (this.subscriber !== undefined) return this.#stream.end(new CellmeshError('feed_invalid', 'Hello came twice'));
     this.subscriber = {
       caller: this.#caller,
       instance: instance.slice(0, instanceCharactersMax),
       features: new Set(features.slice(0, 100)),
+      version: version.slice(0, versionCharactersMax),
     };
     for (const { type, revision, digest } of wants) {
       if (!isFeedType(type)) continue;
