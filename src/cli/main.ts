@@ -11,6 +11,7 @@ const roles = async (): Promise<Add> => (await import('./roles.ts')).addRoles;
 const verbs = new Map<string, () => Promise<Add>>(
   Object.entries({
     up: async () => (await import('./up/up.ts')).addUp,
+    check: async () => (await import('./check/check.ts')).addCheck,
     call: async () => (await import('./call.ts')).addCall,
     drain: async () => (await import('./drain.ts')).addDrain,
     inject: async () => (await import('./inject/inject.ts')).addInject,

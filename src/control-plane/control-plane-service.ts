@@ -19,7 +19,6 @@ interface StatusSources {
   readonly feeds: FeedServer;
   readonly bundles: Watch<TrustBundles>;
   readonly decisions: DecisionStore;
-  readonly decisionsSizeMax: number;
   readonly keySet: Watch<KeySet | undefined>;
   /** Where keys come from; undefined for a cell without identity. */
   readonly identityFeed: FeedClient | undefined;
@@ -54,8 +53,8 @@ export function controlPlaneService(sources: StatusSources): ServedService {
   });
 }
 
-function storedOf({ decisions, decisionsSizeMax }: StatusSources) {
-  const [records, bytes, bytesMax] = [decisions.count(), decisions.bytes(), decisionsSizeMax].map(BigInt);
+function storedOf({ decisions }: StatusSources) {
+  const [records, bytes, bytesMax] = [decisions.count(), decisions.bytes(), decisions.bytesMax].map(BigInt);
   return { decisions: { records: records!, bytes: bytes!, bytesMax: bytesMax! } };
 }
 

@@ -123,17 +123,7 @@ export async function startControlPlane(
         svidIssuerService({ ...trust, logger, attestor: cluster.attestor }),
         feeds.service,
         ...records.services,
-        controlPlaneService({
-          ...config,
-          ...trust,
-          ...records,
-          joinTokens,
-          policy,
-          feeds,
-          keySet,
-          identityFeed,
-          clock,
-        }),
+        controlPlaneService({ ...trust, ...records, joinTokens, policy, feeds, keySet, identityFeed, clock }),
       ],
     }),
   );
