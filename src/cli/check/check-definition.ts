@@ -1,3 +1,4 @@
+import type { ClusterFacts } from './cluster-facts.ts';
 import type { Fact, Facts, MachineFacts } from './facts.ts';
 
 /** In the order of the report. */
@@ -9,6 +10,7 @@ export const groups = [
   'policy',
   'machine',
   'cluster',
+  'pods',
 ] as const;
 
 export const verdicts = ['ok', 'warn', 'fail', 'unknown'] as const;
@@ -62,6 +64,10 @@ export function orElse(problems: readonly Finding[], well: string): readonly Fin
 
 export function onMachine(judge: (machine: MachineFacts, facts: Facts) => readonly Finding[]): Check['judge'] {
   return (facts) => (facts.machine === undefined ? [] : judge(facts.machine, facts));
+}
+
+export function inCluster(judge: (cluster: ClusterFacts, facts: Facts) => readonly Finding[]): Check['judge'] {
+  return (facts) => (facts.cluster === undefined ? [] : judge(facts.cluster, facts));
 }
 
 /** `3 pods`, `1 pod`. */

@@ -1,7 +1,9 @@
 import type { Check } from './check-definition.ts';
 import { certificateChecks } from './checks/certificates.ts';
+import { clusterChecks } from './checks/cluster.ts';
 import { controlPlaneChecks } from './checks/control-plane.ts';
 import { machineChecks } from './checks/machine.ts';
+import { podChecks } from './checks/pods.ts';
 import { policyChecks } from './checks/policy.ts';
 import { programChecks } from './checks/programs.ts';
 import { sidecarChecks } from './checks/sidecars.ts';
@@ -14,4 +16,6 @@ export const checks: readonly Check[] = [
   ...sidecarChecks,
   ...policyChecks,
   ...machineChecks,
+  ...clusterChecks,
+  ...podChecks,
 ];

@@ -173,6 +173,11 @@ export class KubernetesClient implements AsyncDisposable {
     return resource.read(await this.#json({ method: 'PATCH', path, query, body, isRepeatable: false }, signal));
   }
 
+  /** A call that is none of these: its answer, of which nothing is known. */
+  ask(call: Call, signal?: AbortSignal): Promise<unknown> {
+    return this.#json(call, signal);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy();
   }

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Verdict } from '#cli/check/check-definition.ts';
 import { checks } from '#cli/check/checks.ts';
 import type { CertificateSpan, ControlPlaneFacts, Facts, MachineFacts, SidecarState } from '#cli/check/facts.ts';
 import { hasFailed, judge } from '#cli/check/judge.ts';
 import { reportText } from '#cli/check/report-text.ts';
+import { type Case, checkCases } from './cases.ts';
 import {
   cellDocument,
   dayMs,
@@ -19,13 +19,6 @@ import {
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
-
-interface Case {
-  readonly name: string;
-  readonly facts: Facts;
-  readonly verdict: Exclude<Verdict, 'ok'>;
-  readonly says: RegExp;
-}
 
 function said(change: Partial<ControlPlaneFacts>): Facts {
   return { ...wellOnMachine, controlPlane: { value: { ...goodControlPlane, ...change } } };
@@ -458,33 +451,14 @@ describe('a cell with which everything is well', () => {
   });
 });
 
-describe('checks', () => {
-  for (const [id, list] of Object.entries(cases)) {
-    for (const { name, facts, verdict, says } of list) {
-      test(`${id} notices: ${name}`, () => {
-        const [result] = judge(
-          checks.filter((check) => check.id === id),
-          facts,
-        );
-        assert.ok(result, `there is a check ${id} with something to look at`);
-        const found = result.findings.filter((one) => one.verdict === verdict);
-        const text = found.map(({ what }) => what).join('\n');
-        assert.match(text, says, JSON.stringify(result.findings));
-        for (const finding of found) assert.ok('mend' in finding && finding.mend !== '', 'it says how it is mended');
-      });
-    }
-  }
+checkCases(
+  'checks',
+  checks.filter(({ group }) => group !== 'cluster' && group !== 'pods'),
+  cases,
+);
 
-  test('all have something here that they notice', () => {
-    assert.deepEqual(
-      checks.map(({ id }) => id).filter((id) => cases[id] === undefined),
-      [],
-    );
-  });
-
-  test('have names of their own', () => {
-    assert.equal(new Set(checks.map(({ id }) => id)).size, checks.length);
-  });
+test('checks have names of their own', () => {
+  assert.equal(new Set(checks.map(({ id }) => id)).size, checks.length);
 });
 
 describe('a run', () => {

@@ -47,8 +47,8 @@ const endRules = {
 
 export const certificateChecks: readonly Check[] = [
   endCheck('roots-end', everywhere, 'Do the roots of cell and global trust domain hold for long enough?'),
-  endCheck('intermediates-end', ['machine'], 'Are the intermediates replaced in time?'),
-  endCheck('svids-end', ['machine'], 'Are the SVIDs of workloads, router and administrators renewed in time?'),
+  endCheck('intermediates-end', everywhere, 'Are the intermediates replaced in time?'),
+  endCheck('svids-end', everywhere, 'Are the SVIDs of workloads, router and administrators renewed in time?'),
   endCheck('edge-certificate-ends', ['machine'], 'Does the HTTPS certificate that customers see hold for long enough?'),
   endCheck(
     'webhook-certificate-ends',

@@ -41,6 +41,6 @@ export function certificatesOnMachine(
   ]);
 }
 
-function spanOfChain(certificate: Certificate): CertificateSpan {
+export function spanOfChain(certificate: Certificate): CertificateSpan {
   return spanOf(certificate.basicConstraints?.isAuthority === true ? 'intermediate' : 'svid', certificate);
 }
