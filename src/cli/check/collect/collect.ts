@@ -1,6 +1,7 @@
 import { KubernetesClient } from '#control-plane/kubernetes/client.ts';
 import { readClusterAccess } from '#control-plane/kubernetes/cluster-access.ts';
-import type { Clock } from '#runtime/clock.ts';
+import { type Clock, deadline } from '#runtime/clock.ts';
+import { durationText } from '#runtime/duration.ts';
 import { readOpenFiles } from '#runtime/open-files.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { version } from '#runtime/version.ts';
@@ -37,7 +38,8 @@ export async function collectFacts(
   { failBeforeMs, timeoutMs }: Bounds,
   clock: Clock,
 ): Promise<Facts> {
-  const signal = AbortSignal.timeout(timeoutMs);
+  using limit = deadline(timeoutMs, new Error(`no answer in ${durationText(timeoutMs)}`));
+  const { signal } = limit;
   const nowMs = clock.now();
   const program = { version, nodeVersion: process.versions.node, openFiles: await readOpenFiles() };
   const found =
