@@ -28,6 +28,8 @@ export interface Facts {
 interface ProgramFacts {
   readonly version: string;
   readonly nodeVersion: string;
+  /** `NODE_OPTIONS`, which every process that is started here gets. */
+  readonly nodeOptions: string;
   readonly openFiles: OpenFiles | undefined;
 }
 

@@ -59,6 +59,17 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       says: /sidecar of shop\/web runs on Node 26\.9\.1/,
     },
   ],
+  'node-options': [
+    {
+      name: 'a lenient parser',
+      facts: {
+        ...wellOnMachine,
+        program: { ...wellOnMachine.program, nodeOptions: '--max-old-space-size=99 --insecure-http-parser' },
+      },
+      verdict: 'fail',
+      says: /--insecure-http-parser/,
+    },
+  ],
   versions: [
     {
       name: 'a sidecar three minors back',

@@ -116,7 +116,7 @@ const policy = policyOf();
 export const wellOnMachine: Facts = {
   nowMs,
   failBeforeMs: 30 * dayMs,
-  program: { version: '1.4.0', nodeVersion: '26.10.0', openFiles: { open: 20, max: 65_536 } },
+  program: { version: '1.4.0', nodeVersion: '26.10.0', nodeOptions: '', openFiles: { open: 20, max: 65_536 } },
   certificates,
   controlPlane: { value: { ...goodControlPlane, policyVersion: 'value' in policy ? policy.value.version! : '' } },
   policy,

@@ -4,6 +4,8 @@ import type { Facts } from '../facts.ts';
 
 /** Older ones lose the issuers of a client's chain (nodejs/node#65579); the launcher refuses them too. */
 const nodeMin = [26, 10] as const;
+/** They switch off what peers are told from attackers by. */
+const unsafeOptions = ['--insecure-http-parser', '--tls-min-v1.0', '--tls-min-v1.1', '--inspect', '--inspect-brk'];
 const minorsBackMax = 2;
 const openFilesMin = 4096;
 const openFilesShareMax = 0.8;
@@ -24,6 +26,27 @@ export const programChecks: readonly Check[] = [
           .map(({ name, nodeVersion }) => fail(`${name} runs on Node ${nodeVersion}`, nodeUpgrade)),
         `Node ${facts.program.nodeVersion}${programsOf(facts).length > 1 ? ', and 26.10 or later everywhere' : ''}`,
       ),
+  },
+  {
+    id: 'node-options',
+    group: 'programs',
+    places: ['machine'],
+    question: 'Does `NODE_OPTIONS` leave the protections of Node as they are?',
+    pain: 'Lenient parsers, through which requests are smuggled (P12)',
+    judge: ({ program, machine }) =>
+      machine === undefined
+        ? []
+        : orElse(
+            unsafeOptions
+              .filter((option) => program.nodeOptions.split(/\s+/).includes(option))
+              .map((option) =>
+                fail(
+                  `NODE_OPTIONS has ${option}, for everything that is started here`,
+                  'take it out, and start the cell again',
+                ),
+              ),
+            'it does',
+          ),
   },
   {
     id: 'versions',

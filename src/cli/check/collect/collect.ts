@@ -14,7 +14,7 @@ import { certificatesOnMachine } from './certificates.ts';
 import { clusterFacts } from './cluster.ts';
 import { certificatesInCluster } from './cluster-certificates.ts';
 import { askControlPlane } from './control-plane.ts';
-import { machineFacts } from './machine.ts';
+import { machineFacts, shown } from './machine.ts';
 import { policyFactsOf } from './policy.ts';
 
 interface CollectOptions extends AuthorityOptions {
@@ -41,7 +41,12 @@ export async function collectFacts(
   using limit = deadline(timeoutMs, new Error(`no answer in ${durationText(timeoutMs)}`));
   const { signal } = limit;
   const nowMs = clock.now();
-  const program = { version, nodeVersion: process.versions.node, openFiles: await readOpenFiles() };
+  const program = {
+    version,
+    nodeVersion: process.versions.node,
+    nodeOptions: process.env['NODE_OPTIONS'] ?? '',
+    openFiles: await readOpenFiles(),
+  };
   const found =
     options.kubeconfig === undefined
       ? onMachine(options, nowMs, clock, signal)
@@ -56,7 +61,7 @@ async function onMachine(options: CollectOptions, nowMs: number, clock: Clock, s
   const [asked, certificates, policy, machine] = await Promise.all([
     askControlPlane(options, clock, signal),
     certificatesOnMachine(installation, signal),
-    factOf(async () => policyFactsOf(await readManifestDir(installation.policyDir), nowMs), signal),
+    factOf(async () => policyFactsOf(await readManifestDir(shown(installation.policyDir)), nowMs), signal),
     machineFacts(installation, signal),
   ]);
   return { ...asked, certificates, policy, machine };

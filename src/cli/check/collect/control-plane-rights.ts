@@ -20,7 +20,7 @@ const rights: readonly Right[] = [
   { group: 'discovery.k8s.io', resource: 'endpointslices', verbs: ['list', 'watch'] },
   { group: 'cellmesh.io', resource: 'servicepolicies', verbs: ['list', 'watch'] },
   { group: 'cellmesh.io', resource: 'cells', verbs: ['list', 'watch'] },
-  { group: '', resource: 'configmaps', verbs: ['get', 'patch'] },
+  { group: '', resource: 'configmaps', verbs: ['get', 'patch'], name: 'cellmesh-trust-bundle' },
   {
     group: 'coordination.k8s.io',
     resource: 'leases',

@@ -1,5 +1,5 @@
 import { glob, stat, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { Agent, fetch } from 'undici';
 import { readTextFile } from '#certs/private-file.ts';
 import { inspectSvid } from '#certs/svid.ts';
@@ -34,7 +34,7 @@ export async function machineFacts(installation: Installation, signal: AbortSign
   ]);
   const runs = processes.some(({ waitsFor }) => 'value' in waitsFor) || sidecars.some(({ state }) => 'value' in state);
   return {
-    ...{ stateDir, disk, exposed, processes, sidecars, roots, heldRoots },
+    ...{ stateDir: shown(stateDir), disk, exposed, processes, sidecars, roots, heldRoots },
     ...(!runs && { takenPorts: await factOf(() => takenPorts(installation), signal) }),
   };
 }
@@ -50,8 +50,14 @@ async function exposedIn({ stateDir, services, router, controlPlane, identity }:
     // `current` leads to one of the directories beside it.
     if (!file.includes('/current/')) paths.push(join(stateDir, file));
   }
-  const modes = await Promise.all(paths.map(async (path) => ({ path, mode: (await stat(path)).mode })));
+  const modes = await Promise.all(paths.map(async (path) => ({ path: shown(path), mode: (await stat(path)).mode })));
   return modes.filter(({ mode }) => (mode & groupAndOthers) !== 0);
+}
+
+/** As one would write it here. */
+export function shown(path: string): string {
+  const short = relative(process.cwd(), path) || '.';
+  return short.startsWith('..') ? path : short;
 }
 
 async function readinessOf(name: string, { host, port }: Address, signal: AbortSignal) {
