@@ -7,7 +7,10 @@ import { checks } from '#cli/check/checks.ts';
 
 test('docs/check.md lists every check under its group, in the words of the code, and no other', () => {
   const page = readFileSync(join(import.meta.dirname, '../../../docs/check.md'), 'utf8');
-  const written = page.split('\n').filter((line) => line.startsWith('| `') || line.startsWith('### '));
+  const written = page
+    .slice(page.indexOf('## The checks'))
+    .split('\n')
+    .filter((line) => line.startsWith('| `') || line.startsWith('### '));
   const expected = groups.flatMap((group) => [
     `### ${group.charAt(0).toUpperCase()}${group.slice(1)}`,
     ...checks

@@ -60,7 +60,7 @@ export const certificateChecks: readonly Check[] = [
     group: 'certificates',
     places: ['machine'],
     question: 'Do sidecars and router trust the roots that the control plane hands out?',
-    pain: 'A rotation that has reached some only (P6)',
+    pain: 'A rotation that has reached some only',
     judge: onMachine(({ roots, heldRoots }) =>
       known(roots, 'start the control plane, which writes its trust bundle', (expected) =>
         orElse(
@@ -83,7 +83,7 @@ const bundleMend =
 
 function endCheck(id: keyof typeof endRules, places: Check['places'], question: string): Check {
   const rule: EndRule = endRules[id];
-  const pain = 'Expiry takes production down, and the tool that should say so only warns (P6)';
+  const pain = 'Expiry takes production down, and the tool that should say so only warns';
   return { id, group: 'certificates', places, question, pain, judge: (facts) => judgeEnds(facts, rule) };
 }
 

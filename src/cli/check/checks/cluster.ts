@@ -23,22 +23,22 @@ const skewWarnMs = 30_000;
 const nodeSilenceWarnMs = 60_000;
 const webhookSecondsMax = 10;
 
-const blocked = 'Webhooks that wedge a cluster, or let pods run unmeshed (P20)';
-const away = 'Authorities that are away when they are needed (P20, P25)';
+const blocked = 'Webhooks that wedge a cluster, or let pods run unmeshed';
+const away = 'Authorities that are away when they are needed';
 const look = 'see that you may read this: `kubectl auth can-i`';
 
 export const clusterChecks: readonly Check[] = [
   ofCluster(
     'kubernetes-version',
     'Is the API server new enough for native sidecars?',
-    'Sidecars that start late and end late (P1, P2)',
+    'Sidecars that start late and end late',
     'serverVersion',
     judgeServerVersion,
   ),
   ofCluster(
     'crds',
     'Are the definitions of our objects there, and of this version?',
-    'Fields that an older version does not see (P19)',
+    'Fields that an older version does not see',
     'definitions',
     (definitions) =>
       orElse(definitions.flatMap(judgeDefinition), `${counted(definitions.length, 'definition')} of ${versionWanted}`),
@@ -83,7 +83,7 @@ export const clusterChecks: readonly Check[] = [
   ofCluster(
     'policies-accepted',
     'Has the control plane taken every ServicePolicy?',
-    'Policy that is half-way there (P18)',
+    'Policy that is half-way there',
     'policyObjects',
     (objects) =>
       orElse(
@@ -103,7 +103,7 @@ export const clusterChecks: readonly Check[] = [
       ),
   ),
   {
-    ...{ id: 'node-clocks', group: 'cluster', places: ['cluster'], pain: 'Certificates that are not valid yet (P7)' },
+    ...{ id: 'node-clocks', group: 'cluster', places: ['cluster'], pain: 'Certificates that are not valid yet' },
     question: 'Do the clocks of the nodes agree with this one?',
     judge: inCluster(({ nodes }, { nowMs }) =>
       known(nodes, look, (found) =>

@@ -28,7 +28,7 @@ export const controlPlaneChecks: readonly Check[] = [
     group: 'control plane',
     places: everywhere,
     question: 'Does the control plane answer?',
-    pain: 'Stale state that nobody notices (P25)',
+    pain: 'Stale state that nobody notices',
     judge: ({ controlPlane }) =>
       'unknown' in controlPlane
         ? [
@@ -42,15 +42,15 @@ export const controlPlaneChecks: readonly Check[] = [
   said(
     'clock',
     'Do the clocks of this machine and the control plane agree?',
-    'Certificates that are not valid yet (P7)',
+    'Certificates that are not valid yet',
     judgeClock,
   ),
-  said('token-keys', 'Are the keys of tokens known, and fresh?', 'Key sets that cannot be fetched (P13)', judgeKeys),
-  said('decision-store', 'Is there room for decisions?', 'Decisions that nobody can explain (P17)', judgeStore),
+  said('token-keys', 'Are the keys of tokens known, and fresh?', 'Key sets that cannot be fetched', judgeKeys),
+  said('decision-store', 'Is there room for decisions?', 'Decisions that nobody can explain', judgeStore),
   said(
     'sidecars-behind',
     'Has every sidecar taken what it was sent last?',
-    'Stale state that nobody notices (P25)',
+    'Stale state that nobody notices',
     judgeBehind,
   ),
 ];

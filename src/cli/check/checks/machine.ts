@@ -9,7 +9,7 @@ export const machineChecks: readonly Check[] = [
     group: 'machine',
     places: ['machine'],
     question: 'Do identity, control plane and router run, and are they ready?',
-    pain: 'Errors that name no cause (P13, P17)',
+    pain: 'Errors that name no cause',
     judge: onMachine(({ processes }) =>
       orElse(
         processes.flatMap(({ name, waitsFor }) =>
@@ -31,7 +31,7 @@ export const machineChecks: readonly Check[] = [
     group: 'machine',
     places: ['machine'],
     question: 'While nothing runs: are the ports of the cell free?',
-    pain: 'Starts that fail half-way (P1)',
+    pain: 'Starts that fail half-way',
     judge: onMachine(({ takenPorts }) =>
       takenPorts === undefined
         ? []
@@ -53,7 +53,7 @@ export const machineChecks: readonly Check[] = [
     group: 'machine',
     places: ['machine'],
     question: 'Does the state directory belong to its owner alone?',
-    pain: 'Keys that others can read (P13)',
+    pain: 'Keys that others can read',
     judge: onMachine(({ exposed, stateDir }) =>
       known(exposed, 'ask as the user that the cell runs as', (found) =>
         orElse(
@@ -70,7 +70,7 @@ export const machineChecks: readonly Check[] = [
     group: 'machine',
     places: ['machine'],
     question: 'Is there room on the disk of the state directory?',
-    pain: 'Decisions and last good state that cannot be written (P25)',
+    pain: 'Decisions and last good state that cannot be written',
     judge: onMachine(({ disk, stateDir }) =>
       known(disk, 'see that the directory is there', ({ freeBytes, totalBytes }) => {
         const what = `${gigabytes(freeBytes)} of ${gigabytes(totalBytes)} are free at ${stateDir}`;

@@ -3,7 +3,7 @@ import { type Check, counted, type Finding, fail, inCluster, known, ok, orElse, 
 import type { ClusterFacts, MeshPod, MeshService } from '../cluster-facts.ts';
 
 const look = 'see that you may list this: `kubectl auth can-i`';
-const unmeshed = 'Pods that run unmeshed (P20)';
+const unmeshed = 'Pods that run unmeshed';
 const shownMax = 20;
 
 export const podChecks: readonly Check[] = [
@@ -23,7 +23,7 @@ export const podChecks: readonly Check[] = [
       id: 'trust-bundle-maps',
       group: 'pods',
       places: ['cluster'],
-      pain: 'A rotation that has reached some only (P6)',
+      pain: 'A rotation that has reached some only',
     },
     question: 'Does every namespace have the newest trust bundle?',
     judge: inCluster(({ bundles }) => known(bundles, look, judgeBundles)),
@@ -34,7 +34,7 @@ export const podChecks: readonly Check[] = [
       : undefined,
   ),
   {
-    ...{ id: 'pods-old-sidecar', group: 'pods', places: ['cluster'], pain: 'Upgrades that need restarts (P19)' },
+    ...{ id: 'pods-old-sidecar', group: 'pods', places: ['cluster'], pain: 'Upgrades that need restarts' },
     question: 'Do all sidecars run the image that new ones get?',
     judge: inCluster(({ pods, sidecarImage }) =>
       known(sidecarImage, look, (image) =>
@@ -56,7 +56,7 @@ export const podChecks: readonly Check[] = [
   ofPods(
     'pods-default-account',
     'Does every pod have a service account of its own?',
-    'One identity for many workloads (P16)',
+    'One identity for many workloads',
     (pod) =>
       pod.serviceAccount === 'default' && !pod.isOptedOut && !pod.allowsDefaultServiceAccount
         ? fail(`${nameOf(pod)} runs as \`default\`: it gets no identity`, 'give it a service account of its own')
@@ -73,7 +73,7 @@ export const podChecks: readonly Check[] = [
   ofPods(
     'interception',
     'Are the rules there that lead traffic through the sidecar?',
-    'Races for NET_ADMIN and CNI (P1)',
+    'Races for NET_ADMIN and CNI',
     (pod) => {
       if (pod.sidecarImage === undefined) return undefined;
       if (pod.interception === 'failed')
@@ -122,7 +122,7 @@ export const podChecks: readonly Check[] = [
     ),
   },
   {
-    ...{ id: 'accounts-without-policy', group: 'pods', places: ['cluster'], pain: 'Requests refused by default (P18)' },
+    ...{ id: 'accounts-without-policy', group: 'pods', places: ['cluster'], pain: 'Requests refused by default' },
     question: 'Does every service account with pods have a ServicePolicy?',
     judge: inCluster((cluster) =>
       both(cluster, (pods, policies) =>
@@ -141,7 +141,7 @@ export const podChecks: readonly Check[] = [
     ),
   },
   {
-    ...{ id: 'policies-without-pods', group: 'pods', places: ['cluster'], pain: 'Policy for what is not there (P18)' },
+    ...{ id: 'policies-without-pods', group: 'pods', places: ['cluster'], pain: 'Policy for what is not there' },
     question: 'Is every ServicePolicy about pods that there are?',
     judge: inCluster((cluster) =>
       both(cluster, (pods, policies) =>

@@ -35,10 +35,10 @@ export const policyChecks: readonly Check[] = [
     group: 'policy',
     places: everywhere,
     question: 'Are the newest manifests in force?',
-    pain: 'A policy edit that stops production, or never comes to be (P18, P19)',
+    pain: 'A policy edit that stops production, or never comes to be',
     judge: judgeInForce,
   },
-  ofPolicy('policy-errors', 'Are the manifests without errors?', 'A bad policy (P18)', ({ report }) =>
+  ofPolicy('policy-errors', 'Are the manifests without errors?', 'A bad policy', ({ report }) =>
     orElse(
       report.findings
         .filter(({ severity, rule }) => severity === 'error' && !ending.includes(rule))
@@ -51,7 +51,7 @@ export const policyChecks: readonly Check[] = [
   ofPolicy(
     'policy-one-sided',
     'Is every call declared on both sides?',
-    'Requests refused after an edit of one side (P18)',
+    'Requests refused after an edit of one side',
     ({ report }) =>
       orElse(
         report.findings
@@ -60,7 +60,7 @@ export const policyChecks: readonly Check[] = [
         'every call is declared by its caller and allowed by its callee',
       ),
   ),
-  ofPolicy('rules-expire', 'Do rules end soon?', 'Requests refused from one day to the next (P18)', ({ report }) =>
+  ofPolicy('rules-expire', 'Do rules end soon?', 'Requests refused from one day to the next', ({ report }) =>
     orElse(
       report.findings
         .filter(({ rule }) => ending.includes(rule))
@@ -68,7 +68,7 @@ export const policyChecks: readonly Check[] = [
       'no rule does',
     ),
   ),
-  ofPolicy('policy-warnings', 'Is nothing strange about the manifests?', 'A bad policy (P18)', ({ report }) =>
+  ofPolicy('policy-warnings', 'Is nothing strange about the manifests?', 'A bad policy', ({ report }) =>
     orElse(
       report.findings
         .filter(({ severity, rule }) => severity === 'warning' && !oneSided.includes(rule) && !ending.includes(rule))
@@ -76,7 +76,7 @@ export const policyChecks: readonly Check[] = [
       'nothing is',
     ),
   ),
-  ofPolicy('policy-audit', 'Is every policy enforced?', 'Tightening that is never finished (P18)', ({ policies }) =>
+  ofPolicy('policy-audit', 'Is every policy enforced?', 'Tightening that is never finished', ({ policies }) =>
     orElse(
       policies
         .filter(({ mode, rollout }) => mode === 'audit' && rollout === undefined)
@@ -94,7 +94,7 @@ export const policyChecks: readonly Check[] = [
     group: 'policy',
     places: everywhere,
     question: 'Are candidates doing well?',
-    pain: 'A policy edit that stops production (P18)',
+    pain: 'A policy edit that stops production',
     judge: ({ rollouts }) =>
       known(rollouts, 'mend what the check `control-plane` says', (states) =>
         orElse(
@@ -113,7 +113,7 @@ export const policyChecks: readonly Check[] = [
   ofPolicy(
     'token-size',
     'Are tokens far from the size that is refused?',
-    'Big tokens hit limits of headers (P24)',
+    'Big tokens hit limits of headers',
     judgeTokenSize,
   ),
 ];

@@ -18,7 +18,7 @@ export const programChecks: readonly Check[] = [
     group: 'programs',
     places: everywhere,
     question: 'Does every program run on a Node whose TLS and HTTP parser are sound?',
-    pain: 'Parser and URI SAN traps of older Node (P12)',
+    pain: 'Parser and URI SAN traps of older Node',
     judge: (facts) =>
       orElse(
         programsOf(facts)
@@ -32,7 +32,7 @@ export const programChecks: readonly Check[] = [
     group: 'programs',
     places: ['machine'],
     question: 'Does `NODE_OPTIONS` leave the protections of Node as they are?',
-    pain: 'Lenient parsers, through which requests are smuggled (P12)',
+    pain: 'Lenient parsers, through which requests are smuggled',
     judge: ({ program, machine }) =>
       machine === undefined
         ? []
@@ -53,7 +53,7 @@ export const programChecks: readonly Check[] = [
     group: 'programs',
     places: everywhere,
     question: 'Do the versions of command, control plane and sidecars go together?',
-    pain: 'Version skew changes meaning (P19)',
+    pain: 'Version skew changes meaning',
     judge: judgeVersions,
   },
   {
@@ -61,7 +61,7 @@ export const programChecks: readonly Check[] = [
     group: 'programs',
     places: everywhere,
     question: 'May every program open as many files and connections as it needs?',
-    pain: 'Connection leaks and limits (P21)',
+    pain: 'Connection leaks and limits',
     judge: judgeOpenFiles,
   },
 ];

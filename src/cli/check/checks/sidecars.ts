@@ -9,7 +9,7 @@ export const sidecarChecks: readonly Check[] = [
     group: 'sidecars',
     places: ['machine'],
     question: 'Does every sidecar answer at its admin socket?',
-    pain: 'Applications that start before their proxy (P1)',
+    pain: 'Applications that start before their proxy',
     judge: onMachine(({ sidecars }) =>
       orElse(
         sidecars.flatMap(({ name, state }) =>
@@ -29,7 +29,7 @@ export const sidecarChecks: readonly Check[] = [
   ofSidecars(
     'sidecars-ready',
     'Is every sidecar ready?',
-    'Applications that start before their proxy (P1)',
+    'Applications that start before their proxy',
     ({ notReady }) => notReady.filter((reason) => !reason.startsWith('inbound_open')),
     (name, reason) =>
       fail(`${name} is not ready: ${reason}`, 'its log says more; `docs/errors.md` explains the reasons'),
@@ -38,7 +38,7 @@ export const sidecarChecks: readonly Check[] = [
   ofSidecars(
     'inbound-open',
     'Is every application reached through its sidecar only?',
-    'Pods that others reach unmeshed (P20)',
+    'Pods that others reach unmeshed',
     ({ notReady }) => notReady.filter((reason) => reason.startsWith('inbound_open')),
     (name, reason) =>
       fail(
@@ -50,7 +50,7 @@ export const sidecarChecks: readonly Check[] = [
   ofSidecars(
     'state-age',
     'Has every sidecar heard of the control plane lately?',
-    'Stale state that nobody notices (P25)',
+    'Stale state that nobody notices',
     ({ feed }) => (feed.isStale || feed.ageMs === undefined || feed.ageMs >= feedAgeWarnMs ? [feed] : []),
     (name, { isStale, ageMs }) =>
       isStale || ageMs === undefined
@@ -64,7 +64,7 @@ export const sidecarChecks: readonly Check[] = [
   ofSidecars(
     'sidecar-keys',
     'Does every sidecar know keys of tokens?',
-    'Key sets that cannot be fetched (P13)',
+    'Key sets that cannot be fetched',
     ({ keys }) => (keys === 0 ? [0] : []),
     (name) =>
       fail(
@@ -76,7 +76,7 @@ export const sidecarChecks: readonly Check[] = [
   ofSidecars(
     'decisions-dropped',
     'Do all decisions reach the control plane?',
-    'Decisions that nobody can explain (P17)',
+    'Decisions that nobody can explain',
     ({ droppedDecisions }) => (droppedDecisions > 0 ? [droppedDecisions] : []),
     (name, dropped) =>
       warn(
@@ -88,7 +88,7 @@ export const sidecarChecks: readonly Check[] = [
   ofSidecars(
     'sidecar-policy',
     'Does every sidecar enforce a policy?',
-    'Policy that is half-way there (P18)',
+    'Policy that is half-way there',
     ({ policyVersion }) => (policyVersion === undefined ? [policyVersion] : []),
     (name) => fail(`${name} has no policy and refuses everything`, 'write a manifest for it (docs/manifest.md)'),
     'with policy',
