@@ -11,6 +11,7 @@ import { eventually } from '../../support/eventually.ts';
 import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import { createServiceAccount, createToken } from '../../support/kubernetes-objects.ts';
 import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
+import { startCell } from '../../support/start-cell.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { testAuthority } from '../../support/test-authority.ts';
 import {
@@ -114,6 +115,37 @@ describe('a cell in a cluster', { skip }, () => {
     assert.equal(code, 1);
     const looked = ['--skip', 'control plane,versions,policy-in-force,rollouts', '--strict'];
     assert.equal((await told(server.kubeconfig, ...looked)).code, 0);
+  });
+
+  test('asks the control plane where it is told how', async () => {
+    await using running = await startCell();
+    await running.whenReady();
+    const admin = join(running.manifestsDir, '../control-plane/admin');
+    const address = `127.0.0.1:${running.controlPlane.address.port}`;
+    const asked = [
+      '--only',
+      'control plane,versions,svids-end,intermediates-end',
+      '--address',
+      address,
+      '--admin',
+      admin,
+    ];
+    const { code, checks } = await told(server.kubeconfig, ...asked);
+    assert.deepEqual(
+      checks.map(({ id, verdict }) => [id, verdict]),
+      [
+        'versions',
+        'intermediates-end',
+        'svids-end',
+        'control-plane',
+        'clock',
+        'token-keys',
+        'decision-store',
+        'sidecars-behind',
+      ].map((id) => [id, 'ok']),
+      JSON.stringify(checks),
+    );
+    assert.equal(code, 0);
   });
 
   test('fails within --fail-before of the end of its root and of the authority of its webhooks', async () => {
