@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import type { Finding, Verdict } from '#cli/check/check-definition.ts';
+import { checks } from '#cli/check/checks.ts';
+import { collectFacts } from '#cli/check/collect/collect.ts';
+import { judge } from '#cli/check/judge.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { definitions, definitionsPath } from '../../kubernetes/policy-objects.ts';
 import { runCommand } from '../../support/command.ts';
@@ -29,7 +32,7 @@ import {
 
 interface Told {
   readonly code: number | null;
-  readonly checks: readonly { readonly id: string; readonly verdict: Verdict; readonly findings: readonly Finding[] }[];
+  readonly told: readonly { readonly id: string; readonly verdict: Verdict; readonly findings: readonly Finding[] }[];
 }
 
 const programs = kubernetesPrograms();
@@ -48,16 +51,21 @@ describe('a cell in a cluster', { skip }, () => {
   let bundle: TrustBundle;
   const owned = new AsyncDisposableStack();
 
-  async function told(kubeconfig: string, ...args: readonly string[]): Promise<Told> {
+  async function run(kubeconfig: string, ...args: readonly string[]): Promise<Told> {
     const { code, stdout, stderr } = await runCommand(['check', '--json', '--kubeconfig', kubeconfig, ...args]);
     assert.equal(stderr, '');
-    return { code, checks: (JSON.parse(stdout) as Told).checks };
+    return { code, told: (JSON.parse(stdout) as { checks: Told['told'] }).checks };
   }
 
-  /** What one check says as the administrator, with the verdict in front. */
+  /** What one check says as the administrator, with the verdict in front; in this process, which is ten times as fast. */
   async function say(id: string): Promise<string> {
-    const { checks } = await told(server.kubeconfig, '--only', id);
-    return checks.flatMap(({ verdict, findings }) => [verdict, ...findings.map(({ what }) => what)]).join('\n');
+    const options = { kubeconfig: server.kubeconfig, namespace: 'cellmesh', state: 'none', region: 'local' };
+    const facts = await collectFacts(options, { failBeforeMs: 0, timeoutMs: 20_000 }, systemClock);
+    const results = judge(
+      checks.filter((check) => check.id === id),
+      facts,
+    );
+    return results.flatMap(({ verdict, findings }) => [verdict, ...findings.map(({ what }) => what)]).join('\n');
   }
 
   const edge = {
@@ -106,15 +114,15 @@ describe('a cell in a cluster', { skip }, () => {
 
   test('is well but for the control plane, which nobody was told how to ask', async () => {
     await renewLeases(server);
-    const { code, checks } = await told(server.kubeconfig, '--strict');
-    const wrong = checks.filter(({ verdict }) => verdict !== 'ok');
+    const { code, told } = await run(server.kubeconfig, '--strict');
+    const wrong = told.filter(({ verdict }) => verdict !== 'ok');
     assert.deepEqual(
       wrong.filter(({ findings }) => !findings.some(({ what }) => /the control plane was not asked/.test(what))),
       [],
     );
     assert.equal(code, 1);
     const looked = ['--skip', 'control plane,versions,policy-in-force,rollouts', '--strict'];
-    assert.equal((await told(server.kubeconfig, ...looked)).code, 0);
+    assert.equal((await run(server.kubeconfig, ...looked)).code, 0);
   });
 
   test('asks the control plane where it is told how', async () => {
@@ -130,9 +138,9 @@ describe('a cell in a cluster', { skip }, () => {
       '--admin',
       admin,
     ];
-    const { code, checks } = await told(server.kubeconfig, ...asked);
+    const { code, told } = await run(server.kubeconfig, ...asked);
     assert.deepEqual(
-      checks.map(({ id, verdict }) => [id, verdict]),
+      told.map(({ id, verdict }) => [id, verdict]),
       [
         'versions',
         'intermediates-end',
@@ -143,16 +151,16 @@ describe('a cell in a cluster', { skip }, () => {
         'decision-store',
         'sidecars-behind',
       ].map((id) => [id, 'ok']),
-      JSON.stringify(checks),
+      JSON.stringify(told),
     );
     assert.equal(code, 0);
   });
 
   test('fails within --fail-before of the end of its root and of the authority of its webhooks', async () => {
-    const { code, checks } = await told(server.kubeconfig, '--only', 'certificates', '--fail-before', '10000d');
+    const { code, told } = await run(server.kubeconfig, '--only', 'certificates', '--fail-before', '10000d');
     assert.equal(code, 1);
     assert.deepEqual(
-      checks.map(({ id, verdict }) => [id, verdict]),
+      told.map(({ id, verdict }) => [id, verdict]),
       [
         ['roots-end', 'fail'],
         ['webhook-certificate-ends', 'fail'],
@@ -280,12 +288,12 @@ describe('a cell in a cluster', { skip }, () => {
   test('is not called well by somebody who may see nothing of it', async () => {
     await createServiceAccount(server, 'cellmesh', 'viewer');
     const token = await createToken(server, { namespace: 'cellmesh', name: 'viewer' });
-    const { code, checks } = await told(await server.kubeconfigAs('viewer', token), '--only', 'cluster,pods,roots-end');
+    const { code, told } = await run(await server.kubeconfigAs('viewer', token), '--only', 'cluster,pods,roots-end');
     assert.equal(code, 1);
-    const seen = checks.filter(({ verdict }) => verdict !== 'unknown').map(({ id }) => id);
+    const seen = told.filter(({ verdict }) => verdict !== 'unknown').map(({ id }) => id);
     assert.deepEqual(seen, ['kubernetes-version']);
     assert.match(
-      checks.find(({ id }) => id === 'replicas')!.findings[0]!.what,
+      told.find(({ id }) => id === 'replicas')!.findings[0]!.what,
       /^not known: the API server: .*forbidden/,
     );
   });
@@ -308,9 +316,9 @@ describe('a cell in a cluster', { skip }, () => {
 
   test('of which nothing answers is told of in time', async () => {
     await server.stop();
-    const { code, checks } = await told(server.kubeconfig, '--timeout', '1s', '--only', 'cluster,pods');
+    const { code, told } = await run(server.kubeconfig, '--timeout', '1s', '--only', 'cluster,pods');
     assert.equal(code, 1);
-    assert.match(checks[0]!.findings[0]!.what, /no answer in 1s|does not answer/);
-    assert.deepEqual(new Set(checks.map(({ verdict }) => verdict)), new Set(['unknown']));
+    assert.match(told[0]!.findings[0]!.what, /no answer in 1s|does not answer/);
+    assert.deepEqual(new Set(told.map(({ verdict }) => verdict)), new Set(['unknown']));
   });
 });
