@@ -60,7 +60,8 @@ export interface ControlPlaneFacts {
   readonly nodeVersion: string;
   readonly policyVersion: string;
   readonly policyProblems: readonly string[];
-  readonly trustBundle: string;
+  /** Of the cell; DER in base64. */
+  readonly roots: readonly string[] | undefined;
   readonly subscribers: readonly SubscriberFacts[];
   readonly decisions: { readonly records: number; readonly bytes: number; readonly bytesMax: number } | undefined;
   readonly tokenKeys:

@@ -6,7 +6,7 @@ import type { Facts } from '#cli/check/facts.ts';
 import { hasFailed, judge } from '#cli/check/judge.ts';
 import { type Case, checkCases } from './cases.ts';
 import { goodCluster, goodPod, goodWebhook, wellInCluster } from './well-cluster.ts';
-import { nowMs } from './well-facts.ts';
+import { goodControlPlane, nowMs } from './well-facts.ts';
 
 function cluster(change: Partial<ClusterFacts>): Facts {
   return { ...wellInCluster, cluster: { ...goodCluster, ...change } };
@@ -185,6 +185,12 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   ],
   namespaces: [{ name: 'none', facts: cluster({ namespaces: { value: [] } }), verdict: 'warn', says: /none has/ }],
   'trust-bundle-maps': [
+    {
+      name: 'an older one than the control plane hands out',
+      facts: { ...wellInCluster, controlPlane: { value: { ...goodControlPlane, roots: ['BBBB'] } } },
+      verdict: 'fail',
+      says: /bundle in cellmesh is not the one/,
+    },
     {
       name: 'none at all',
       facts: cluster({ bundles: { value: [{ namespace: 'cellmesh', text: undefined }] } }),

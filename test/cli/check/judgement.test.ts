@@ -173,6 +173,12 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   ],
   'trust-bundles': [
     {
+      name: 'a bundle on disk that is old',
+      facts: said({ roots: ['AAAA', 'BBBB'] }),
+      verdict: 'fail',
+      says: /bundle on disk is not the one/,
+    },
+    {
       name: 'a sidecar that has missed a rotation',
       facts: machine({ heldRoots: [{ name: 'shop/web', roots: { value: ['BBBB'] } }] }),
       verdict: 'fail',

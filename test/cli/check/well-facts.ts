@@ -24,7 +24,7 @@ export const goodControlPlane: ControlPlaneFacts = {
   nodeVersion: '26.10.0',
   policyVersion: '',
   policyProblems: [],
-  trustBundle: '{"keys":[]}',
+  roots: ['AAAA'],
   subscribers: [
     {
       name: 'spiffe://cell-1.example/ns/shop/sa/web (web-1)',

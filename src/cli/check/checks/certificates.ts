@@ -61,16 +61,19 @@ export const certificateChecks: readonly Check[] = [
     places: ['machine'],
     question: 'Do sidecars and router trust the roots that the control plane hands out?',
     pain: 'A rotation that has reached some only',
-    judge: onMachine(({ roots, heldRoots }) =>
+    judge: onMachine(({ roots, heldRoots }, { controlPlane }) =>
       known(roots, 'start the control plane, which writes its trust bundle', (expected) =>
         orElse(
-          heldRoots.flatMap(({ name, roots: held }) =>
-            known(held, `start ${name}, which stores what it trusts`, (found) =>
-              sameSet(found, expected)
-                ? []
-                : [fail(`${name} trusts other roots than the control plane hands out`, bundleMend)],
+          [
+            ...differing('the trust bundle on disk', expected, controlPlane),
+            ...heldRoots.flatMap(({ name, roots: held }) =>
+              known(held, `start ${name}, which stores what it trusts`, (found) =>
+                sameSet(found, expected)
+                  ? []
+                  : [fail(`${name} trusts other roots than the control plane hands out`, bundleMend)],
+              ),
             ),
-          ),
+          ],
           `${counted(heldRoots.length, 'identity').replace(/identitys$/, 'identities')} trust the ${counted(expected.length, 'root')} of the cell`,
         ),
       ),
@@ -125,6 +128,22 @@ function judgeSpan(
   if (leftMs >= Math.min(failBeforeMs, lateMs)) return [];
   const words = failBeforeMs <= lateMs ? durationText(failBeforeMs) : renewal!.words;
   return [fail(`${what} ends ${distance(notAfter, nowMs)}; it should hold for ${words}`, mend)];
+}
+
+/** Whether a written bundle is behind what the control plane hands out; nothing where it is not known. */
+export function differing(
+  what: string,
+  roots: readonly string[],
+  controlPlane: Facts['controlPlane'],
+): readonly Finding[] {
+  const handedOut = 'value' in controlPlane ? controlPlane.value.roots : undefined;
+  if (handedOut === undefined || sameSet(roots, handedOut)) return [];
+  return [
+    fail(
+      `${what} is not the one that the control plane hands out`,
+      'start the control plane again, which writes it; see its log',
+    ),
+  ];
 }
 
 function sameSet(one: readonly string[], other: readonly string[]): boolean {

@@ -2,6 +2,8 @@ import { sidecarPorts } from '#control-plane/injector/sidecar-ports.ts';
 import { type Check, counted, type Finding, fail, inCluster, known, ok, orElse, warn } from '../check-definition.ts';
 import type { ClusterFacts, MeshPod, MeshService } from '../cluster-facts.ts';
 
+import { differing } from './certificates.ts';
+
 const look = 'see that you may list this: `kubectl auth can-i`';
 const unmeshed = 'Pods that run unmeshed';
 const shownMax = 20;
@@ -26,7 +28,11 @@ export const podChecks: readonly Check[] = [
       pain: 'A rotation that has reached some only',
     },
     question: 'Does every namespace have the newest trust bundle?',
-    judge: inCluster(({ bundles }) => known(bundles, look, judgeBundles)),
+    judge: inCluster(({ bundles, namespace, roots }, { controlPlane }) => {
+      const own = 'value' in roots ? roots.value.map(({ der }) => der) : undefined;
+      const behind = own === undefined ? [] : differing(`the trust bundle in ${namespace}`, own, controlPlane);
+      return behind.length > 0 ? behind : known(bundles, look, judgeBundles);
+    }),
   },
   ofPods('pods-without-sidecar', 'Does every pod of these namespaces have a sidecar?', unmeshed, (pod) =>
     pod.sidecarImage === undefined && !pod.isOptedOut

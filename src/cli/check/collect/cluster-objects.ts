@@ -1,16 +1,9 @@
-import { type Certificate, parseCertificate, parseCertificatesPem } from '#certs/certificate.ts';
 import { annotationOf, readAnnotations } from '#control-plane/injector/annotations.ts';
 import { interceptName, sidecarName } from '#control-plane/injector/sidecar-ports.ts';
-import { listAt, numberAt, textAt, textsAt, valueAt } from '#control-plane/kubernetes/json.ts';
+import { listAt, numberAt, textAt, valueAt } from '#control-plane/kubernetes/json.ts';
 import type { Resource } from '#control-plane/kubernetes/resources.ts';
-import type {
-  AuthorityFacts,
-  DeploymentFacts,
-  LeaseFacts,
-  MeshPod,
-  MeshService,
-  PolicyObject,
-} from '../cluster-facts.ts';
+import type { DeploymentFacts, LeaseFacts, MeshPod, MeshService, PolicyObject } from '../cluster-facts.ts';
+import { authoritiesOf } from './authorities.ts';
 
 /** Label of a namespace that has opted in. */
 export const optInLabel = annotationOf('inject');
@@ -147,25 +140,6 @@ export const accessReviews = ofCluster(
   { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', plural: 'subjectaccessreviews' },
   (object) => valueAt(object, 'status', 'allowed') === true,
 );
-
-/** @param bundle base64 of PEM */
-function authoritiesOf(bundle: string): readonly AuthorityFacts[] {
-  try {
-    return parseCertificatesPem(Buffer.from(bundle, 'base64').toString('utf8')).map(authorityFactsOf);
-  } catch {
-    return [];
-  }
-}
-
-/** Of a trust bundle, for looking: nothing is trusted by it. @throws CellmeshError `certificate_invalid` */
-export function rootsOf(bundle: string): readonly AuthorityFacts[] {
-  const keys = listAt(JSON.parse(bundle), 'keys').filter((key) => textAt(key, 'use') === 'x509-svid');
-  return keys.map((key) => authorityFactsOf(parseCertificate(Buffer.from(textsAt(key, 'x5c')[0] ?? '', 'base64'))));
-}
-
-function authorityFactsOf({ der, notBefore, notAfter }: Certificate): AuthorityFacts {
-  return { der: der.toString('base64'), notBefore, notAfter };
-}
 
 function policyObjectOf(object: unknown, kind: string): PolicyObject {
   const namespace = namespaceOf(object);

@@ -5,6 +5,7 @@ import type { Resource } from '#control-plane/kubernetes/resources.ts';
 import { readYaml } from '#runtime/yaml-document.ts';
 import type { AuthorityFacts, ClusterFacts, MeshPod, WebhookFacts } from '../cluster-facts.ts';
 import { type Fact, factOf } from '../facts.ts';
+import { rootsOf } from './authorities.ts';
 import {
   cells,
   configMaps,
@@ -17,7 +18,6 @@ import {
   networkPolicies,
   optInLabel,
   pods,
-  rootsOf,
   servicePolicies,
   services,
   validatingWebhooks,

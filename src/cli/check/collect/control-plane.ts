@@ -7,6 +7,7 @@ import { Rollouts } from '#api/generated/cellmesh/policy/v1/rollouts_pb.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { type AuthorityOptions, atControlPlane } from '../../operator.ts';
 import { type ControlPlaneFacts, type Fact, factOf, type RolloutFacts, type SubscriberFacts } from '../facts.ts';
+import { rootsOf } from './authorities.ts';
 
 interface Asked {
   readonly controlPlane: Fact<ControlPlaneFacts>;
@@ -40,7 +41,8 @@ function controlPlaneFactsOf(status: GetStatusResponse, sentMs: number, received
   const { version, nodeVersion, policyVersion, policyProblems, trustBundle, subscribers } = status;
   const { time, decisions, tokenKeys, openFiles } = status;
   return {
-    ...{ sentMs, receivedMs, version, nodeVersion, policyVersion, policyProblems, trustBundle },
+    ...{ sentMs, receivedMs, version, nodeVersion, policyVersion, policyProblems },
+    roots: trustBundle === '' ? undefined : rootsOf(trustBundle).map(({ der }) => der),
     timeMs: time === 0n ? undefined : Number(time),
     subscribers: subscribers.map(subscriberFactsOf),
     decisions: decisions && {
