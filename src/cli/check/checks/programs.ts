@@ -101,7 +101,7 @@ function judgeVersions(facts: Facts): readonly Finding[] {
   if (leading === '')
     return [warn('the control plane does not tell its version: it is older than this command', upgradeControlPlane)];
   const own = programsOf(facts).filter(({ name }) => name.startsWith('the sidecar of'));
-  const all = [...own, ...subscribers.map(({ name, version }) => ({ name: `the sidecar ${name}`, version }))];
+  const all = [...own, ...subscribers.map(({ name, version }) => ({ name: `subscriber ${name}`, version }))];
   const problems = [...judgeCommand(program.version, leading), ...all.flatMap((one) => judgeSidecar(one, leading))];
   return orElse(problems, `control plane ${leading}, this command ${program.version}, and all sidecars go together`);
 }
