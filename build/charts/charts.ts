@@ -3,7 +3,7 @@ import { type Installation, installations, known, namespaceObject, objectsOf } f
 import { placeholder } from '#cli/install/placeholder.ts';
 import type { Release } from '#cli/install/pod-parts.ts';
 import { defaultsOf, placeholdersOf } from '#cli/install/values.ts';
-import { version } from '#cli/version.ts';
+import { version } from '#runtime/version.ts';
 import { definitionFiles } from '../crds/custom-resources.ts';
 import { templateText } from './helm-text.ts';
 import { notes } from './notes.ts';

@@ -84,6 +84,19 @@ export async function readSvid(directory: string, nowMs: number): Promise<Stored
   return { svid: svidOf(verifyChain(chain, bundles, nowMs), privateKey), bundles };
 }
 
+/**
+ * What lies there, whatever it is worth: for people who look why it is refused, never for trust. The key is not touched.
+ * @throws CellmeshError `svid_unreadable`, `file_unreadable`, `certificate_invalid`, `trust_bundle_invalid`
+ */
+export async function inspectSvid(
+  directory: string,
+): Promise<{ readonly chain: readonly Certificate[]; readonly bundles: TrustBundles }> {
+  const generation = await currentGeneration(directory);
+  if (generation === undefined) throw new CellmeshError('svid_unreadable', `${directory} holds no SVID: join first`);
+  const path = join(directory, generation);
+  return { chain: parseCertificatesPem(await readTextFile(join(path, chainFile))), bundles: await readBundles(path) };
+}
+
 async function readBundles(path: string): Promise<TrustBundles> {
   const bundles: TrustBundle[] = [];
   const names = (await readdir(path)).filter((name) => bundleFilePattern.test(name));

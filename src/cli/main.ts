@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander';
+import { version } from '#runtime/version.ts';
 import { describeExitCodes, exitCodeOf, exitCodes } from './exit-codes.ts';
 import { printError } from './output.ts';
-import { version } from './version.ts';
 
 type Add = (program: Command) => void;
 
@@ -11,6 +11,7 @@ const roles = async (): Promise<Add> => (await import('./roles.ts')).addRoles;
 const verbs = new Map<string, () => Promise<Add>>(
   Object.entries({
     up: async () => (await import('./up/up.ts')).addUp,
+    check: async () => (await import('./check/check.ts')).addCheck,
     call: async () => (await import('./call.ts')).addCall,
     drain: async () => (await import('./drain.ts')).addDrain,
     inject: async () => (await import('./inject/inject.ts')).addInject,

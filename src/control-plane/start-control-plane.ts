@@ -126,7 +126,7 @@ export async function startControlPlane(
         svidIssuerService({ ...trust, logger, attestor: cluster.attestor }),
         feeds.service,
         ...records.services,
-        controlPlaneService(joinTokens, policy, feeds),
+        controlPlaneService({ ...trust, ...records, joinTokens, policy, feeds, keySet, identityFeed, clock }),
       ],
     }),
   );

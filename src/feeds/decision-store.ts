@@ -109,6 +109,11 @@ export class DecisionStore implements Disposable {
     return pages * this.#number('PRAGMA page_size');
   }
 
+  /** Beyond this the oldest go. */
+  get bytesMax(): number {
+    return this.#options.decisionsSizeMax;
+  }
+
   /** Forgets a slice of what is too old or too much, and goes on when others had their turn. */
   #expire(): void {
     const { clock, decisionsAgeMax, decisionsSizeMax } = this.#options;

@@ -5,6 +5,7 @@ import { type Clock, type Scheduled, sleep } from '#runtime/clock.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
+import { version } from '#runtime/version.ts';
 import type { FeedRegistration } from './feed-session.ts';
 import type { LastGoodStore } from './last-good.ts';
 import { digestOf, type FeedSnapshot, type FeedType, isFeedType } from './snapshot.ts';
@@ -192,7 +193,7 @@ export class FeedClient implements AsyncDisposable {
       const held = this.#held.get(type);
       return { type, revision: BigInt(held?.snapshot.revision ?? 0), digest: held?.digest ?? Buffer.alloc(0) };
     });
-    stream.send({ message: { case: 'hello', value: { instance, features: [...features], wants } } });
+    stream.send({ message: { case: 'hello', value: { instance, features: [...features], wants, version } } });
     if (registration !== undefined && !this.#isWithdrawn)
       stream.send({ message: { case: 'registration', value: registration } });
   }

@@ -31,6 +31,8 @@ export interface FeedSubscriber {
   readonly caller: Caller;
   readonly instance: string;
   readonly features: ReadonlySet<string>;
+  /** Of its program; empty for one that does not tell. */
+  readonly version: string;
 }
 
 export interface SubscriberState {
@@ -48,6 +50,7 @@ export type FeedStream = MessageStream<FromSubscriber, FromPublisherInit>;
 type FromPublisherInit = Parameters<Parameters<Parameters<typeof served<typeof Feed>>[1]['subscribe']>[0]['send']>[0];
 
 const instanceCharactersMax = 128;
+const versionCharactersMax = 64;
 
 interface TypeState {
   revisionSent: number;
@@ -165,12 +168,13 @@ export class FeedSession {
     }
   }
 
-  #onHello({ instance, features, wants }: Hello): void {
+  #onHello({ instance, features, wants, version }: Hello): void {
     if (this.subscriber !== undefined) return this.#stream.end(new CellmeshError('feed_invalid', 'Hello came twice'));
     this.subscriber = {
       caller: this.#caller,
       instance: instance.slice(0, instanceCharactersMax),
       features: new Set(features.slice(0, 100)),
+      version: version.slice(0, versionCharactersMax),
     };
     for (const { type, revision, digest } of wants) {
       if (!isFeedType(type)) continue;

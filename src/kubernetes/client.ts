@@ -187,12 +187,8 @@ export class KubernetesClient implements AsyncDisposable {
     await this.#json({ method: 'DELETE', path: pathOf(resource, name), body, isRepeatable: false }, signal);
   }
 
-  /** Of Kubernetes. */
-  async version(signal?: AbortSignal): Promise<{ readonly major: number; readonly minor: number }> {
-    const version = await this.#json({ method: 'GET', path: '/version', isRepeatable: true }, signal);
-    const numberOf = (field: string) => Number.parseInt(textAt(version, field) ?? '', 10);
-    return { major: numberOf('major'), minor: numberOf('minor') };
-  }
+  /** A call that is none of these: its answer, of which nothing is known. */
+  readonly ask = (call: Call, signal?: AbortSignal): Promise<unknown> => this.#json(call, signal);
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#agent.destroy();

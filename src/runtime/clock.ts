@@ -43,6 +43,20 @@ export const foregroundClock: Clock = {
     return { cancel: () => clearTimeout(timer) };
   },
 };
+/** A signal, until it is disposed. */
+interface Deadline extends Disposable {
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Aborts after `delayMs`, with the reason as its error. Keeps the process alive: a command may wait for nothing but timers that do not, and would end
+ * without its answer.
+ */
+export function deadline(delayMs: number, reason: Error): Deadline {
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(reason), Math.min(delayMs, delayMsMax));
+  return { signal: abort.signal, [Symbol.dispose]: () => clearTimeout(timer) };
+}
 
 /** What `systemClock.monotonic()` of this thread lacks to a time that all threads of the process have in common. Asked once a thread. */
 export function monotonicOffsetMs(): number {

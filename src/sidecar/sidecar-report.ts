@@ -1,6 +1,8 @@
 import { observeReports } from '#feeds/observe-decisions.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import type { Metrics, Sample } from '#runtime/metrics.ts';
+import { readOpenFiles } from '#runtime/open-files.ts';
+import { version } from '#runtime/version.ts';
 import type { CandidateCounts, CandidateTally } from './candidate-tally.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Membership } from './membership.ts';
@@ -21,6 +23,9 @@ export async function summaryOf(
   return {
     spiffeId: sidecar.id,
     instance: sidecar.instance,
+    version,
+    nodeVersion: process.versions.node,
+    openFiles: await readOpenFiles(),
     phase: sidecar.lifecycle.phase.current.tag,
     notReady: sidecar.notReady(),
     ports: sidecar.ports,

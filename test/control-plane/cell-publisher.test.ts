@@ -61,7 +61,7 @@ ${service('one', 'spiffe://partner.test/billing')}${service('two', 'shop/one')}`
 /** The trust domains that whoever subscribes is told to trust. */
 function trustedBy(id: SpiffeId, { kind = 'workload', features = [federationFeature] as readonly string[] } = {}) {
   const caller = { kind, peer: { id } } as never;
-  const subscriber = { caller, instance: 'i', features: new Set(features) };
+  const subscriber = { caller, instance: 'i', features: new Set(features), version: '' };
   const { document, requires } = publisherOf().snapshotFor('bundles', subscriber)!;
   assert.deepEqual(requires, []);
   return [...parseTrustBundles(document).keys()].sort();

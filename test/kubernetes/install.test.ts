@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { applyAll } from '#cli/install/apply.ts';
+import { serverVersion } from '#kubernetes/server-version.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { type CommandResult, runCommand } from '../support/command.ts';
 import { setDeploymentReady } from '../support/deployment-status.ts';
@@ -157,7 +158,7 @@ describe('`install` into a cluster', { skip: 'skip' in programs && programs.skip
       { ...options, onApplied: () => assert.fail(), onWaiting: () => assert.fail() },
     );
     await assert.rejects(applying, { code: 'kubernetes_too_old', message: /Kubernetes 1\.28; .* since 1\.29/ });
-    const { major, minor } = await server.client.version();
+    const { major, minor } = await serverVersion(server.client);
     assert.ok(major === 1 && minor >= 29);
   });
 

@@ -1,6 +1,7 @@
 import type { KubernetesClient } from '#kubernetes/client.ts';
 import { textAt } from '#kubernetes/json.ts';
 import { KubernetesError } from '#kubernetes/kubernetes-error.ts';
+import { serverVersion } from '#kubernetes/server-version.ts';
 import { CellmeshError, isCellmeshError } from '#runtime/errors.ts';
 import { found, rightsNeeded } from './found.ts';
 import type { KubernetesObject } from './installations.ts';
@@ -13,7 +14,7 @@ export interface Applied {
 }
 
 interface ApplyOptions extends Waiting {
-  readonly client: Pick<KubernetesClient, 'get' | 'list' | 'apply' | 'version'>;
+  readonly client: Pick<KubernetesClient, 'get' | 'list' | 'apply' | 'ask'>;
   /** Takes fields that somebody else has set. */
   readonly isForced: boolean;
   /** Whether all pods must be ready at the end. */
@@ -60,7 +61,7 @@ export async function applyAll({ definitions, objects }: ToApply, options: Apply
 }
 
 async function refuseOldCluster({ client }: ApplyOptions): Promise<void> {
-  const { major, minor } = await client.version();
+  const { major, minor } = await serverVersion(client);
   if (major > oldest.major || (major === oldest.major && minor >= oldest.minor)) return;
   throw new CellmeshError(
     'kubernetes_too_old',

@@ -80,6 +80,17 @@ async function copyPolicy({ policyDir, portBase }: Installation): Promise<void> 
 }
 
 async function refuseTakenPorts(installation: Installation): Promise<void> {
+  const taken = await takenPorts(installation);
+  if (taken.length === 0) return;
+  const [port, ports] = taken.length === 1 ? ['port', 'is'] : ['ports', 'are'];
+  throw new CellmeshError(
+    'port_taken',
+    `${port} ${taken.join(', ')} ${ports} in use by another program, or by a cell that runs already: stop it, or choose others with --port-base`,
+  );
+}
+
+/** Those that are in use of all that a start needs: `14010 (the control plane)`. */
+export async function takenPorts(installation: Installation): Promise<readonly string[]> {
   const { services, router, controlPlane, identity } = installation;
   const wanted: [string, Address][] = [
     ['the router', router.listen],
@@ -98,12 +109,7 @@ async function refuseTakenPorts(installation: Installation): Promise<void> {
   ];
   const taken: string[] = [];
   for (const [name, address] of wanted) if (await isTaken(address)) taken.push(`${address.port} (${name})`);
-  if (taken.length === 0) return;
-  const [port, ports] = taken.length === 1 ? ['port', 'is'] : ['ports', 'are'];
-  throw new CellmeshError(
-    'port_taken',
-    `${port} ${taken.join(', ')} ${ports} in use by another program, or by a cell that runs already: stop it, or choose others with --port-base`,
-  );
+  return taken;
 }
 
 function isTaken({ host, port }: Address): Promise<boolean> {

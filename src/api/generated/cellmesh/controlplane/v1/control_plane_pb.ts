@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cellmesh/controlplane/v1/control_plane.proto.
  */
 export const file_cellmesh_controlplane_v1_control_plane: GenFile = /*@__PURE__*/
-  fileDesc("CixjZWxsbWVzaC9jb250cm9scGxhbmUvdjEvY29udHJvbF9wbGFuZS5wcm90bxIYY2VsbG1lc2guY29udHJvbHBsYW5lLnYxIisKFkNyZWF0ZUpvaW5Ub2tlblJlcXVlc3QSEQoJc3BpZmZlX2lkGAEgASgJIkEKF0NyZWF0ZUpvaW5Ub2tlblJlc3BvbnNlEhIKCmpvaW5fdG9rZW4YASABKAkSEgoKZXhwaXJlc19hdBgCIAEoBCISChBHZXRTdGF0dXNSZXF1ZXN0IqYBChFHZXRTdGF0dXNSZXNwb25zZRIPCgdjZWxsX2lkGAEgASgJEhQKDHRydXN0X2RvbWFpbhgCIAEoCRIWCg5wb2xpY3lfdmVyc2lvbhgDIAEoCRIXCg9wb2xpY3lfcHJvYmxlbXMYBCADKAkSOQoLc3Vic2NyaWJlcnMYBSADKAsyJC5jZWxsbWVzaC5jb250cm9scGxhbmUudjEuU3Vic2NyaWJlciJ7CgpTdWJzY3JpYmVyEhEKCXNwaWZmZV9pZBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdhZGRyZXNzGAMgASgJEjcKBXR5cGVzGAQgAygLMiguY2VsbG1lc2guY29udHJvbHBsYW5lLnYxLlN1YnNjcmliZXJUeXBlImIKDlN1YnNjcmliZXJUeXBlEgwKBHR5cGUYASABKAkSFQoNcmV2aXNpb25fc2VudBgCIAEoBBIWCg5yZXZpc2lvbl9hY2tlZBgDIAEoBBITCgtuYWNrX3JlYXNvbhgEIAEoCTLsAQoMQ29udHJvbFBsYW5lEnYKD0NyZWF0ZUpvaW5Ub2tlbhIwLmNlbGxtZXNoLmNvbnRyb2xwbGFuZS52MS5DcmVhdGVKb2luVG9rZW5SZXF1ZXN0GjEuY2VsbG1lc2guY29udHJvbHBsYW5lLnYxLkNyZWF0ZUpvaW5Ub2tlblJlc3BvbnNlEmQKCUdldFN0YXR1cxIqLmNlbGxtZXNoLmNvbnRyb2xwbGFuZS52MS5HZXRTdGF0dXNSZXF1ZXN0GisuY2VsbG1lc2guY29udHJvbHBsYW5lLnYxLkdldFN0YXR1c1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("CixjZWxsbWVzaC9jb250cm9scGxhbmUvdjEvY29udHJvbF9wbGFuZS5wcm90bxIYY2VsbG1lc2guY29udHJvbHBsYW5lLnYxIisKFkNyZWF0ZUpvaW5Ub2tlblJlcXVlc3QSEQoJc3BpZmZlX2lkGAEgASgJIkEKF0NyZWF0ZUpvaW5Ub2tlblJlc3BvbnNlEhIKCmpvaW5fdG9rZW4YASABKAkSEgoKZXhwaXJlc19hdBgCIAEoBCISChBHZXRTdGF0dXNSZXF1ZXN0IqEDChFHZXRTdGF0dXNSZXNwb25zZRIPCgdjZWxsX2lkGAEgASgJEhQKDHRydXN0X2RvbWFpbhgCIAEoCRIWCg5wb2xpY3lfdmVyc2lvbhgDIAEoCRIXCg9wb2xpY3lfcHJvYmxlbXMYBCADKAkSOQoLc3Vic2NyaWJlcnMYBSADKAsyJC5jZWxsbWVzaC5jb250cm9scGxhbmUudjEuU3Vic2NyaWJlchIPCgd2ZXJzaW9uGAYgASgJEhQKDG5vZGVfdmVyc2lvbhgHIAEoCRIMCgR0aW1lGAggASgEEhQKDHRydXN0X2J1bmRsZRgJIAEoCRI8CglkZWNpc2lvbnMYCiABKAsyKS5jZWxsbWVzaC5jb250cm9scGxhbmUudjEuRGVjaXNpb25zU3RvcmVkEjcKCnRva2VuX2tleXMYCyABKAsyIy5jZWxsbWVzaC5jb250cm9scGxhbmUudjEuVG9rZW5LZXlzEjcKCm9wZW5fZmlsZXMYDCABKAsyIy5jZWxsbWVzaC5jb250cm9scGxhbmUudjEuT3BlbkZpbGVzIkQKD0RlY2lzaW9uc1N0b3JlZBIPCgdyZWNvcmRzGAEgASgEEg0KBWJ5dGVzGAIgASgEEhEKCWJ5dGVzX21heBgDIAEoBCJQCglUb2tlbktleXMSDQoFY291bnQYASABKA0SFAoMaXNfY29ubmVjdGVkGAIgASgIEhMKBmFnZV9tcxgDIAEoBEgAiAEBQgkKB19hZ2VfbXMiJgoJT3BlbkZpbGVzEgwKBG9wZW4YASABKAQSCwoDbWF4GAIgASgEIowBCgpTdWJzY3JpYmVyEhEKCXNwaWZmZV9pZBgBIAEoCRIQCghpbnN0YW5jZRgCIAEoCRIPCgdhZGRyZXNzGAMgASgJEjcKBXR5cGVzGAQgAygLMiguY2VsbG1lc2guY29udHJvbHBsYW5lLnYxLlN1YnNjcmliZXJUeXBlEg8KB3ZlcnNpb24YBSABKAkiYgoOU3Vic2NyaWJlclR5cGUSDAoEdHlwZRgBIAEoCRIVCg1yZXZpc2lvbl9zZW50GAIgASgEEhYKDnJldmlzaW9uX2Fja2VkGAMgASgEEhMKC25hY2tfcmVhc29uGAQgASgJMuwBCgxDb250cm9sUGxhbmUSdgoPQ3JlYXRlSm9pblRva2VuEjAuY2VsbG1lc2guY29udHJvbHBsYW5lLnYxLkNyZWF0ZUpvaW5Ub2tlblJlcXVlc3QaMS5jZWxsbWVzaC5jb250cm9scGxhbmUudjEuQ3JlYXRlSm9pblRva2VuUmVzcG9uc2USZAoJR2V0U3RhdHVzEiouY2VsbG1lc2guY29udHJvbHBsYW5lLnYxLkdldFN0YXR1c1JlcXVlc3QaKy5jZWxsbWVzaC5jb250cm9scGxhbmUudjEuR2V0U3RhdHVzUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message cellmesh.controlplane.v1.CreateJoinTokenRequest
@@ -94,6 +94,51 @@ export type GetStatusResponse = Message<"cellmesh.controlplane.v1.GetStatusRespo
    * @generated from field: repeated cellmesh.controlplane.v1.Subscriber subscribers = 5;
    */
   subscribers: Subscriber[];
+
+  /**
+   * Of the program that answers, and of the Node that it runs on.
+   *
+   * @generated from field: string version = 6;
+   */
+  version: string;
+
+  /**
+   * @generated from field: string node_version = 7;
+   */
+  nodeVersion: string;
+
+  /**
+   * Its clock, in milliseconds since the epoch.
+   *
+   * @generated from field: uint64 time = 8;
+   */
+  time: bigint;
+
+  /**
+   * The cell's roots: a SPIFFE bundle, as sidecars are given it.
+   *
+   * @generated from field: string trust_bundle = 9;
+   */
+  trustBundle: string;
+
+  /**
+   * @generated from field: cellmesh.controlplane.v1.DecisionsStored decisions = 10;
+   */
+  decisions?: DecisionsStored | undefined;
+
+  /**
+   * Absent where the cell has no identity service.
+   *
+   * @generated from field: cellmesh.controlplane.v1.TokenKeys token_keys = 11;
+   */
+  tokenKeys?: TokenKeys | undefined;
+
+  /**
+   * Absent where the system does not tell.
+   *
+   * @generated from field: cellmesh.controlplane.v1.OpenFiles open_files = 12;
+   */
+  openFiles?: OpenFiles | undefined;
 };
 
 /**
@@ -102,6 +147,88 @@ export type GetStatusResponse = Message<"cellmesh.controlplane.v1.GetStatusRespo
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
   messageDesc(file_cellmesh_controlplane_v1_control_plane, 3);
+
+/**
+ * @generated from message cellmesh.controlplane.v1.DecisionsStored
+ */
+export type DecisionsStored = Message<"cellmesh.controlplane.v1.DecisionsStored"> & {
+  /**
+   * @generated from field: uint64 records = 1;
+   */
+  records: bigint;
+
+  /**
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * Beyond them the oldest go.
+   *
+   * @generated from field: uint64 bytes_max = 3;
+   */
+  bytesMax: bigint;
+};
+
+/**
+ * Describes the message cellmesh.controlplane.v1.DecisionsStored.
+ * Use `create(DecisionsStoredSchema)` to create a new message.
+ */
+export const DecisionsStoredSchema: GenMessage<DecisionsStored> = /*@__PURE__*/
+  messageDesc(file_cellmesh_controlplane_v1_control_plane, 4);
+
+/**
+ * @generated from message cellmesh.controlplane.v1.TokenKeys
+ */
+export type TokenKeys = Message<"cellmesh.controlplane.v1.TokenKeys"> & {
+  /**
+   * @generated from field: uint32 count = 1;
+   */
+  count: number;
+
+  /**
+   * @generated from field: bool is_connected = 2;
+   */
+  isConnected: boolean;
+
+  /**
+   * Since identity last stood by them, in milliseconds; absent before its first word.
+   *
+   * @generated from field: optional uint64 age_ms = 3;
+   */
+  ageMs?: bigint | undefined;
+};
+
+/**
+ * Describes the message cellmesh.controlplane.v1.TokenKeys.
+ * Use `create(TokenKeysSchema)` to create a new message.
+ */
+export const TokenKeysSchema: GenMessage<TokenKeys> = /*@__PURE__*/
+  messageDesc(file_cellmesh_controlplane_v1_control_plane, 5);
+
+/**
+ * @generated from message cellmesh.controlplane.v1.OpenFiles
+ */
+export type OpenFiles = Message<"cellmesh.controlplane.v1.OpenFiles"> & {
+  /**
+   * @generated from field: uint64 open = 1;
+   */
+  open: bigint;
+
+  /**
+   * 0: as many as there is memory for.
+   *
+   * @generated from field: uint64 max = 2;
+   */
+  max: bigint;
+};
+
+/**
+ * Describes the message cellmesh.controlplane.v1.OpenFiles.
+ * Use `create(OpenFilesSchema)` to create a new message.
+ */
+export const OpenFilesSchema: GenMessage<OpenFiles> = /*@__PURE__*/
+  messageDesc(file_cellmesh_controlplane_v1_control_plane, 6);
 
 /**
  * @generated from message cellmesh.controlplane.v1.Subscriber
@@ -126,6 +253,13 @@ export type Subscriber = Message<"cellmesh.controlplane.v1.Subscriber"> & {
    * @generated from field: repeated cellmesh.controlplane.v1.SubscriberType types = 4;
    */
   types: SubscriberType[];
+
+  /**
+   * Of its program; empty for one that does not tell.
+   *
+   * @generated from field: string version = 5;
+   */
+  version: string;
 };
 
 /**
@@ -133,7 +267,7 @@ export type Subscriber = Message<"cellmesh.controlplane.v1.Subscriber"> & {
  * Use `create(SubscriberSchema)` to create a new message.
  */
 export const SubscriberSchema: GenMessage<Subscriber> = /*@__PURE__*/
-  messageDesc(file_cellmesh_controlplane_v1_control_plane, 4);
+  messageDesc(file_cellmesh_controlplane_v1_control_plane, 7);
 
 /**
  * @generated from message cellmesh.controlplane.v1.SubscriberType
@@ -165,7 +299,7 @@ export type SubscriberType = Message<"cellmesh.controlplane.v1.SubscriberType"> 
  * Use `create(SubscriberTypeSchema)` to create a new message.
  */
 export const SubscriberTypeSchema: GenMessage<SubscriberType> = /*@__PURE__*/
-  messageDesc(file_cellmesh_controlplane_v1_control_plane, 5);
+  messageDesc(file_cellmesh_controlplane_v1_control_plane, 8);
 
 /**
  * What operators ask of a cell's control plane.

@@ -1,0 +1,76 @@
+import type { ClusterFacts } from './cluster-facts.ts';
+import type { Fact, Facts, MachineFacts } from './facts.ts';
+
+/** In the order of the report. */
+export const groups = [
+  'programs',
+  'certificates',
+  'control plane',
+  'sidecars',
+  'policy',
+  'machine',
+  'cluster',
+  'pods',
+] as const;
+
+export const verdicts = ['ok', 'warn', 'fail', 'unknown'] as const;
+export type Verdict = (typeof verdicts)[number];
+
+/** What is to say of one thing that was looked at. What is not well comes with the line that mends it. */
+export type Finding =
+  | { readonly verdict: 'ok'; readonly what: string }
+  | { readonly verdict: Exclude<Verdict, 'ok'>; readonly what: string; readonly mend: string };
+
+export interface Check {
+  readonly id: string;
+  readonly group: (typeof groups)[number];
+  /** Where there is something to look at. */
+  readonly places: readonly ('machine' | 'cluster')[];
+  /** What it answers. */
+  readonly question: string;
+  /** What users of meshes suffer from, where this is about such a thing: for the documentation. */
+  readonly pain: string;
+  /** Pure. No finding at all says that there was nothing to look at. */
+  readonly judge: (facts: Facts) => readonly Finding[];
+}
+
+export const everywhere = ['machine', 'cluster'] as const;
+
+export function ok(what: string): Finding {
+  return { verdict: 'ok', what };
+}
+
+export function warn(what: string, mend: string): Finding {
+  return { verdict: 'warn', what, mend };
+}
+
+export function fail(what: string, mend: string): Finding {
+  return { verdict: 'fail', what, mend };
+}
+
+export function unknown(what: string, mend: string): Finding {
+  return { verdict: 'unknown', what: `not known: ${what}`, mend };
+}
+
+/** Judges what is known. What is not is never well. */
+export function known<T>(fact: Fact<T>, mend: string, judge: (value: T) => readonly Finding[]): readonly Finding[] {
+  return 'unknown' in fact ? [unknown(fact.unknown, mend)] : judge(fact.value);
+}
+
+/** What is wrong, or else that nothing is. */
+export function orElse(problems: readonly Finding[], well: string): readonly Finding[] {
+  return problems.length > 0 ? problems : [ok(well)];
+}
+
+export function onMachine(judge: (machine: MachineFacts, facts: Facts) => readonly Finding[]): Check['judge'] {
+  return (facts) => (facts.machine === undefined ? [] : judge(facts.machine, facts));
+}
+
+export function inCluster(judge: (cluster: ClusterFacts, facts: Facts) => readonly Finding[]): Check['judge'] {
+  return (facts) => (facts.cluster === undefined ? [] : judge(facts.cluster, facts));
+}
+
+/** `3 pods`, `1 pod`. */
+export function counted(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}

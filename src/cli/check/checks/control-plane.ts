@@ -1,0 +1,136 @@
+import {
+  type Check,
+  counted,
+  everywhere,
+  type Finding,
+  fail,
+  known,
+  ok,
+  orElse,
+  unknown,
+  warn,
+} from '../check-definition.ts';
+import type { ControlPlaneFacts, Facts } from '../facts.ts';
+
+const skewWarnMs = 30_000;
+/** SVIDs are back-dated by two minutes: beyond that a new one is not yet valid. */
+const skewFailMs = 120_000;
+/** Identity stands by its keys every few seconds, and what is older than twelve hours is dropped. */
+const keysAgeWarnMs = 5 * 60_000;
+const keysAgeFailMs = 11 * 3600_000;
+const storeShareMax = 0.9;
+
+const askMend = 'mend what the check `control-plane` says';
+
+export const controlPlaneChecks: readonly Check[] = [
+  {
+    id: 'control-plane',
+    group: 'control plane',
+    places: everywhere,
+    question: 'Does the control plane answer?',
+    pain: 'Stale state that nobody notices',
+    judge: ({ controlPlane }) =>
+      'unknown' in controlPlane
+        ? [
+            fail(
+              controlPlane.unknown,
+              'start it (`cellmesh up`), or see its log; running pods are served on for as long as their SVIDs live',
+            ),
+          ]
+        : [ok(`it answers, in ${Math.round(controlPlane.value.receivedMs - controlPlane.value.sentMs)} ms`)],
+  },
+  said(
+    'clock',
+    'Do the clocks of this machine and the control plane agree?',
+    'Certificates that are not valid yet',
+    judgeClock,
+  ),
+  said('token-keys', 'Are the keys of tokens known, and fresh?', 'Key sets that cannot be fetched', judgeKeys),
+  said('decision-store', 'Is there room for decisions?', 'Decisions that nobody can explain', judgeStore),
+  said(
+    'sidecars-behind',
+    'Has every sidecar taken what it was sent last?',
+    'Stale state that nobody notices',
+    judgeBehind,
+  ),
+];
+
+function said(
+  id: string,
+  question: string,
+  pain: string,
+  judge: (said: ControlPlaneFacts) => readonly Finding[],
+): Check {
+  return {
+    ...{ id, group: 'control plane', places: everywhere, question, pain },
+    judge: ({ controlPlane }: Facts) => known(controlPlane, askMend, judge),
+  };
+}
+
+/** Half of the way there and back is how far the answer can be off. */
+function judgeClock({ sentMs, receivedMs, timeMs }: ControlPlaneFacts): readonly Finding[] {
+  if (timeMs === undefined) return [unknown('the control plane is too old to tell its time', 'upgrade it')];
+  const skewMs = timeMs - (sentMs + receivedMs) / 2;
+  const marginMs = (receivedMs - sentMs) / 2;
+  const direction = skewMs > 0 ? 'behind' : 'ahead of';
+  const what = `this machine is ${(Math.abs(skewMs) / 1000).toFixed(1)} s ${direction} the control plane (± ${(marginMs / 1000).toFixed(1)} s)`;
+  const mend = 'synchronise both clocks (NTP); SVIDs are back-dated by 2 min, tokens may be off by 30 s';
+  const surelyMs = Math.abs(skewMs) - marginMs;
+  if (surelyMs >= skewFailMs) return [fail(what, mend)];
+  return surelyMs >= skewWarnMs ? [warn(what, mend)] : [ok(what)];
+}
+
+function judgeKeys({ tokenKeys }: ControlPlaneFacts): readonly Finding[] {
+  if (tokenKeys === undefined) return [ok('the cell has no identity service, and so no tokens of customers')];
+  const { count, isConnected, ageMs } = tokenKeys;
+  const mend =
+    'start identity, and register the cell there (`cellmesh cells register`); the log of the control plane says what is wrong';
+  if (count === 0 || ageMs === undefined)
+    return [fail('the control plane knows no keys: every token is refused', mend)];
+  const age = `${Math.round(ageMs / 1000)} s`;
+  const what = `${counted(count, 'key')}, by the word of identity ${age} ago`;
+  if (ageMs >= keysAgeFailMs) return [fail(`${what}: after 12 h they are dropped, and every token is refused`, mend)];
+  if (!isConnected || ageMs >= keysAgeWarnMs) return [warn(`${what}; identity is not connected`, mend)];
+  return [ok(what)];
+}
+
+function judgeStore({ decisions }: ControlPlaneFacts): readonly Finding[] {
+  if (decisions === undefined) return [unknown('the control plane is too old to tell', 'upgrade it')];
+  const { records, bytes, bytesMax } = decisions;
+  const what = `${counted(records, 'decision')} in ${megabytes(bytes)} of ${megabytes(bytesMax)}`;
+  return bytes > bytesMax * storeShareMax
+    ? [
+        warn(
+          `${what}: the oldest go before their time`,
+          'raise `--decisions-size-max`, or report fewer permits (`--reported-permits-share`)',
+        ),
+      ]
+    : [ok(what)];
+}
+
+function judgeBehind({ subscribers }: ControlPlaneFacts): readonly Finding[] {
+  const problems = subscribers.flatMap(({ name, types }) =>
+    types.flatMap(({ type, revisionSent, revisionAcked, nackReason }): Finding[] => {
+      if (nackReason !== '')
+        return [
+          fail(
+            `${name} refuses the newest ${type}: ${nackReason}`,
+            'the one before stays in force there; start it with the version of the control plane',
+          ),
+        ];
+      return revisionSent > revisionAcked
+        ? [
+            warn(
+              `${name} has not acknowledged the newest ${type}`,
+              'ask again in a few seconds; if it stays, see its log and its connection',
+            ),
+          ]
+        : [];
+    }),
+  );
+  return orElse(problems, `${counted(subscribers.length, 'subscriber')}, and each has the newest of everything`);
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
+}

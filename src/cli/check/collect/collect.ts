@@ -1,0 +1,93 @@
+import { KubernetesClient } from '#kubernetes/client.ts';
+import { readClusterAccess } from '#kubernetes/cluster-access.ts';
+import { type Clock, deadline } from '#runtime/clock.ts';
+import { durationText } from '#runtime/duration.ts';
+import { readOpenFiles } from '#runtime/open-files.ts';
+import { systemRandom } from '#runtime/random.ts';
+import { version } from '#runtime/version.ts';
+import { readInstallation } from '../../installation.ts';
+import type { AuthorityOptions } from '../../operator.ts';
+import { readManifestDir } from '../../policy/manifest-files.ts';
+import type { ClusterFacts } from '../cluster-facts.ts';
+import { type Facts, factOf } from '../facts.ts';
+import { certificatesOnMachine } from './certificates.ts';
+import { clusterFacts } from './cluster.ts';
+import { certificatesInCluster } from './cluster-certificates.ts';
+import { askControlPlane } from './control-plane.ts';
+import { machineFacts, shown } from './machine.ts';
+import { policyFactsOf } from './policy.ts';
+
+interface CollectOptions extends AuthorityOptions {
+  readonly kubeconfig?: string;
+  readonly namespace: string;
+}
+
+interface Bounds {
+  readonly failBeforeMs: number;
+  /** For everything together. */
+  readonly timeoutMs: number;
+}
+
+/**
+ * Looks once, at everything, side by side. What cannot be found out is a fact that says why.
+ * @throws CellmeshError `installation_missing`, `state_version`: there is nothing to look at; for a kubeconfig file `config_invalid`, `document_invalid`,
+ * `file_unreadable`
+ */
+export async function collectFacts(
+  options: CollectOptions,
+  { failBeforeMs, timeoutMs }: Bounds,
+  clock: Clock,
+): Promise<Facts> {
+  using limit = deadline(timeoutMs, new Error(`no answer in ${durationText(timeoutMs)}`));
+  const { signal } = limit;
+  const nowMs = clock.now();
+  const program = {
+    version,
+    nodeVersion: process.versions.node,
+    nodeOptions: process.env['NODE_OPTIONS'] ?? '',
+    openFiles: await readOpenFiles(),
+  };
+  const found =
+    options.kubeconfig === undefined
+      ? onMachine(options, nowMs, clock, signal)
+      : inCluster(options, nowMs, clock, signal);
+  return { nowMs, failBeforeMs, program, ...(await found) };
+}
+
+type Found = Omit<Facts, 'nowMs' | 'failBeforeMs' | 'program'>;
+
+async function onMachine(options: CollectOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
+  const installation = await readInstallation(options.state);
+  const [asked, certificates, policy, machine] = await Promise.all([
+    askControlPlane(options, clock, signal),
+    certificatesOnMachine(installation, signal),
+    factOf(async () => policyFactsOf(await readManifestDir(shown(installation.policyDir)), nowMs), signal),
+    machineFacts(installation, signal),
+  ]);
+  return { ...asked, certificates, policy, machine };
+}
+
+async function inCluster(options: CollectOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
+  const access = await readClusterAccess(options.kubeconfig!, process.env);
+  await using client = await KubernetesClient.open({ access, clock, random: systemRandom });
+  const [asked, cluster] = await Promise.all([
+    askInCluster(options, clock, signal),
+    clusterFacts(client, options.namespace, signal),
+  ]);
+  const certificates = await certificatesInCluster(cluster, options.admin, signal);
+  return { ...asked, certificates, policy: policyInCluster(cluster, nowMs), cluster };
+}
+
+/** The way to the control plane of a cluster. */
+function askInCluster(options: CollectOptions, clock: Clock, signal: AbortSignal): ReturnType<typeof askControlPlane> {
+  if (options.address !== undefined && options.admin !== undefined) return askControlPlane(options, clock, signal);
+  const notAsked = { unknown: 'the control plane was not asked: --address and --admin say where it is and who asks' };
+  return Promise.resolve({ controlPlane: notAsked, rollouts: notAsked });
+}
+
+/** What the objects say. Which version they come to is the control plane's to say: `policies-accepted` tells whether it has taken them. */
+function policyInCluster({ policyObjects }: ClusterFacts, nowMs: number): Facts['policy'] {
+  if ('unknown' in policyObjects) return policyObjects;
+  const texts = new Map(policyObjects.value.map(({ name, text }) => [name, text]));
+  return { value: { ...policyFactsOf(texts, nowMs), version: undefined } };
+}
