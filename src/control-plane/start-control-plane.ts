@@ -1,9 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startApiServer } from '#api/api-server.ts';
+import { rootsService } from '#api/roots-service.ts';
 import { svidIssuerService } from '#api/svid-issuer-service.ts';
 import { JoinTokens } from '#certs/join-token.ts';
 import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
+import { observeRoots } from '#certs/observe-roots.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
@@ -24,7 +26,7 @@ import { CellPublisher } from './cell-publisher.ts';
 import { type CellTrust, openCellTrust } from './cell-trust.ts';
 import { type Cluster, joinedByTokenMigration, openCluster } from './cluster.ts';
 import { controlPlaneService } from './control-plane-service.ts';
-import { subscribeToIdentity } from './identity-feed.ts';
+import { type IdentityFeed, subscribeToIdentity } from './identity-feed.ts';
 import { PolicySource } from './policy-source.ts';
 import { Records, recordsMigration } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
@@ -106,7 +108,7 @@ export async function startControlPlane(
     await openCluster({ config, ...dependencies, database, joinTokens, trustDomain, onReadinessChanged }),
   );
   starting.defer(policy.cell.subscribe(() => changed('policy', 'endpoints', 'routes')));
-  starting.defer(trust.bundles.subscribe(() => changed('bundles')));
+  starting.defer(followRoots(trust, feeds, identityFeed, () => changed('bundles')));
   starting.defer(keySet.subscribe(() => changed('keys')));
 
   const refusals = starting.use(new RefusalLog({ clock, logger }));
@@ -120,7 +122,7 @@ export async function startControlPlane(
       logger,
       onRefused: (refusal) => refusals.record(refusal),
       services: [
-        svidIssuerService({ ...trust, logger, attestor: cluster.attestor }),
+        ...trustServices(trust, cluster, logger),
         feeds.service,
         ...records.services,
         controlPlaneService(joinTokens, policy, feeds),
@@ -130,7 +132,7 @@ export async function startControlPlane(
   const isWaiting = () => identityFeed !== undefined && keySet.current === undefined;
   const notReady = () => (isWaiting() ? ['keys: identity has not told any token keys yet'] : []);
   const health = starting.use(
-    await startHealthServer({ ...config.health, notReady, metrics: observe(feeds, records.decisions, cluster) }),
+    await startHealthServer({ ...config.health, notReady, metrics: observe(feeds, records.decisions, cluster, trust) }),
   );
   logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
   const owned = starting.move();
@@ -152,11 +154,29 @@ function openState({ stateDir }: ControlPlaneConfig) {
 async function followIdentity(
   config: ControlPlaneConfig,
   dependencies: ProcessDependencies,
-  { identity }: CellTrust,
+  { identity, roots, globalBundle }: CellTrust,
   keySet: WatchSource<KeySet | undefined>,
 ) {
   const { identity: address } = config;
-  return address && (await subscribeToIdentity({ ...dependencies, ...config, address, identity, keySet }));
+  if (address === undefined || globalBundle === undefined) return undefined;
+  const trusted = { identity, globalBundle, bundle: roots.bundle };
+  return await subscribeToIdentity({ ...dependencies, ...config, ...trusted, address, keySet });
+}
+
+function trustServices(trust: CellTrust, { attestor }: Cluster, logger: Logger) {
+  return [svidIssuerService({ ...trust, logger, attestor }), rootsService(trust)];
+}
+
+/** Roots are rotated as those who trust them hear of it. */
+function followRoots(
+  { bundles, roots }: CellTrust,
+  feeds: FeedServer,
+  identityFeed: IdentityFeed | undefined,
+  onChanged: () => void,
+): () => void {
+  const unsubscribe = bundles.subscribe(onChanged);
+  roots.follow(() => [...feeds.behind('bundles').map((name) => ({ name })), ...(identityFeed?.listeners() ?? [])]);
+  return unsubscribe;
 }
 
 function refuseAnotherDomain({ globalTrustDomain }: ControlPlaneConfig, domain: TrustDomain): void {
@@ -167,8 +187,9 @@ function refuseAnotherDomain({ globalTrustDomain }: ControlPlaneConfig, domain: 
   );
 }
 
-function observe(feeds: FeedServer, decisions: DecisionStore, { podsAgeMs }: Cluster): Metrics {
+function observe(feeds: FeedServer, decisions: DecisionStore, { podsAgeMs }: Cluster, trust: CellTrust): Metrics {
   const metrics = new Metrics();
+  observeRoots(metrics, trust);
   metrics.observed(
     'cellmesh_feed_subscribers',
     'Sidecars and routers that are connected.',

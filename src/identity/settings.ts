@@ -1,3 +1,4 @@
+import { rootSettings } from '#certs/root-settings.ts';
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { decisionStoreSettings } from '#feeds/decision-settings.ts';
 import { address, type Config, choice, duration, parsed, path, text } from '#runtime/config.ts';
@@ -11,6 +12,7 @@ export const identitySettings = {
   listen: address('gRPC for routers, control planes and operators', { host: '127.0.0.1', port: 14030 }),
   health: address('health, metrics and the JWKS', { host: '127.0.0.1', port: 14031 }),
   svidLifetime: duration('how long an SVID lives', 12 * 3600_000),
+  ...rootSettings,
   ...decisionStoreSettings,
   operator: text('whom the first administrator identity is for', 'local'),
   logLevel: choice('what is logged', ['debug', 'info', 'warn', 'error'], 'info'),

@@ -1,7 +1,7 @@
 import { obtainSvid, renewSvid, type SvidRequester } from '#certs/renew-svid.ts';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { readSvid, type StoredSvid, type Svid, writeSvid } from '#certs/svid.ts';
-import type { TrustBundles } from '#certs/trust-bundle.ts';
+import { bundlesOf, newerBundle, type TrustBundles } from '#certs/trust-bundle.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -67,7 +67,7 @@ export class OwnIdentity {
           `the SVID on disk is of ${stored.svid.id}, not of ${options.expect}`,
         );
       }
-      return new OwnIdentity(options, stored);
+      return new OwnIdentity(options, { ...stored, bundles: newestOf(stored.bundles, options.startBundles) });
     } catch (error) {
       options.logger.info('no usable SVID on disk, joining', { reason: messageOf(error) });
       return undefined;
@@ -127,4 +127,10 @@ export class OwnIdentity {
     this.#storing = next;
     return next;
   }
+}
+
+/** A process that was off for a whole rotation of roots knows nobody who would tell it: what it is started with may be newer. */
+function newestOf(stored: TrustBundles, given: TrustBundles): TrustBundles {
+  const newest = [...given.values()].map((bundle) => newerBundle(bundle, stored.get(bundle.trustDomain)));
+  return new Map([...stored, ...bundlesOf(...newest)]);
 }
