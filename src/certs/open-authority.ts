@@ -9,7 +9,7 @@ import { type RootHolder, RootKeeper } from './root-keeper.ts';
 import type { RootSigner } from './root-signer.ts';
 import { FileRootStore } from './root-store-file.ts';
 import type { TrustDomain } from './spiffe-id.ts';
-import { serializeTrustBundle } from './trust-bundle.ts';
+import { serializeTrustBundle, type TrustBundle } from './trust-bundle.ts';
 
 interface RootConfig {
   readonly stateDir: string;
@@ -66,8 +66,8 @@ export async function openAuthority(config: RootConfig, options: OpenAuthorityOp
       svidLifetimeMs: config.svidLifetime,
     }),
   );
-  const write = () => writePrivateFile(join(config.stateDir, bundleFile), serializeTrustBundle(roots.bundle.current));
-  let writing = write();
+  const write = async (): Promise<void> => void (await writeBundle(config.stateDir, roots.bundle.current));
+  let writing: Promise<void> = write();
   await writing;
   const unsubscribe = roots.bundle.subscribe(() => {
     writing = writing
@@ -80,6 +80,13 @@ export async function openAuthority(config: RootConfig, options: OpenAuthorityOp
   });
   const owned = opening.move();
   return { authority, roots, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** @returns the file */
+export async function writeBundle(stateDir: string, bundle: TrustBundle): Promise<string> {
+  const path = join(stateDir, bundleFile);
+  await writePrivateFile(path, serializeTrustBundle(bundle));
+  return path;
 }
 
 /** Where the roots of an authority on a disk of its own lie. */

@@ -1,5 +1,5 @@
 import { obtainSvid, renewSvid, type SvidRequester } from '#certs/renew-svid.ts';
-import type { SpiffeId } from '#certs/spiffe-id.ts';
+import { type SpiffeId, trustDomainOf } from '#certs/spiffe-id.ts';
 import { readSvid, type StoredSvid, type Svid, writeSvid } from '#certs/svid.ts';
 import { bundlesOf, newerBundle, type TrustBundles } from '#certs/trust-bundle.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
@@ -100,6 +100,8 @@ export class OwnIdentity {
       svid: this.#svid,
       bundles: () => this.#bundles.current,
       store: (svid) => this.#store(svid),
+      onUrgent: (renew) =>
+        this.#bundles.subscribe((bundles) => void (isStandIn(this.#svid.current, bundles) && renew())),
       clock,
       random,
       logger,
@@ -127,6 +129,17 @@ export class OwnIdentity {
     this.#storing = next;
     return next;
   }
+}
+
+/**
+ * Whether the bundle trusts the very intermediate that signed an SVID, in place of its root: whoever had to replace that root at once wants all
+ * below it to be renewed. An SVID that no bundle vouches for is renewed as well, should anybody still take it.
+ */
+function isStandIn({ id, chain }: Svid, bundles: TrustBundles): boolean {
+  const roots = bundles.get(trustDomainOf(id))?.roots ?? [];
+  const issuers = chain.slice(1);
+  if (roots.some(({ der }) => issuers.some((issuer) => issuer.der.equals(der)))) return true;
+  return !roots.some(({ subject }) => chain.some(({ issuer }) => issuer.equals(subject)));
 }
 
 /** A process that was off for a whole rotation of roots knows nobody who would tell it: what it is started with may be newer. */

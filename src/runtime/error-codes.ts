@@ -58,8 +58,8 @@ export const errorCodes = {
     action: 'Restore it from a backup; without one, move it away, and everybody joins again.',
   },
   rotation_refused: {
-    meaning: 'The root is not rotated here.',
-    action: 'The message says whose it is.',
+    meaning: 'The root is not replaced here, or not this way.',
+    action: 'Do what the message says.',
   },
   svid_unexpected: {
     meaning:
