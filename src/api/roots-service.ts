@@ -1,5 +1,5 @@
 import type { Authority } from '#certs/authority.ts';
-import type { RootHolder } from '#certs/root-keeper.ts';
+import type { RootHolder } from '#certs/root-holder.ts';
 import { type ServedService, served } from './api-server.ts';
 import { Roots } from './generated/cellmesh/certs/v1/roots_pb.ts';
 

@@ -2,7 +2,7 @@ import { CellmeshError } from '#runtime/errors.ts';
 import { WatchSource } from '#runtime/watch.ts';
 import type { Certificate } from './certificate.ts';
 import { type SignIntermediateOptions, signIntermediate } from './intermediate.ts';
-import { type RootHolder, refuseExpired, statusOf } from './root-keeper.ts';
+import { type RootHolder, refuseExpired, statusOf } from './root-holder.ts';
 import type { RootSigner } from './root-signer.ts';
 import { firstSequence } from './roots.ts';
 import { brokenIssuerRule } from './svid-rules.ts';

@@ -1,6 +1,6 @@
 import type { Metrics } from '#runtime/metrics.ts';
 import type { Authority } from './authority.ts';
-import type { RootHolder } from './root-keeper.ts';
+import type { RootHolder } from './root-holder.ts';
 
 /** When what an authority signs with ends. */
 export function observeRoots(

@@ -5,6 +5,7 @@ import type { Random } from '#runtime/random.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
 import type { Certificate } from './certificate.ts';
 import { type IntermediateSource, signIntermediate } from './intermediate.ts';
+import { type RootHolder, type RootsStatus, refuseExpired, statusOf } from './root-holder.ts';
 import {
   activate,
   beginsAt,
@@ -22,39 +23,6 @@ import { activeRoot, bundleOf, createRoot, intermediatesMax, type Roots, singleR
 import type { TrustDomain } from './spiffe-id.ts';
 import type { TrustBundle } from './trust-bundle.ts';
 
-interface RootStatus {
-  readonly phase: string;
-  readonly serial: string;
-  /** All in milliseconds since the epoch. */
-  readonly since: number;
-  readonly until: number | undefined;
-  readonly notBefore: number;
-  readonly notAfter: number;
-}
-
-interface RootsStatus {
-  readonly sequence: number;
-  readonly roots: readonly RootStatus[];
-  /** Who has to hear of the new root before it signs; and not before when. Undefined while no root waits for that. */
-  readonly waits: { readonly for: readonly string[]; readonly until: number } | undefined;
-  /** When the next rotation begins by itself; undefined for a root that is not rotated here. */
-  readonly beginsAt: number | undefined;
-}
-
-/** Whoever holds the roots of a trust domain: what to trust, and signatures on intermediates. */
-export interface RootHolder extends Disposable {
-  readonly bundle: Watch<TrustBundle>;
-  readonly intermediates: IntermediateSource;
-  status(): RootsStatus;
-  /**
-   * Begins a rotation, or goes on with the one under way. `isUrgent`: the root in use is not to be trusted, nobody is waited for.
-   * @throws CellmeshError `rotation_refused`
-   */
-  rotate(isUrgent: boolean): Promise<void>;
-  /** From now on roots are rotated; `listeners` says who has not taken the bundle in force. */
-  follow(listeners: () => readonly Listener[]): void;
-}
-
 interface RootKeeperOptions {
   readonly store: RootStore;
   readonly trustDomain: TrustDomain;
@@ -68,6 +36,7 @@ interface RootKeeperOptions {
 /** Looked at this often for what is to be done, or a hundredth of an SVID's lifetime where that is shorter; drills have SVIDs of seconds. */
 const lookMsMax = 60_000;
 const lookMsMin = 100;
+const urgentLookMs = 500;
 /** While no rotation is under way. */
 const restMsMax = 3600_000;
 /** Each means that somebody else has saved. */
@@ -167,7 +136,8 @@ export class RootKeeper implements RootHolder {
     if (!this.#isFollowing) return;
     const { clock, rules } = this.#options;
     const isResting = this.#roots.roots.length === 1;
-    const shortMs = Math.min(lookMsMax, Math.max(lookMsMin, rules.svidLifetimeMs / 100));
+    const longestMs = this.#roots.isUrgent ? urgentLookMs : lookMsMax;
+    const shortMs = Math.min(longestMs, Math.max(lookMsMin, rules.svidLifetimeMs / 100));
     const restMs = Math.max(shortMs, Math.min(restMsMax, beginsAt(this.#roots, rules) - clock.now()));
     this.#timer?.cancel();
     this.#timer = clock.schedule(isResting ? restMs : shortMs, () => this.#look());
@@ -280,20 +250,4 @@ export async function openRoots(
       if (!isCellmeshError(error, 'conflict') || conflicts === conflictsMax) throw error;
     }
   }
-}
-
-export function statusOf({ serial, notBefore, notAfter }: Certificate, phase: string): RootStatus {
-  return { phase, serial, since: notBefore, until: undefined, notBefore, notAfter };
-}
-
-/** @throws CellmeshError `root_expired` */
-export function refuseExpired(
-  { notAfter }: Certificate,
-  { trustDomain, clock }: Pick<RootKeeperOptions, 'trustDomain' | 'clock'>,
-): void {
-  if (clock.now() <= notAfter) return;
-  throw new CellmeshError(
-    'root_expired',
-    `the root of ${trustDomain} ended ${new Date(notAfter).toISOString()}, and with it every SVID below it; make a new one with \`cellmesh certs recover\`, which says who must join again`,
-  );
 }

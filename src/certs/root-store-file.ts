@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CellmeshError, isCellmeshError } from '#runtime/errors.ts';
-import { openDatabase } from '#runtime/sqlite.ts';
+import { lockFile } from '#runtime/sqlite.ts';
 import { createPrivateFile, exists, readPrivateFile, writePrivateFile } from './private-file.ts';
 import { rootFromFile } from './root-signer-file.ts';
 import type { LoadedRoots, RootStore } from './root-store.ts';
@@ -58,10 +58,8 @@ export class FileRootStore implements RootStore {
   }
 
   #lock(): Disposable {
-    const file = join(this.#directory, lockFileName);
     try {
-      const database = openDatabase({ file, application: 'roots', migrations: [] });
-      return { [Symbol.dispose]: () => database.close() };
+      return lockFile(join(this.#directory, lockFileName));
     } catch (error) {
       if (isCellmeshError(error, 'state_locked')) throw conflict(this.#path());
       throw error;

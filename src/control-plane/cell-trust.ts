@@ -3,7 +3,7 @@ import type { Authority } from '#certs/authority.ts';
 import { openAuthority } from '#certs/open-authority.ts';
 import { ownSvid, ownSvidOnDisk } from '#certs/own-svid.ts';
 import { adminId, controlPlaneId } from '#certs/reserved-ids.ts';
-import type { RootHolder } from '#certs/root-keeper.ts';
+import type { RootHolder } from '#certs/root-holder.ts';
 import type { RootSigner } from '#certs/root-signer.ts';
 import { rootSignerFromFiles } from '#certs/root-signer-file.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';

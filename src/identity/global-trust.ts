@@ -3,7 +3,7 @@ import type { Authority } from '#certs/authority.ts';
 import { openAuthority } from '#certs/open-authority.ts';
 import { ownSvid, ownSvidOnDisk } from '#certs/own-svid.ts';
 import { adminId, identityId } from '#certs/reserved-ids.ts';
-import type { RootHolder } from '#certs/root-keeper.ts';
+import type { RootHolder } from '#certs/root-holder.ts';
 import { bundlesOf } from '#certs/trust-bundle.ts';
 import { type TlsIdentity, watchTlsIdentity } from '#net/tls-identity.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';

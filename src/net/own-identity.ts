@@ -2,6 +2,7 @@ import { obtainSvid, renewSvid, type SvidRequester } from '#certs/renew-svid.ts'
 import { type SpiffeId, trustDomainOf } from '#certs/spiffe-id.ts';
 import { readSvid, type StoredSvid, type Svid, writeSvid } from '#certs/svid.ts';
 import { bundlesOf, newerBundle, type TrustBundles } from '#certs/trust-bundle.ts';
+import { verifyChain } from '#certs/verify-svid.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -67,7 +68,9 @@ export class OwnIdentity {
           `the SVID on disk is of ${stored.svid.id}, not of ${options.expect}`,
         );
       }
-      return new OwnIdentity(options, { ...stored, bundles: newestOf(stored.bundles, options.startBundles) });
+      const bundles = newestOf(stored.bundles, options.startBundles);
+      verifyChain(stored.svid.chain, bundles, options.clock.now());
+      return new OwnIdentity(options, { ...stored, bundles });
     } catch (error) {
       options.logger.info('no usable SVID on disk, joining', { reason: messageOf(error) });
       return undefined;

@@ -43,7 +43,8 @@ async function rotate(client: () => Promise<ApiClient>, retireNow = false): Prom
   const show = () => rpc((one) => one.call(Roots.method.show, {}));
   const { serial } = (await show()).roots[0]!;
   const phasesOf = ({ roots }: RootsState) => roots.map(({ phase }) => phase).join('+');
-  const seen = [phasesOf(await rpc((one) => one.call(Roots.method.rotate, { retireNow })))];
+  using asking = await client();
+  const seen = [phasesOf(await asking.call(Roots.method.rotate, { retireNow }))];
   await eventually(
     async () => {
       const state = await show();

@@ -6,8 +6,10 @@ import { IdentityAdmin } from '#api/generated/cellmesh/identity/v1/identity_pb.t
 import { rootStoreIn } from '#certs/open-authority.ts';
 import { writePrivateFile } from '#certs/private-file.ts';
 import { routerId } from '#certs/reserved-ids.ts';
+import { refuseExpired } from '#certs/root-holder.ts';
 import { openRoots } from '#certs/root-keeper.ts';
-import { bundleOf } from '#certs/roots.ts';
+import { nextRoot } from '#certs/root-rotation.ts';
+import { activeRoot, bundleOf } from '#certs/roots.ts';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { readSvid } from '#certs/svid.ts';
 import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
@@ -136,7 +138,9 @@ function endingTogether(stack: AsyncDisposableStack): () => AsyncDisposableStack
 /** The roots of the cell. The first start makes the root that the control plane will find. */
 async function cellBundle({ controlPlane }: Installation): Promise<TrustBundle> {
   const store = rootStoreIn(controlPlane.stateDir, trustDomain);
-  const { roots } = await openRoots({ store, trustDomain, clock: systemClock, random: systemRandom });
+  const surroundings = { trustDomain, clock: systemClock, random: systemRandom };
+  const { roots } = await openRoots({ store, ...surroundings });
+  if (nextRoot(roots) === undefined) refuseExpired(activeRoot(roots).certificate, surroundings);
   return bundleOf(roots);
 }
 
