@@ -111,8 +111,10 @@ export class OwnIdentity {
     });
   }
 
+  /** Whom to trust from now on. A bundle that is older than the one held, from a disk say, does not take its place. */
   setBundles(bundles: TrustBundles): void {
-    this.#bundles.set(bundles);
+    const held = this.#bundles.current;
+    this.#bundles.set(bundlesOf(...[...bundles.values()].map((one) => newerBundle(one, held.get(one.trustDomain)))));
     void this.#store().catch((error: unknown) => {
       this.#options.logger.error('the trust bundles could not be stored', { reason: messageOf(error) });
     });

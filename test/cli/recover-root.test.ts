@@ -72,5 +72,8 @@ test('a cell that was off until its root had ended says so, gets a new one, and 
   }
   await cell.whenReady();
   const token = await cell.mint();
-  await eventually(async () => assert.equal((await cell.callAsRouter({ token })).status, 200));
+  await eventually(async () => {
+    const { status, body } = await cell.callAsRouter({ token });
+    assert.equal(status, 200, body);
+  }, 30_000);
 });
