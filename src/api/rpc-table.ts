@@ -50,6 +50,18 @@ export const rpcTable: Readonly<Record<string, RpcRule>> = {
     isAudited: true,
     isAboutOwnSvid: true,
   },
+  'cellmesh.certs.v1.Roots/Show': {
+    callers: ['admin'],
+    permission: 'roots.read',
+    rate: 'operate',
+    isAudited: false,
+  },
+  'cellmesh.certs.v1.Roots/Rotate': {
+    callers: ['admin'],
+    permission: 'roots.rotate',
+    rate: 'operate',
+    isAudited: true,
+  },
   'cellmesh.feeds.v1.Feed/Subscribe': {
     callers: ['workload', 'router', 'control-plane'],
     permission: 'feeds.subscribe',
@@ -173,6 +185,12 @@ export const rpcTable: Readonly<Record<string, RpcRule>> = {
   'cellmesh.identity.v1.IdentityAdmin/CreateRouterJoinToken': {
     callers: ['admin'],
     permission: 'jointokens.create',
+    rate: 'operate',
+    isAudited: true,
+  },
+  'cellmesh.identity.v1.IdentityCells/PublishBundle': {
+    callers: ['control-plane'],
+    permission: 'cells.publish',
     rate: 'operate',
     isAudited: true,
   },

@@ -1,13 +1,17 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import type { Clock } from '#runtime/clock.ts';
-import { CellmeshError } from '#runtime/errors.ts';
+import type { Clock, Scheduled } from '#runtime/clock.ts';
+import { CellmeshError, messageOf } from '#runtime/errors.ts';
+import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
-import { type Watch, WatchSource } from '#runtime/watch.ts';
-import type { Certificate } from './certificate.ts';
-import { authorityProfile, keyIdOfCertificate, leafProfile, randomSerial } from './certificate-profile.ts';
+import type { Watch } from '#runtime/watch.ts';
+import { type Certificate, parseCertificate } from './certificate.ts';
+import { keyIdOfCertificate, leafProfile, randomSerial } from './certificate-profile.ts';
+import { createCsr } from './csr.ts';
 import { decodeDer } from './der.ts';
-import { type Issuer, issuerOf, type RootSigner, signCertificate } from './root-signer.ts';
-import { backdateMs } from './root-signer-file.ts';
+import type { IntermediateSource } from './intermediate.ts';
+import { handoverShare } from './root-rotation.ts';
+import { type Issuer, signCertificate } from './root-signer.ts';
+import { backdateMs } from './roots.ts';
 import { isDnsName, serverProfile } from './server-profile.ts';
 import { keyAlgorithmOf } from './signature-algorithm.ts';
 import { pathOf, type SpiffeId, type TrustDomain, trustDomainOf } from './spiffe-id.ts';
@@ -17,19 +21,16 @@ import { verifyChain } from './verify-svid.ts';
 
 export interface AuthorityOptions {
   readonly trustDomain: TrustDomain;
-  readonly rootSigner: RootSigner;
+  readonly intermediates: IntermediateSource;
+  /** Its first root is the one that signs now; when that is another, so is the intermediate, at once. */
+  readonly bundle: Watch<TrustBundle>;
   readonly clock: Clock;
   readonly random: Random;
-  /** Default 7 days. */
-  readonly intermediateLifetimeMs?: number;
+  readonly logger: Logger;
   /** Default 12 hours: as long as a control plane may be away without anybody noticing. */
   readonly svidLifetimeMs?: number;
   /** Default 2 minutes. */
   readonly backdateMs?: number;
-  /** Roots that are trusted beside the signer's own: the old and the next one of a rotation. */
-  readonly otherRoots?: readonly Certificate[];
-  /** Default: when the youngest root began, in seconds. It rises with every new root, and needs no store. */
-  readonly bundleSequence?: number;
 }
 
 interface IssueRequest {
@@ -62,48 +63,47 @@ interface IssuedSvid {
   readonly notAfter: number;
 }
 
-export const intermediateLifetimeMs = 7 * 24 * 3600_000;
 export const svidLifetimeMs = 12 * 3600_000;
+/** After a renewal that failed; shorter where intermediates live for minutes only, as in drills. */
+const renewAgainMsMax = 60_000;
+const renewAgainShareOfLife = 1 / 100;
 
 interface Intermediate {
   readonly certificate: Certificate;
   readonly issuer: Issuer;
+  /** The one of the bundle that signed it. */
+  readonly root: Certificate;
 }
 
 /**
- * The certificate authority of one trust domain in one process. Its intermediate key is made here and never leaves; the root
- * is asked only for a new intermediate, when half of the old one's life is over.
+ * The certificate authority of one trust domain in one process. Its intermediate key is made here and never leaves; whoever has the root is
+ * asked for a new intermediate when half of the old one's life is over, and when another root signs.
  */
-export class Authority {
+export class Authority implements Disposable {
   readonly trustDomain: TrustDomain;
   readonly #options: AuthorityOptions;
-  readonly #bundle: WatchSource<TrustBundle>;
+  readonly #unsubscribe: () => void;
   #intermediate: Intermediate;
   #renewal: Promise<void> | undefined;
+  #timer: Scheduled | undefined;
+  /** How long the intermediate of a root that does not sign any more is good for, if there is no other. */
+  #handoverEnds = Number.POSITIVE_INFINITY;
 
-  /** @throws CellmeshError `svid_not_issued` when the root cannot be one for the trust domain, or its validity has ended */
+  /** @throws CellmeshError `svid_not_issued` when no intermediate is to be had that can be one, or what asking for it throws */
   static async create(options: AuthorityOptions): Promise<Authority> {
-    const roots = [options.rootSigner.certificate, ...(options.otherRoots ?? [])];
-    for (const [index, root] of roots.entries()) {
-      // Below the signer's own comes our intermediate; what the others sign is not ours to know.
-      const broken = brokenIssuerRule(root, options.trustDomain, index === 0 ? 1 : 0);
-      if (broken !== undefined)
-        throw notIssued(`a root of ${options.trustDomain} breaks ${broken.rule}: ${broken.reason}`);
-    }
-    const sequence = options.bundleSequence ?? Math.max(...roots.map(({ notBefore }) => Math.floor(notBefore / 1000)));
-    const bundle = Object.freeze({ trustDomain: options.trustDomain, sequence, roots: Object.freeze(roots) });
-    return new Authority(options, bundle, await createIntermediate(options));
+    return new Authority(options, await obtainIntermediate(options));
   }
 
-  private constructor(options: AuthorityOptions, bundle: TrustBundle, intermediate: Intermediate) {
+  private constructor(options: AuthorityOptions, intermediate: Intermediate) {
     this.trustDomain = options.trustDomain;
     this.#options = options;
-    this.#bundle = new WatchSource(bundle);
     this.#intermediate = intermediate;
+    this.#unsubscribe = options.bundle.subscribe(() => this.#onBundle());
+    this.#schedule();
   }
 
   get bundle(): Watch<TrustBundle> {
-    return this.#bundle;
+    return this.#options.bundle;
   }
 
   /** The certificate that signs now. */
@@ -121,7 +121,7 @@ export class Authority {
     if (trustDomainOf(id) !== this.trustDomain) throw notIssued(`${id} is not in the trust domain ${this.trustDomain}`);
     if (pathOf(id) === '') throw notIssued('the SPIFFE ID has no path');
     if (keyAlgorithmOf(publicKey) !== 'p256') throw notIssued('only P-256 keys are signed');
-    await this.#renewIntermediate();
+    await this.#renewForIssue();
     const { certificate: signer, issuer } = this.#intermediate;
     const certificate = await signCertificate(
       leafProfile({
@@ -135,7 +135,7 @@ export class Authority {
       issuer,
     );
     const chain = [certificate, signer];
-    verifyChain(chain, bundlesOf(this.#bundle.current), this.#options.clock.now());
+    verifyChain(chain, bundlesOf(this.bundle.current), this.#options.clock.now());
     return Object.freeze({
       id,
       chainDer: chain.map(({ der }) => der),
@@ -153,7 +153,7 @@ export class Authority {
   async issueServer({ names, publicKey, lifetimeMs }: ServerRequest): Promise<IssuedServerCertificate> {
     if (keyAlgorithmOf(publicKey) !== 'p256') throw notIssued('only P-256 keys are signed');
     if (names.length === 0 || !names.every(isDnsName)) throw notIssued('the name of a server is a DNS name');
-    await this.#renewIntermediate();
+    await this.#renewForIssue();
     const { certificate: signer, issuer } = this.#intermediate;
     const certificate = await signCertificate(
       serverProfile({
@@ -170,6 +170,11 @@ export class Authority {
     return Object.freeze({ chain: [certificate, signer], notAfter: certificate.notAfter });
   }
 
+  [Symbol.dispose](): void {
+    this.#unsubscribe();
+    this.#timer?.cancel();
+  }
+
   #leafValidity(
     requestedMs = Number.POSITIVE_INFINITY,
     mostMs = this.#options.svidLifetimeMs ?? svidLifetimeMs,
@@ -177,55 +182,110 @@ export class Authority {
     const now = this.#options.clock.now();
     const lifetimeMs = Math.min(requestedMs, mostMs);
     if (!(lifetimeMs > 0)) throw notIssued('the lifetime is not a positive number of milliseconds');
-    const { certificate } = this.#intermediate;
+    const { certificate, root } = this.#intermediate;
     return {
       notBefore: Math.max(now - (this.#options.backdateMs ?? backdateMs), certificate.notBefore),
-      notAfter: Math.min(now + lifetimeMs, certificate.notAfter),
+      notAfter: Math.min(now + lifetimeMs, certificate.notAfter, root.notAfter),
     };
   }
 
-  /** When half of the intermediate's life is over, unless the root's own end leaves nothing to gain; many callers, one renewal. */
-  async #renewIntermediate(): Promise<void> {
-    const { notBefore, notAfter } = this.#intermediate.certificate;
+  /** Many callers, one renewal. What is due but cannot be had leaves the one in hand, for as long as that is good. */
+  async #renewForIssue(): Promise<void> {
+    if (!this.#isDue()) return;
+    try {
+      await this.#renew();
+    } catch (error) {
+      const now = this.#options.clock.now();
+      if (now > this.#intermediate.certificate.notAfter || now > this.#handoverEnds) throw error;
+    }
+  }
+
+  /** When half of the intermediate's life is over, unless the root's own end leaves nothing to gain; and when another root signs. */
+  #isDue(): boolean {
     const now = this.#options.clock.now();
-    const rootEnds = this.#options.rootSigner.certificate.notAfter;
-    const isFresh = now < notBefore + (notAfter - notBefore) / 2 || notAfter >= Math.floor(rootEnds / 1000) * 1000;
-    if (isFresh && now <= notAfter) return;
-    this.#renewal ??= createIntermediate(this.#options)
+    const { certificate, root } = this.#intermediate;
+    if (!root.der.equals(this.bundle.current.roots[0]!.der)) return true;
+    return now > certificate.notAfter || (now >= halfLife(certificate) && !isBoundByRoot(this.#intermediate));
+  }
+
+  #renew(): Promise<void> {
+    this.#renewal ??= obtainIntermediate(this.#options)
       .then((intermediate) => {
         this.#intermediate = intermediate;
+        this.#handoverEnds = Number.POSITIVE_INFINITY;
+        const { serial, notAfter } = intermediate.certificate;
+        this.#options.logger.info('intermediate renewed', { serial, notAfter: new Date(notAfter).toISOString() });
       })
       .finally(() => {
         this.#renewal = undefined;
+        this.#schedule();
       });
-    try {
-      await this.#renewal;
-    } catch (error) {
-      // The root may be away (a KMS, a command): the intermediate in hand is good until its end.
-      if (now > notAfter) throw error;
-    }
+    return this.#renewal;
+  }
+
+  #onBundle(): void {
+    if (this.#intermediate.root.der.equals(this.bundle.current.roots[0]!.der)) return;
+    const { clock, svidLifetimeMs: lifetimeMs = svidLifetimeMs } = this.#options;
+    this.#handoverEnds = Math.min(this.#handoverEnds, clock.now() + lifetimeMs * handoverShare);
+    this.#renewBySelf();
+  }
+
+  #schedule(): void {
+    const { clock } = this.#options;
+    const { certificate } = this.#intermediate;
+    const lifeMs = certificate.notAfter - certificate.notBefore;
+    const againMs = Math.min(renewAgainMsMax, lifeMs * renewAgainShareOfLife);
+    const delayMs = isBoundByRoot(this.#intermediate)
+      ? againMs
+      : Math.max(againMs, halfLife(certificate) - clock.now());
+    this.#timer?.cancel();
+    this.#timer = clock.schedule(this.#isDue() ? againMs : delayMs, () => {
+      if (this.#isDue()) this.#renewBySelf();
+      else this.#schedule();
+    });
+  }
+
+  #renewBySelf(): void {
+    this.#renew().catch((error: unknown) =>
+      this.#options.logger.error('the intermediate was not renewed; the one in hand stays in use until its end', {
+        reason: messageOf(error),
+      }),
+    );
   }
 }
 
-async function createIntermediate(options: AuthorityOptions): Promise<Intermediate> {
-  const { certificate: root } = options.rootSigner;
-  const now = options.clock.now();
-  const broken = brokenValidityRule(root, now);
-  if (broken !== undefined) throw notIssued(`the root of ${options.trustDomain} cannot sign: ${broken.reason}`);
+function halfLife({ notBefore, notAfter }: Certificate): number {
+  return notBefore + (notAfter - notBefore) / 2;
+}
+
+/** Certificates count in whole seconds. */
+function isBoundByRoot({ certificate, root }: Intermediate): boolean {
+  return certificate.notAfter >= Math.floor(root.notAfter / 1000) * 1000;
+}
+
+/** A new key, a request, and the answer held against the rules that it will be held against in every chain. */
+async function obtainIntermediate({
+  trustDomain,
+  intermediates,
+  bundle,
+  clock,
+}: AuthorityOptions): Promise<Intermediate> {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const profile = authorityProfile({
-    trustDomain: options.trustDomain,
-    kind: 'intermediate',
-    publicKey,
-    serial: randomSerial(options.random),
-    issuer: { name: decodeDer(root.subject), keyId: keyIdOfCertificate(root) },
-    notBefore: Math.max(now - (options.backdateMs ?? backdateMs), root.notBefore),
-    notAfter: Math.min(now + (options.intermediateLifetimeMs ?? intermediateLifetimeMs), root.notAfter),
-  });
-  const certificate = await signCertificate(profile, issuerOf(options.rootSigner));
-  if (!certificate.isSignedBy(root.publicKey))
-    throw notIssued('the root signer returned a signature that is not its own');
-  return { certificate, issuer: { algorithm: 'ecdsa-sha256', sign: (bytes) => sign('sha256', bytes, privateKey) } };
+  const certificate = parseCertificate(await intermediates.requestIntermediate(createCsr(privateKey)));
+  if (!certificate.publicKey.equals(publicKey)) throw notIssued('the intermediate is for another key');
+  const broken = brokenIssuerRule(certificate, trustDomain, 0) ?? brokenValidityRule(certificate, clock.now());
+  if (broken !== undefined) throw notIssued(`the intermediate breaks ${broken.rule}: ${broken.reason}`);
+  const root = bundle.current.roots.find(
+    (one) => one.subject.equals(certificate.issuer) && certificate.isSignedBy(one.publicKey),
+  );
+  if (root === undefined) throw notIssued(`no root in the bundle of ${trustDomain} signed the intermediate`);
+  const wrong = brokenIssuerRule(root, trustDomain, 1) ?? brokenValidityRule(root, clock.now());
+  if (wrong !== undefined) throw notIssued(`a root of ${trustDomain} breaks ${wrong.rule}: ${wrong.reason}`);
+  return {
+    certificate,
+    root,
+    issuer: { algorithm: 'ecdsa-sha256', sign: (bytes) => sign('sha256', bytes, privateKey) },
+  };
 }
 
 function notIssued(reason: string): CellmeshError {

@@ -33,6 +33,8 @@ export interface RenewSvidOptions extends Omit<ObtainSvidOptions, 'expect'> {
   readonly logger: Logger;
   /** Default 2 hours, or a third of what is left of the lifetime where that is shorter. */
   readonly intervalMs?: number;
+  /** Calls `renew` when the SVID in use has to be replaced now; returns what ends that. */
+  readonly onUrgent?: (renew: () => void) => () => void;
   /** Called before a new SVID is published: writes it to disk. Its failure is logged, and does not keep the SVID back. */
   readonly store?: (svid: Svid) => Promise<void>;
 }
@@ -45,6 +47,8 @@ const jitterFraction = 0.1;
 /** First pause after a failure; it doubles up to the longest. The pause is uniform between 0 and that (full jitter). */
 const backoffMsMin = 1_000;
 const backoffMsMax = 60_000;
+/** What makes one renewal urgent makes all of a cell's: within this they spread. */
+const urgentMsMax = 5_000;
 /** Lifetimes can be minutes in tests and drills: retries must fit many times into what is left. */
 const backoffShareOfLifetime = 1 / 20;
 
@@ -72,13 +76,27 @@ export async function obtainSvid(options: ObtainSvidOptions): Promise<Svid> {
 export async function renewSvid(options: RenewSvidOptions): Promise<void> {
   const { signal, clock, svid, intervalMs = renewalIntervalMs } = options;
   try {
-    await sleep(clock, withJitter(firstPeriodMs(svid.current, intervalMs, clock.now()), options.random), signal);
+    await pause(options, firstPeriodMs(svid.current, intervalMs, clock.now()));
     for (;;) {
       await renewOnce(options);
-      await sleep(clock, withJitter(periodMs(svid.current, intervalMs, clock.now()), options.random), signal);
+      await pause(options, periodMs(svid.current, intervalMs, clock.now()));
     }
   } catch (error) {
     if (!signal.aborted) throw error;
+  }
+}
+
+/** Until it is time, or urgent. */
+async function pause({ clock, random, signal, onUrgent }: RenewSvidOptions, periodMs: number): Promise<void> {
+  const urgent = new AbortController();
+  const unsubscribe = onUrgent?.(() => urgent.abort());
+  try {
+    await sleep(clock, withJitter(periodMs, random), AbortSignal.any([signal, urgent.signal]));
+  } catch (error) {
+    if (signal.aborted || !urgent.signal.aborted) throw error;
+    await sleep(clock, urgentMsMax * random.fraction(), signal);
+  } finally {
+    unsubscribe?.();
   }
 }
 

@@ -75,6 +75,20 @@ export function bundlesOf(...bundles: readonly TrustBundle[]): TrustBundles {
   return new Map(bundles.map((bundle) => [bundle.trustDomain, bundle]));
 }
 
+/** The one with the higher sequence; of equals the first. */
+export function newerBundle(one: TrustBundle, other: TrustBundle | undefined): TrustBundle {
+  return other !== undefined && other.sequence > one.sequence ? other : one;
+}
+
+/** Whether nothing that is trusted, and nothing of its order, has changed. */
+export function isSameBundle(one: TrustBundle, other: TrustBundle): boolean {
+  return (
+    one.sequence === other.sequence &&
+    one.roots.length === other.roots.length &&
+    one.roots.every(({ der }, index) => der.equals(other.roots[index]!.der))
+  );
+}
+
 function parseDocument(json: string): Json {
   if (json.length > bundleBytesMax) throw invalid(`it is longer than ${bundleBytesMax} bytes`);
   let document: unknown;

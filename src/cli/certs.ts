@@ -5,9 +5,12 @@ import { readTextFile } from '#certs/private-file.ts';
 import { readSvid } from '#certs/svid.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
-import { type Installation, readInstallation } from './installation.ts';
+import { type Installation, readInstallation, region } from './installation.ts';
 import { type StateOptions, withState } from './operator.ts';
 import { distance, print, table } from './output.ts';
+import { addRecover } from './recover-root.ts';
+import { type RootsReport, rootsTable, rotationLine, showRoots } from './roots.ts';
+import { addRotateRoot, authorities } from './rotate-root.ts';
 
 interface CertificateRow {
   readonly of: string;
@@ -31,20 +34,36 @@ export function addCerts(program: Command): void {
       .description('Shows the certificates of every identity in the state directory, or those of a PEM file.')
       .argument('[file]', 'a PEM file with certificates'),
   ).action(async (file: string | undefined, options: StateOptions) => {
-    const rows =
-      file === undefined
-        ? await certificatesOf(await readInstallation(options.state))
-        : { rows: parseCertificatesPem(await readTextFile(file)).map((one) => rowOf(file, one)), problems: [] };
-    const forPeople = () =>
-      [
-        table(
-          ['OF', 'KIND', 'NAME', 'SERIAL', 'ENDS'],
-          rows.rows.map((row) => [row.of, row.kind, row.name, row.serial.slice(0, 16), row.ends]),
-        ),
-        ...rows.problems,
-      ].join('\n');
-    print(rows, forPeople, options);
+    if (file === undefined) return await showInstallation(options);
+    const rows = parseCertificatesPem(await readTextFile(file)).map((one) => rowOf(file, one));
+    print({ rows, problems: [] }, () => certificateTable(rows), options);
   });
+  addRotateRoot(certs);
+  addRecover(certs);
+}
+
+async function showInstallation(options: StateOptions): Promise<void> {
+  const { rows, problems } = await certificatesOf(await readInstallation(options.state));
+  const roots: RootsReport[] = [];
+  for (const authority of authorities) {
+    try {
+      roots.push(await showRoots((use) => authority.at({ ...options, region }, use)));
+    } catch (error) {
+      problems.push(`the phases of roots, of the ${authority.name}: ${messageOf(error)}`);
+    }
+  }
+  const forPeople = () => {
+    const phases = roots.map((one) => `\n${one.trustDomain}\n${rootsTable(one)}\n${rotationLine(one)}`);
+    return [certificateTable(rows), ...phases, ...problems].join('\n');
+  };
+  print({ rows, roots, problems }, forPeople, options);
+}
+
+function certificateTable(rows: readonly CertificateRow[]): string {
+  return table(
+    ['OF', 'KIND', 'NAME', 'SERIAL', 'ENDS'],
+    rows.map((row) => [row.of, row.kind, row.name, row.serial.slice(0, 16), row.ends]),
+  );
 }
 
 async function certificatesOf(installation: Installation): Promise<{ rows: CertificateRow[]; problems: string[] }> {

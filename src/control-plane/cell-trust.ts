@@ -1,38 +1,37 @@
 import { join } from 'node:path';
-import { Authority } from '#certs/authority.ts';
+import type { Authority } from '#certs/authority.ts';
+import { openAuthority } from '#certs/open-authority.ts';
 import { ownSvid, ownSvidOnDisk } from '#certs/own-svid.ts';
-import { readTextFile, writePrivateFile } from '#certs/private-file.ts';
 import { adminId, controlPlaneId } from '#certs/reserved-ids.ts';
+import type { RootHolder } from '#certs/root-holder.ts';
 import type { RootSigner } from '#certs/root-signer.ts';
-import { openRootSigner, rootSignerFromFiles } from '#certs/root-signer-file.ts';
+import { rootSignerFromFiles } from '#certs/root-signer-file.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
-import {
-  bundlesOf,
-  parseTrustBundle,
-  serializeTrustBundle,
-  type TrustBundle,
-  type TrustBundles,
-} from '#certs/trust-bundle.ts';
+import { bundlesOf, type TrustBundles } from '#certs/trust-bundle.ts';
 import { type TlsIdentity, watchTlsIdentity } from '#net/tls-identity.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
+import { GlobalBundle } from './global-bundle.ts';
 import type { CellConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
 
 /** The cell's authority, and who the control plane itself is. */
 export interface CellTrust {
   readonly authority: Authority;
+  readonly roots: RootHolder;
+  /** Of the global trust domain; without one a cell has no routers. */
+  readonly globalBundle: GlobalBundle | undefined;
   readonly bundles: Watch<TrustBundles>;
   readonly identity: Watch<TlsIdentity>;
   close(): Promise<void>;
 }
 
-/** What operators and sidecars of this machine find in the state directory. */
-const controlPlaneFiles = { trustBundle: 'trust-bundle.json', admin: 'admin' } as const;
+/** What operators of this machine find in the state directory. */
+const adminDirectory = 'admin';
 
 /**
- * Opens the root (made at the first start, or the operator's), and issues what the process itself and its first administrator need.
- * @throws CellmeshError `config_invalid`, or what reading keys and bundles throws
+ * Opens the roots (made at the first start, or the operator's), and issues what the process itself and its first administrator need.
+ * @throws CellmeshError `config_invalid`, `root_expired`, or what reading keys and bundles throws
  */
 export async function openCellTrust(
   config: CellConfig,
@@ -40,49 +39,31 @@ export async function openCellTrust(
   dependencies: ProcessDependencies,
   signal: AbortSignal,
 ): Promise<CellTrust> {
-  const { clock, random } = dependencies;
-  const rootSigner = await openRoot(config, trustDomain, dependencies);
-  const authority = await Authority.create({
-    trustDomain,
-    rootSigner,
-    clock,
-    random,
-    svidLifetimeMs: config.svidLifetime,
-  });
-  const bundles = new WatchSource(bundlesOf(authority.bundle.current, ...(await readGlobalBundle(config))));
+  await using opening = new AsyncDisposableStack();
+  const operatorRoot = await openOperatorRoot(config, trustDomain);
+  const globalBundle = await GlobalBundle.open(config, dependencies.logger);
+  const { authority, roots } = opening.use(await openAuthority(config, { trustDomain, operatorRoot, ...dependencies }));
+  const all = () =>
+    bundlesOf(roots.bundle.current, ...(globalBundle === undefined ? [] : [globalBundle.bundle.current]));
+  const bundles = new WatchSource(all());
+  for (const one of [roots.bundle, globalBundle?.bundle]) {
+    if (one !== undefined) opening.defer(one.subscribe(() => bundles.set(all())));
+  }
   const svid = await ownSvid({ authority, id: controlPlaneId(trustDomain), signal, ...dependencies });
-  await writePrivateFile(
-    join(config.stateDir, controlPlaneFiles.trustBundle),
-    serializeTrustBundle(authority.bundle.current),
-  );
   const admin = { authority, id: adminId(trustDomain, config.operator), signal, ...dependencies };
-  const adminOnDisk = await ownSvidOnDisk(join(config.stateDir, controlPlaneFiles.admin), bundles, admin);
+  opening.use(await ownSvidOnDisk(join(config.stateDir, adminDirectory), bundles, admin));
   const own = watchTlsIdentity(svid, bundles);
-  return {
-    authority,
-    bundles,
-    identity: own.identity,
-    async close() {
-      own.close();
-      await adminOnDisk[Symbol.asyncDispose]();
-    },
-  };
+  opening.defer(() => own.close());
+  const owned = opening.move();
+  return { authority, roots, globalBundle, bundles, identity: own.identity, close: () => owned.disposeAsync() };
 }
 
-/** Without it the cell has no customers from outside. */
-async function readGlobalBundle({ globalBundle, globalTrustDomain, identity }: CellConfig): Promise<TrustBundle[]> {
-  if (globalBundle !== undefined) return [parseTrustBundle(await readTextFile(globalBundle), globalTrustDomain)];
-  if (identity === undefined) return [];
-  throw new CellmeshError('config_invalid', '--identity is of the global trust domain: it needs --global-bundle');
-}
-
-function openRoot(
-  { rootKey, rootCertificate, stateDir }: CellConfig,
+/** Undefined when the roots are ours. */
+async function openOperatorRoot(
+  { rootKey, rootCertificate }: CellConfig,
   trustDomain: TrustDomain,
-  { clock, random }: ProcessDependencies,
-): Promise<RootSigner> {
-  if (rootKey === undefined && rootCertificate === undefined)
-    return openRootSigner(join(stateDir, 'root'), { trustDomain, clock, random });
+): Promise<RootSigner | undefined> {
+  if (rootKey === undefined && rootCertificate === undefined) return undefined;
   if (rootKey === undefined || rootCertificate === undefined) {
     throw new CellmeshError(
       'config_invalid',

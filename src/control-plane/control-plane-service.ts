@@ -4,13 +4,13 @@ import type { JoinTokens } from '#certs/join-token.ts';
 import { parseSpiffeId } from '#certs/spiffe-id.ts';
 import { serializeTrustBundle, type TrustBundles } from '#certs/trust-bundle.ts';
 import type { DecisionStore } from '#feeds/decision-store.ts';
-import type { FeedClient } from '#feeds/feed-client.ts';
 import type { FeedServer } from '#feeds/feed-server.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { readOpenFiles } from '#runtime/open-files.ts';
 import { version } from '#runtime/version.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { KeySet } from '#tokens/key-set.ts';
+import type { IdentityFeed } from './identity-feed.ts';
 import type { PolicySource } from './policy-source.ts';
 
 interface StatusSources {
@@ -21,7 +21,7 @@ interface StatusSources {
   readonly decisions: DecisionStore;
   readonly keySet: Watch<KeySet | undefined>;
   /** Where keys come from; undefined for a cell without identity. */
-  readonly identityFeed: FeedClient | undefined;
+  readonly identityFeed: IdentityFeed | undefined;
   readonly clock: Clock;
 }
 
@@ -60,7 +60,7 @@ function storedOf({ decisions }: StatusSources) {
 
 function keysOf({ identityFeed, keySet }: StatusSources) {
   if (identityFeed === undefined) return {};
-  const { isConnected, ageMs } = identityFeed;
+  const { isConnected, ageMs } = identityFeed.feed;
   const age = Number.isFinite(ageMs) ? { ageMs: BigInt(ageMs) } : {};
   return { tokenKeys: { count: keySet.current?.size ?? 0, isConnected, ...age } };
 }

@@ -1,3 +1,4 @@
+import { rootSettings } from '#certs/root-settings.ts';
 import { parseTrustDomain, type TrustDomain } from '#certs/spiffe-id.ts';
 import { decisionStoreSettings } from '#feeds/decision-settings.ts';
 import { address, type Config, choice, duration, flag, optional, parsed, path, text } from '#runtime/config.ts';
@@ -20,7 +21,7 @@ export const controlPlaneSettings = {
     ),
   ),
   globalBundle: optional(
-    path('trust bundle of the global trust domain (JSON); without it no router and no identity is trusted'),
+    path('trust bundle of the global trust domain (JSON); `--identity` needs it, and without it there are no routers'),
   ),
   identity: optional(address('gRPC of the identity service, where token keys come from; without it no token is good')),
   identityRegion: text('the region in the SPIFFE ID of the identity service', 'local'),
@@ -41,6 +42,7 @@ export const controlPlaneSettings = {
   webhookHost: optional(text('DNS name by which it calls; default: `cellmesh-control-plane.<namespace>.svc`')),
   injector: optional(path('settings of injected sidecars (YAML), as `cellmesh inject --config` reads them')),
   svidLifetime: duration('how long an SVID lives', 12 * 3600_000),
+  ...rootSettings,
   ...decisionStoreSettings,
   operator: text('whom the first administrator identity is for', 'local'),
   logLevel: choice('what is logged', ['debug', 'info', 'warn', 'error'], 'info'),

@@ -1,9 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startApiServer } from '#api/api-server.ts';
+import { rootsService } from '#api/roots-service.ts';
 import { svidIssuerService } from '#api/svid-issuer-service.ts';
 import { JoinTokens } from '#certs/join-token.ts';
 import { joinTokenMigration } from '#certs/join-token-store-sqlite.ts';
+import { observeRoots } from '#certs/observe-roots.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
@@ -24,13 +26,12 @@ import { CellPublisher } from './cell-publisher.ts';
 import { type CellTrust, openCellTrust } from './cell-trust.ts';
 import { type Cluster, joinTokenStore, openCluster } from './cluster.ts';
 import { controlPlaneService } from './control-plane-service.ts';
-import { subscribeToIdentity } from './identity-feed.ts';
+import { type IdentityFeed, subscribeToIdentity } from './identity-feed.ts';
 import { type OpenedCell, openCell } from './open-cell.ts';
 import { Records, recordsMigration } from './records.ts';
 import { Registrations, registrationMigration } from './registrations.ts';
 import type { OnWithdrawn } from './rollouts.ts';
 import type { CellConfig, ControlPlaneConfig } from './settings.ts';
-import type { Webhooks } from './webhook/open-webhooks.ts';
 
 /** In the order in which they were added. */
 const migrations = [
@@ -109,7 +110,7 @@ export async function startControlPlane(
     }),
   );
   starting.defer(policy.cell.subscribe(() => changed('bundles', 'policy', 'endpoints', 'routes')));
-  starting.defer(trust.bundles.subscribe(() => changed('bundles')));
+  starting.defer(followRoots(trust, feeds, identityFeed, () => changed('bundles')));
   starting.defer(keySet.subscribe(() => changed('keys')));
 
   const refusals = starting.use(new RefusalLog({ clock, logger }));
@@ -123,7 +124,7 @@ export async function startControlPlane(
       onRefused: (refusal) => refusals.record(refusal),
       operators: cluster.operators,
       services: [
-        svidIssuerService({ ...trust, logger, attestor: cluster.attestor }),
+        ...trustServices(trust, cluster, logger),
         feeds.service,
         ...records.services,
         controlPlaneService({ ...trust, ...records, joinTokens, policy, feeds, keySet, identityFeed, clock }),
@@ -134,16 +135,15 @@ export async function startControlPlane(
   const isWaiting = () => identityFeed !== undefined && keySet.current === undefined;
   const waiting = ['keys: identity has not told any token keys yet'];
   const notReady = () => [...(isWaiting() ? waiting : []), ...(webhooks?.notReady() ?? [])];
-  const metrics = observe(feeds, records.decisions, cluster, webhooks);
+  const metrics = observe(feeds, records.decisions, cluster, trust);
+  webhooks?.register(metrics);
   const health = starting.use(await startHealthServer({ ...config.health, notReady, metrics }));
   logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
   starting.use(cell.connection?.leadership);
   const owned = starting.move();
   const ports = { healthPort: health.port, webhookPort: webhooks?.port };
-  return {
-    ...{ address: server.address, ...ports, trustDomain, joinTokens, notReady },
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
+  const dispose = { [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { address: server.address, ...ports, trustDomain, joinTokens, notReady, ...dispose };
 }
 
 /** Loaded only where the API server of a cluster calls. */
@@ -171,20 +171,39 @@ function keysOfNobody({ identity }: ControlPlaneConfig): KeySet | undefined {
 async function followIdentity(
   config: CellConfig,
   dependencies: ProcessDependencies,
-  { identity }: CellTrust,
+  { identity, roots, globalBundle }: CellTrust,
   keySet: WatchSource<KeySet | undefined>,
 ) {
   const { identity: address } = config;
-  return address && (await subscribeToIdentity({ ...dependencies, ...config, address, identity, keySet }));
+  if (address === undefined || globalBundle === undefined) return undefined;
+  const trusted = { identity, globalBundle, bundle: roots.bundle };
+  return await subscribeToIdentity({ ...dependencies, ...config, ...trusted, address, keySet });
+}
+
+function trustServices(trust: CellTrust, { attestor }: Cluster, logger: Logger) {
+  return [svidIssuerService({ ...trust, logger, attestor }), rootsService(trust)];
+}
+
+/** Roots are rotated as those who trust them hear of it. */
+function followRoots(
+  { bundles, roots }: CellTrust,
+  feeds: FeedServer,
+  identityFeed: IdentityFeed | undefined,
+  onChanged: () => void,
+): () => void {
+  const unsubscribe = bundles.subscribe(onChanged);
+  roots.follow(() => [...feeds.behind('bundles').map((name) => ({ name })), ...(identityFeed?.listeners() ?? [])]);
+  return unsubscribe;
 }
 
 function observe(
   feeds: FeedServer,
   decisions: DecisionStore,
   { podsAgeMs, leadership }: Cluster,
-  webhooks: Webhooks | undefined,
+  trust: CellTrust,
 ): Metrics {
   const metrics = new Metrics();
+  observeRoots(metrics, trust);
   metrics.observed(
     'cellmesh_feed_subscribers',
     'Sidecars and routers that are connected.',
@@ -208,6 +227,5 @@ function observe(
     metrics.observed('cellmesh_leader', help, () => Number(leadership.current));
   }
   observeStore(metrics, decisions);
-  webhooks?.register(metrics);
   return metrics;
 }

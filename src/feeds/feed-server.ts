@@ -74,6 +74,13 @@ export class FeedServer implements Disposable {
     );
   }
 
+  /** Those who want this type and have not taken the newest of it into use. */
+  behind(type: FeedType): readonly string[] {
+    return this.subscribers()
+      .filter(({ types }) => types.some((one) => one.type === type && one.revisionSent > one.revisionAcked))
+      .map(({ subscriber }) => `${subscriber.caller.peer?.id ?? ''} (${subscriber.instance})`);
+  }
+
   accept(stream: FeedStream, caller: Caller): void {
     if (this.#sessions.size >= subscribersMax) {
       stream.end(

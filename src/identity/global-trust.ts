@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { Authority } from '#certs/authority.ts';
+import type { Authority } from '#certs/authority.ts';
+import { openAuthority } from '#certs/open-authority.ts';
 import { ownSvid, ownSvidOnDisk } from '#certs/own-svid.ts';
-import { writePrivateFile } from '#certs/private-file.ts';
 import { adminId, identityId } from '#certs/reserved-ids.ts';
-import { openRootSigner } from '#certs/root-signer-file.ts';
-import { bundlesOf, serializeTrustBundle } from '#certs/trust-bundle.ts';
+import type { RootHolder } from '#certs/root-holder.ts';
+import { bundlesOf } from '#certs/trust-bundle.ts';
 import { type TlsIdentity, watchTlsIdentity } from '#net/tls-identity.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
 import type { CellDirectory } from '#tokens/cell-directory.ts';
@@ -12,42 +12,46 @@ import type { IdentityConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-identity.ts';
 
 /** The authority of the global trust domain, and who identity itself is. */
-interface GlobalTrust {
+export interface GlobalTrust {
   readonly authority: Authority;
+  readonly roots: RootHolder;
   readonly identity: Watch<TlsIdentity>;
   /** Takes the roots of the registered cells into account, whose control planes call here. */
   setCells(cells: CellDirectory): void;
   close(): Promise<void>;
 }
 
-/** What operators and control planes of this machine find in the state directory. */
-const identityFiles = { trustBundle: 'trust-bundle.json', admin: 'admin' } as const;
+/** What operators of this machine find in the state directory. */
+const adminDirectory = 'admin';
 
+/** @throws CellmeshError `root_expired`, or what reading the roots throws */
 export async function openGlobalTrust(
   config: IdentityConfig,
-  cells: CellDirectory,
+  registered: CellDirectory,
   dependencies: ProcessDependencies,
   signal: AbortSignal,
 ): Promise<GlobalTrust> {
-  const { trustDomain, stateDir, region, operator, svidLifetime } = config;
-  const { clock, random } = dependencies;
-  const rootSigner = await openRootSigner(join(stateDir, 'root'), { trustDomain, clock, random });
-  const authority = await Authority.create({ trustDomain, rootSigner, clock, random, svidLifetimeMs: svidLifetime });
-  const all = (known: CellDirectory) =>
-    bundlesOf(authority.bundle.current, ...[...known.values()].map(({ bundle }) => bundle));
-  const bundles = new WatchSource(all(cells));
+  const { trustDomain, stateDir, region, operator } = config;
+  await using opening = new AsyncDisposableStack();
+  const { authority, roots } = opening.use(await openAuthority(config, { trustDomain, ...dependencies }));
+  let cells = registered;
+  const all = () => bundlesOf(roots.bundle.current, ...[...cells.values()].map(({ bundle }) => bundle));
+  const bundles = new WatchSource(all());
+  opening.defer(roots.bundle.subscribe(() => bundles.set(all())));
   const svid = await ownSvid({ authority, id: identityId(trustDomain, region), signal, ...dependencies });
-  await writePrivateFile(join(stateDir, identityFiles.trustBundle), serializeTrustBundle(authority.bundle.current));
   const admin = { authority, id: adminId(trustDomain, operator), signal, ...dependencies };
-  const adminOnDisk = await ownSvidOnDisk(join(stateDir, identityFiles.admin), bundles, admin);
+  opening.use(await ownSvidOnDisk(join(stateDir, adminDirectory), bundles, admin));
   const own = watchTlsIdentity(svid, bundles);
+  opening.defer(() => own.close());
+  const owned = opening.move();
   return {
     authority,
+    roots,
     identity: own.identity,
-    setCells: (known) => bundles.set(all(known)),
-    async close() {
-      own.close();
-      await adminOnDisk[Symbol.asyncDispose]();
+    setCells(known) {
+      cells = known;
+      bundles.set(all());
     },
+    close: () => owned.disposeAsync(),
   };
 }

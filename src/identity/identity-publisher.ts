@@ -1,3 +1,5 @@
+import { bundlesOf, type TrustBundle } from '#certs/trust-bundle.ts';
+import { serializeTrustBundles } from '#certs/trust-bundle-map.ts';
 import type { FeedPublisher, FeedSubscriber } from '#feeds/feed-session.ts';
 import { Revisions } from '#feeds/revisions.ts';
 import type { FeedSnapshot, FeedType } from '#feeds/snapshot.ts';
@@ -14,10 +16,12 @@ interface IdentityPublisherOptions {
   readonly store: IdentityStore;
   readonly tagKey: Secret<Buffer>;
   readonly keySet: Watch<KeySet>;
+  /** Of the global trust domain. */
+  readonly roots: { readonly bundle: Watch<TrustBundle> };
   readonly clock: Clock;
 }
 
-/** What identity hands out: token keys to control planes, everything that a router must know to routers. */
+/** What identity hands out: its roots and token keys to control planes, everything that a router must know to routers. */
 export class IdentityPublisher implements FeedPublisher {
   readonly #options: IdentityPublisherOptions;
   readonly revisions: Revisions;
@@ -37,7 +41,8 @@ export class IdentityPublisher implements FeedPublisher {
   }
 
   #document(type: FeedType, isRouter: boolean): string | undefined {
-    const { store, tagKey, keySet } = this.#options;
+    const { store, tagKey, keySet, roots } = this.#options;
+    if (type === 'bundles') return serializeTrustBundles(bundlesOf(roots.bundle.current));
     if (type === 'keys') return serializeKeySet(keySet.current);
     if (!isRouter) return undefined;
     switch (type) {

@@ -1,3 +1,4 @@
+import { rootSettings } from '#certs/root-settings.ts';
 import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { decisionStoreSettings } from '#feeds/decision-settings.ts';
 import { address, type Config, choice, duration, flag, optional, parsed, path, text } from '#runtime/config.ts';
@@ -25,6 +26,7 @@ export const identitySettings = {
   ),
   attestAddresses: flag('whether a pod must call from its own address; not where calls are masqueraded', true),
   svidLifetime: duration('how long an SVID lives', 12 * 3600_000),
+  ...rootSettings,
   ...decisionStoreSettings,
   operator: text('whom the first administrator identity is for', 'local'),
   logLevel: choice('what is logged', ['debug', 'info', 'warn', 'error'], 'info'),

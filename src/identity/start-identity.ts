@@ -1,9 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startApiServer } from '#api/api-server.ts';
+import { rootsService } from '#api/roots-service.ts';
 import { svidIssuerService } from '#api/svid-issuer-service.ts';
 import { JoinTokens } from '#certs/join-token.ts';
 import { joinTokenMigration, sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
+import { observeRoots } from '#certs/observe-roots.ts';
 import { accountKeyMigration } from '#feeds/account-pseudonyms.ts';
 import { type DecisionStore, decisionMigration } from '#feeds/decision-store.ts';
 import { FeedServer } from '#feeds/feed-server.ts';
@@ -23,9 +25,10 @@ import { openDatabase } from '#runtime/sqlite.ts';
 import { serializeKeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
 import { adminService } from './admin-service.ts';
+import { cellsService } from './cells-service.ts';
 import { openCluster } from './cluster.ts';
 import { edgeService } from './edge-service.ts';
-import { openGlobalTrust } from './global-trust.ts';
+import { type GlobalTrust, openGlobalTrust } from './global-trust.ts';
 import { IdentityPublisher } from './identity-publisher.ts';
 import { IdentityStore, identityMigration } from './identity-store.ts';
 import { KeyDigests } from './key-digest.ts';
@@ -84,7 +87,7 @@ export async function startIdentity(
   const cluster = starting.use(await openCluster({ config, ...dependencies, database, joinTokens, bundle }));
   const decisions = starting.use(new StoredDecisions(database, { ...config, ...dependencies }, readStoredDecision));
 
-  const publisher = new IdentityPublisher({ store, tagKey, keySet: routerKeys.keySet, clock });
+  const publisher = new IdentityPublisher({ store, tagKey, keySet: routerKeys.keySet, ...trust, clock });
   const feeds = starting.use(new FeedServer({ publisher, clock, logger }));
   const changed = (...types: FeedType[]) => {
     if (types.includes('cells')) trust.setCells(store.cells());
@@ -92,6 +95,8 @@ export async function startIdentity(
     feeds.changed(...types);
   };
   starting.defer(routerKeys.keySet.subscribe(() => changed('keys')));
+  starting.defer(trust.roots.bundle.subscribe(() => changed('bundles')));
+  trust.roots.follow(() => feeds.behind('bundles').map((name) => ({ name })));
 
   const refusals = starting.use(new RefusalLog({ clock, logger }));
   const server = starting.use(
@@ -105,9 +110,11 @@ export async function startIdentity(
       operators: cluster.operators,
       services: [
         svidIssuerService({ ...trust, logger, attestor: cluster.attestor }),
+        rootsService(trust),
         feeds.service,
         decisions.service,
         adminService({ store, digests, tagKey, joinTokens, trustDomain, clock, random, changed }),
+        cellsService({ store, changed }),
         edgeService({ store, digests, tagKey, attempts: new RateLimiter(clock), clock, routerKeys }),
       ],
     }),
@@ -116,9 +123,8 @@ export async function startIdentity(
     await startHealthServer({
       ...config.health,
       notReady: () => [],
-      metrics: observe(feeds, store, decisions.store),
-      routes: (path) =>
-        path === jwksPath ? json(200, JSON.parse(serializeKeySet(routerKeys.keySet.current))) : undefined,
+      metrics: observe(feeds, store, decisions.store, trust),
+      routes: (path) => (path === jwksPath ? jwksOf(routerKeys) : undefined),
     }),
   );
   logger.info('identity serves', { ...server.address, trustDomain, cells: store.cells().size });
@@ -131,8 +137,13 @@ export async function startIdentity(
   };
 }
 
-function observe(feeds: FeedServer, store: IdentityStore, decisions: DecisionStore): Metrics {
+function jwksOf({ keySet }: RouterKeys) {
+  return json(200, JSON.parse(serializeKeySet(keySet.current)));
+}
+
+function observe(feeds: FeedServer, store: IdentityStore, decisions: DecisionStore, trust: GlobalTrust): Metrics {
   const metrics = new Metrics();
+  observeRoots(metrics, trust);
   observeStore(metrics, decisions);
   metrics.observed(
     'cellmesh_feed_subscribers',

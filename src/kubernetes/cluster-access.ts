@@ -5,9 +5,9 @@ import { Secret } from '#runtime/secret.ts';
 import { type ClusterAccess, isBearerToken, type Material, parseKubeconfig } from './kubeconfig.ts';
 
 /** The setting that means the cluster in which this process runs itself. */
-export const inCluster = 'in-cluster';
+const inCluster = 'in-cluster';
 /** Where the kubelet puts what a pod needs, rotated as tokens end. */
-export const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
+const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** Certificates, keys and tokens are some kilobytes. */
 const materialBytesMax = 256 * 1024;
 

@@ -1,7 +1,8 @@
 import { obtainSvid, renewSvid, type SvidRequester } from '#certs/renew-svid.ts';
-import type { SpiffeId } from '#certs/spiffe-id.ts';
+import { type SpiffeId, trustDomainOf } from '#certs/spiffe-id.ts';
 import { readSvid, type StoredSvid, type Svid, writeSvid } from '#certs/svid.ts';
-import type { TrustBundles } from '#certs/trust-bundle.ts';
+import { bundlesOf, newerBundle, type TrustBundles } from '#certs/trust-bundle.ts';
+import { verifyChain } from '#certs/verify-svid.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -67,7 +68,9 @@ export class OwnIdentity {
           `the SVID on disk is of ${stored.svid.id}, not of ${options.expect}`,
         );
       }
-      return new OwnIdentity(options, stored);
+      const bundles = newestOf(stored.bundles, options.startBundles);
+      verifyChain(stored.svid.chain, bundles, options.clock.now());
+      return new OwnIdentity(options, { ...stored, bundles });
     } catch (error) {
       options.logger.info('no usable SVID on disk, joining', { reason: messageOf(error) });
       return undefined;
@@ -100,14 +103,18 @@ export class OwnIdentity {
       svid: this.#svid,
       bundles: () => this.#bundles.current,
       store: (svid) => this.#store(svid),
+      onUrgent: (renew) =>
+        this.#bundles.subscribe((bundles) => void (isStandIn(this.#svid.current, bundles) && renew())),
       clock,
       random,
       logger,
     });
   }
 
+  /** Whom to trust from now on. A bundle that is older than the one held, from a disk say, does not take its place. */
   setBundles(bundles: TrustBundles): void {
-    this.#bundles.set(bundles);
+    const held = this.#bundles.current;
+    this.#bundles.set(bundlesOf(...[...bundles.values()].map((one) => newerBundle(one, held.get(one.trustDomain)))));
     void this.#store().catch((error: unknown) => {
       this.#options.logger.error('the trust bundles could not be stored', { reason: messageOf(error) });
     });
@@ -127,4 +134,21 @@ export class OwnIdentity {
     this.#storing = next;
     return next;
   }
+}
+
+/**
+ * Whether the bundle trusts the very intermediate that signed an SVID, in place of its root: whoever had to replace that root at once wants all
+ * below it to be renewed. An SVID that no bundle vouches for is renewed as well, should anybody still take it.
+ */
+function isStandIn({ id, chain }: Svid, bundles: TrustBundles): boolean {
+  const roots = bundles.get(trustDomainOf(id))?.roots ?? [];
+  const issuers = chain.slice(1);
+  if (roots.some(({ der }) => issuers.some((issuer) => issuer.der.equals(der)))) return true;
+  return !roots.some(({ subject }) => chain.some(({ issuer }) => issuer.equals(subject)));
+}
+
+/** A process that was off for a whole rotation of roots knows nobody who would tell it: what it is started with may be newer. */
+function newestOf(stored: TrustBundles, given: TrustBundles): TrustBundles {
+  const newest = [...given.values()].map((bundle) => newerBundle(bundle, stored.get(bundle.trustDomain)));
+  return new Map([...stored, ...bundlesOf(...newest)]);
 }

@@ -7,7 +7,8 @@ import { joinRequester, renewalRequester } from '#api/svid-issuer-service.ts';
 import { readTextFile } from '#certs/private-file.ts';
 import type { SvidRequester } from '#certs/renew-svid.ts';
 import { identityId } from '#certs/reserved-ids.ts';
-import { bundlesOf, parseTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
+import { bundlesOf, newerBundle, parseTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
+import { parseTrustBundles } from '#certs/trust-bundle-map.ts';
 import { DecisionReporter } from '#feeds/decision-reporter.ts';
 import type { DecisionRing } from '#feeds/decision-ring.ts';
 import { FeedClient } from '#feeds/feed-client.ts';
@@ -40,13 +41,17 @@ export class IdentityLink implements AsyncDisposable {
   readonly accounts = new WatchSource<AccountMap | undefined>(undefined);
   readonly keyStatus = new WatchSource<KeyStatusDocument | undefined>(undefined);
   readonly cells = new WatchSource<CellDirectory>(new Map());
+  /** Of the global trust domain. */
+  readonly globalBundle: WatchSource<TrustBundle>;
   readonly feed: FeedClient;
   readonly reporter: DecisionReporter;
   readonly renewal: SvidRequester;
   readonly #client: ApiClient;
 
-  constructor(options: IdentityLinkOptions, identity: OwnIdentity) {
+  /** @param globalBundle what is known of the global trust domain before identity speaks */
+  constructor(options: IdentityLinkOptions, identity: OwnIdentity, globalBundle: TrustBundle) {
     const { config, clock } = options;
+    this.globalBundle = new WatchSource(globalBundle);
     this.#client = apiClient(config, identity.tls, clock);
     this.renewal = renewalRequester(this.#client, () => lastingEvidenceOf(config));
     this.reporter = new DecisionReporter({ ...options, client: this.#client, isFailure: isFailedRecord });
@@ -57,6 +62,7 @@ export class IdentityLink implements AsyncDisposable {
       instance: config.instance,
       features: [],
       apply: {
+        bundles: (document) => this.#applyBundle(parseTrustBundles(document).get(config.globalTrustDomain)),
         accounts: (document) => this.accounts.set(parseAccountMap(document)),
         'key-status': (document) => this.keyStatus.set(parseKeyStatus(document)),
         cells: (document) => this.cells.set(parseCellDirectory(document)),
@@ -90,6 +96,12 @@ export class IdentityLink implements AsyncDisposable {
         'config_invalid',
         `identity issues as ${registered.iss}, the signing key was made for ${iss}`,
       );
+  }
+
+  /** It never goes back. */
+  #applyBundle(told: TrustBundle | undefined): void {
+    const newest = newerBundle(this.globalBundle.current, told);
+    if (newest !== this.globalBundle.current) this.globalBundle.set(newest);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

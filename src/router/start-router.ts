@@ -5,7 +5,7 @@ import { refuseTwoKindsOfEvidence } from '#api/evidence.ts';
 import { createPrivateFile, exists, readPrivateFile } from '#certs/private-file.ts';
 import { routerId } from '#certs/reserved-ids.ts';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
-import { bundlesOf, type TrustBundle } from '#certs/trust-bundle.ts';
+import { bundlesOf, newerBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { DecisionRing } from '#feeds/decision-ring.ts';
 import { decisionSinks } from '#feeds/decision-sinks.ts';
 import { observeReports } from '#feeds/observe-decisions.ts';
@@ -71,14 +71,10 @@ export async function startRouter(settings: RouterSettings, surroundings: Router
   const globalBundle = await readGlobalBundle(config);
   const identity = await ownIdentity(id, globalBundle, options, abort.signal);
   const ring = starting.use(await DecisionRing.open({ directory: join(config.stateDir, 'decisions'), clock, logger }));
-  const link = starting.use(new IdentityLink({ ...options, ring }, identity));
+  const link = starting.use(new IdentityLink({ ...options, ring }, identity, knownBundle(identity, globalBundle)));
   const cells = starting.use(new Cells({ ...config, identity: identity.tls, limits, ...common }));
-  starting.defer(
-    link.cells.subscribe((directory) => {
-      identity.setBundles(bundlesOf(globalBundle, ...[...directory.values()].map(({ bundle }) => bundle)));
-      cells.follow(directory);
-    }),
-  );
+  starting.defer(trustWhomIdentityNames(link, identity));
+  starting.defer(link.cells.subscribe((directory) => cells.follow(directory)));
   const key = await openSigningKey(config);
   const registration = register(link, key, options, abort.signal);
   const renewing = identity.renew({ requester: link.renewal, signal: abort.signal, intervalMs: config.svidRenewal });
@@ -171,6 +167,21 @@ async function ownIdentity(
   using join_ = joining(config, globalBundle, options.clock);
   const onFailed = (error: unknown) => options.logger.warn('not joined yet', { reason: messageOf(error) });
   return await OwnIdentity.join(identityOptions, { requester: join_.requester, signal, onFailed });
+}
+
+/** What lies beside the SVID may be newer than the file that the router was first started with. */
+function knownBundle(identity: OwnIdentity, globalBundle: TrustBundle): TrustBundle {
+  return newerBundle(globalBundle, identity.tls.current.bundles.get(globalBundle.trustDomain));
+}
+
+/** The roots of the global trust domain, and of all cells. */
+function trustWhomIdentityNames({ globalBundle, cells }: IdentityLink, identity: OwnIdentity): () => void {
+  const trust = () => {
+    const ofCells = [...cells.current.values()].map(({ bundle }) => bundle);
+    identity.setBundles(bundlesOf(globalBundle.current, ...ofCells));
+  };
+  const unsubscribes = [globalBundle.subscribe(trust), cells.subscribe(trust)];
+  return () => unsubscribes.forEach((unsubscribe) => void unsubscribe());
 }
 
 /** Made at the first start. Its `iss` is looked up when it is registered: a key file says nothing about it. */

@@ -49,6 +49,18 @@ export const errorCodes = {
     meaning: 'The authority does not sign: its own certificate, the key or the name do not allow it.',
     action: 'Renew the root or intermediate that the message names.',
   },
+  root_expired: {
+    meaning: 'The root of a trust domain has ended, so that nothing can be issued and no SVID below it is good.',
+    action: "Run `cellmesh certs recover`; an operator's own root (`--root-key`) is replaced by its operator.",
+  },
+  roots_invalid: {
+    meaning: 'What is stored as the roots of a trust domain cannot be read, or is not theirs.',
+    action: 'Restore it from a backup; without one, move it away, and everybody joins again.',
+  },
+  rotation_refused: {
+    meaning: 'The root is not replaced here, or not this way.',
+    action: 'Do what the message says.',
+  },
   svid_unexpected: {
     meaning:
       "The authority issued an SVID for another identity than the one that was asked for: the join token is another workload's.",

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { CellmeshError, messageOf } from './errors.ts';
@@ -29,14 +29,7 @@ export function openDatabase(options: DatabaseOptions): DatabaseSync {
   } catch (cause) {
     database?.close();
     if (cause instanceof CellmeshError) throw cause;
-    if (/locked|busy/i.test(messageOf(cause))) {
-      throw new CellmeshError(
-        'state_locked',
-        `${options.file} is in use by another process; stop it or choose another state directory`,
-        { cause },
-      );
-    }
-    throw new CellmeshError('file_unreadable', `${options.file}: ${messageOf(cause)}`, { cause });
+    throw unopened(options.file, cause);
   }
 }
 
@@ -51,6 +44,49 @@ export function transact<T>(database: DatabaseSync, work: () => T): T {
     database.exec('ROLLBACK');
     throw error;
   }
+}
+
+/**
+ * Holds a lock that goes with its process, however that ends. Nothing is written: it costs no flush to the disk.
+ * @throws CellmeshError `state_locked` while somebody else holds it
+ */
+export function lockFile(file: string): Disposable {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(file);
+    database.exec('BEGIN EXCLUSIVE');
+    const held = database;
+    return { [Symbol.dispose]: () => held.close() };
+  } catch (cause) {
+    database?.close();
+    throw unopened(file, cause);
+  }
+}
+
+/**
+ * What a query finds in the file of a process that is not running; nothing where there is no file.
+ * @throws CellmeshError `state_locked`, `file_unreadable`
+ */
+export function readRows(file: string, query: string): readonly Readonly<Record<string, unknown>>[] {
+  if (!existsSync(file)) return [];
+  try {
+    using database = new DatabaseSync(file);
+    database.exec('PRAGMA locking_mode=EXCLUSIVE');
+    return database.prepare(query).all();
+  } catch (cause) {
+    throw unopened(file, cause);
+  }
+}
+
+function unopened(file: string, cause: unknown): CellmeshError {
+  if (/locked|busy/i.test(messageOf(cause))) {
+    return new CellmeshError(
+      'state_locked',
+      `${file} is in use by another process; stop it or choose another state directory`,
+      { cause },
+    );
+  }
+  return new CellmeshError('file_unreadable', `${file}: ${messageOf(cause)}`, { cause });
 }
 
 function migrate(database: DatabaseSync, { file, application, migrations }: DatabaseOptions): void {

@@ -8,7 +8,7 @@ import {
   renewSvid,
   type SvidRequester,
 } from '#certs/renew-svid.ts';
-import { backdateMs } from '#certs/root-signer-file.ts';
+import { backdateMs } from '#certs/roots.ts';
 import { parseTrustDomain, type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
 import type { Svid } from '#certs/svid.ts';
 import { silentLogger } from '#runtime/logger.ts';
@@ -184,7 +184,8 @@ test('a new SVID is stored before it is used, and used even when it cannot be st
 });
 
 test('an aborted loop ends at once and leaves no timer', async () => {
-  const { clock, stop } = await running({});
+  const { clock, cell, stop } = await running({});
   await stop();
+  cell.authority[Symbol.dispose]();
   assert.equal(clock.pendingTimers, 0);
 });

@@ -1,64 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
-import { openRootSigner, rootFileName, rootLifetimeMs, rootSignerFromFiles } from '#certs/root-signer-file.ts';
+import { rootSignerFromFiles } from '#certs/root-signer-file.ts';
 import { parseTrustDomain, workloadId } from '#certs/spiffe-id.ts';
 import { verifyChain } from '#certs/verify-svid.ts';
 import { systemClock } from '#runtime/clock.ts';
-import { systemRandom } from '#runtime/random.ts';
-import { FakeClock } from '../support/fake-clock.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 import { testAuthority } from '../support/test-authority.ts';
 
 const trustDomain = parseTrustDomain('cell-1.example.com');
-const options = { trustDomain, clock: new FakeClock(), random: systemRandom };
-
-test('the first start makes a root of ten years, mode 0600, and the second takes it up', async () => {
-  await using directory = await temporaryDirectory();
-  const first = await openRootSigner(directory.path, options);
-  assert.equal(first.certificate.notAfter, options.clock.now() + rootLifetimeMs);
-  assert.equal(statSync(join(directory.path, rootFileName)).mode & 0o777, 0o600);
-  const second = await openRootSigner(directory.path, options);
-  assert.deepEqual(second.certificate.der, first.certificate.der);
-  assert.deepEqual(readdirSync(directory.path), [rootFileName]);
-});
-
-test('processes that start at once end up with one root', async () => {
-  await using directory = await temporaryDirectory();
-  const signers = await Promise.all(Array.from({ length: 8 }, () => openRootSigner(directory.path, options)));
-  assert.equal(new Set(signers.map(({ certificate }) => certificate.serial)).size, 1);
-});
-
-test('a key that others can read is refused, and the message says what to do', async () => {
-  await using directory = await temporaryDirectory();
-  await openRootSigner(directory.path, options);
-  const file = join(directory.path, rootFileName);
-  for (const mode of [0o640, 0o604, 0o660, 0o601]) {
-    chmodSync(file, mode);
-    await assert.rejects(openRootSigner(directory.path, options), { code: 'key_permissions', message: /chmod 600/ });
-  }
-  chmodSync(file, 0o400);
-  await openRootSigner(directory.path, options);
-});
-
-test('a root of another trust domain is refused', async () => {
-  await using directory = await temporaryDirectory();
-  await openRootSigner(directory.path, options);
-  const other = { ...options, trustDomain: parseTrustDomain('cell-2.example.com') };
-  await assert.rejects(openRootSigner(directory.path, other), { code: 'svid_not_issued' });
-});
-
-test('a file that holds no key is a clear error that does not quote it', async () => {
-  await using directory = await temporaryDirectory();
-  writeFileSync(join(directory.path, rootFileName), 'my secret', { mode: 0o600 });
-  await assert.rejects(openRootSigner(directory.path, options), (error: Error & { code: string }) => {
-    assert.equal(error.code, 'file_unreadable');
-    assert.doesNotMatch(error.message, /my secret/);
-    return true;
-  });
-});
 
 for (const [kind, ...key] of [
   ['P-256', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],

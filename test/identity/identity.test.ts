@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { IdentityAdmin, IdentityEdge } from '#api/generated/cellmesh/identity/v1/identity_pb.ts';
-import { serializeTrustBundle } from '#certs/trust-bundle.ts';
+import { IdentityAdmin, IdentityCells, IdentityEdge } from '#api/generated/cellmesh/identity/v1/identity_pb.ts';
+import { adminId, controlPlaneId } from '#certs/reserved-ids.ts';
+import { type SpiffeId, workloadId } from '#certs/spiffe-id.ts';
+import { parseTrustBundle, serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { neighbourhoodOf } from '#identity/verify-key.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
@@ -113,6 +115,58 @@ test('a router may not administer, an administrator may not verify keys', async 
   );
   const verify = setting.admin.call(IdentityEdge.method.verifyKey, { accountId: 'a', secret: 'b', clientAddress: '' });
   await assert.rejects(verify, (error) => isCellmeshError(error, 'rpc_denied'));
+});
+
+test('a control plane publishes the roots of its own cell: newer ones, that go on from those which are registered', async () => {
+  await using directory = await temporaryDirectory();
+  await using setting = await startIdentitySetting(directory.path);
+  const trustDomain = 'cell-1.cellmesh.localhost';
+  const cell = await testAuthority(systemClock, trustDomain);
+  const next = await testAuthority(systemClock, trustDomain);
+  const held = cell.authority.bundle.current;
+  const register = (bundle: TrustBundle) =>
+    setting.admin.call(IdentityAdmin.method.registerCell, {
+      cell: {
+        cellId: 'cell-1',
+        trustDomain,
+        trustBundle: serializeTrustBundle(bundle),
+        controlPlaneHost: '127.0.0.1',
+        controlPlanePort: 14010,
+      },
+    });
+  await register(held);
+  const roots = [...held.roots, next.rootSigner.certificate];
+  const published = async () => {
+    const { cells } = await setting.admin.call(IdentityAdmin.method.listCells, {});
+    return parseTrustBundle(cells[0]!.trustBundle, cell.trustDomain);
+  };
+  const as = async (id: SpiffeId, bundle: TrustBundle) => {
+    const client = setting.client(await cell.issue(id));
+    await client.call(IdentityCells.method.publishBundle, { trustBundle: serializeTrustBundle(bundle) });
+  };
+  const own = (bundle: Partial<TrustBundle>) => as(controlPlaneId(cell.trustDomain), { ...held, ...bundle });
+  await own({ sequence: held.sequence + 1, roots });
+  assert.equal((await published()).roots.length, 2);
+  // Said again it is no news; after a restart a control plane does.
+  await own({ sequence: held.sequence + 1, roots });
+  for (const sequence of [held.sequence, held.sequence + 1])
+    await assert.rejects(own({ sequence }), (error) => isCellmeshError(error, 'conflict'));
+  const stranger = await testAuthority(systemClock, trustDomain);
+  const foreign = { sequence: held.sequence + 2, roots: [stranger.rootSigner.certificate] };
+  await assert.rejects(own(foreign), (error) => isCellmeshError(error, 'conflict'));
+  // Its own SVID is below the other root: the connection ends with the trust in it.
+  const last = { sequence: held.sequence + 2, roots: [next.rootSigner.certificate] };
+  await own(last).catch((error) => assert.ok(isCellmeshError(error, 'rpc_unavailable')));
+  assert.deepEqual(
+    (await published()).roots.map(({ serial }) => serial),
+    [next.rootSigner.certificate.serial],
+  );
+  await register(held);
+  for (const id of [workloadId(cell.trustDomain, 'a', 'b'), adminId(cell.trustDomain, 'local')]) {
+    await assert.rejects(as(id, { ...held, sequence: held.sequence + 9, roots }), (error) =>
+      isCellmeshError(error, 'rpc_denied'),
+    );
+  }
 });
 
 test('a second identity on the same state is refused with a clear word', async () => {

@@ -21,6 +21,8 @@ export interface IdentitySetting extends AsyncDisposable {
   readonly identity: RunningIdentity;
   readonly bundles: TrustBundles;
   readonly admin: ApiClient;
+  /** As `admin`, with what lies in the state directory by now. */
+  adminOfNow(): Promise<ApiClient>;
   routerSvid(instance: string): Promise<Svid>;
   client(svid: Svid): ApiClient;
 }
@@ -30,6 +32,7 @@ export async function startIdentitySetting(
   stateDir: string,
   clock: Clock = systemClock,
   port = 0,
+  more: Readonly<Record<string, string>> = {},
 ): Promise<IdentitySetting> {
   const flags = {
     stateDir,
@@ -37,13 +40,15 @@ export async function startIdentitySetting(
     tokenIssuer,
     listen: `127.0.0.1:${port}`,
     health: '127.0.0.1:0',
+    ...more,
   };
   const config: IdentityConfig = loadConfig(identitySettings, { environment: {}, flags });
   const identity = await startIdentity(config, { clock, random: systemRandom, logger: silentLogger });
-  const { svid, bundles } = await readSvid(join(stateDir, 'admin'), clock.now());
+  const readAdmin = () => readSvid(join(stateDir, 'admin'), clock.now());
+  const { svid, bundles } = await readAdmin();
   const clients: ApiClient[] = [];
-  const client = (presented?: Svid) => {
-    const source = new WatchSource(presented === undefined ? { bundles } : { svid: presented, bundles });
+  const client = (presented?: Svid, trusted: TrustBundles = bundles) => {
+    const source = new WatchSource({ ...(presented && { svid: presented }), bundles: trusted });
     const made = new ApiClient({
       ...identity.address,
       expect: identityId(globalTrustDomain, 'local'),
@@ -57,6 +62,10 @@ export async function startIdentitySetting(
     identity,
     bundles,
     admin: client(svid),
+    async adminOfNow() {
+      const now = await readAdmin();
+      return client(now.svid, now.bundles);
+    },
     client,
     async routerSvid(instance) {
       const id = routerId(globalTrustDomain, 'local', instance);

@@ -94,6 +94,7 @@ export interface Cell extends AsyncDisposable {
 export interface CellOptions {
   readonly handlers?: Partial<Record<ServiceName, Handler>>;
   readonly editManifests?: (text: string) => string;
+  readonly identityFlags?: Readonly<Record<string, string>>;
   readonly controlPlaneFlags?: Readonly<Record<string, string | undefined>>;
   readonly sidecarFlags?: Readonly<Record<string, string>>;
   readonly logger?: Logger;
@@ -111,7 +112,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
   const { logger = silentLogger } = options;
   const root = stack.use(await temporaryDirectory()).path;
   const surroundings = { clock, random, logger };
-  const identity = stack.use(await startIdentitySetting(join(root, 'identity')));
+  const identity = stack.use(await startIdentitySetting(join(root, 'identity'), clock, 0, options.identityFlags));
 
   const services = {} as Record<ServiceName, CellService>;
   const applications = {} as Record<ServiceName, Application>;

@@ -53,7 +53,10 @@ export interface Edge extends AsyncDisposable {
   start(): Promise<void>;
 }
 
-export async function startEdge(cell: Pick<Cell, 'identity' | 'globalBundleFile'>): Promise<Edge> {
+export async function startEdge(
+  cell: Pick<Cell, 'identity' | 'globalBundleFile'>,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Edge> {
   await using starting = new AsyncDisposableStack();
   const root = starting.use(await temporaryDirectory()).path;
   const { identity } = cell;
@@ -91,6 +94,7 @@ export async function startEdge(cell: Pick<Cell, 'identity' | 'globalBundleFile'
       certificateKey: web.keyFile,
       health: '127.0.0.1:0',
       drain: '500ms',
+      ...more,
     };
     const config = loadConfig(routerSettings, { environment: {}, flags });
     router = await startRouter(config, { clock: systemClock, random: systemRandom, logger: silentLogger });

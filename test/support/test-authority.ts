@@ -1,14 +1,17 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { Authority, type AuthorityOptions } from '#certs/authority.ts';
-import { parseCertificate } from '#certs/certificate.ts';
+import { type Certificate, parseCertificate } from '#certs/certificate.ts';
 import { authorityProfile, randomSerial } from '#certs/certificate-profile.ts';
 import { createCsr, verifyCsr } from '#certs/csr.ts';
+import { fixedRoot } from '#certs/fixed-root.ts';
 import { type RootSigner, signCertificate } from '#certs/root-signer.ts';
-import { localSigner, rootLifetimeMs } from '#certs/root-signer-file.ts';
+import { localSigner } from '#certs/root-signer-file.ts';
+import { rootLifetimeMs } from '#certs/roots.ts';
 import { parseTrustDomain, type SpiffeId, type TrustDomain } from '#certs/spiffe-id.ts';
 import type { Svid } from '#certs/svid.ts';
 import { bundlesOf, type TrustBundles } from '#certs/trust-bundle.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { silentLogger } from '#runtime/logger.ts';
 import { systemRandom } from '#runtime/random.ts';
 
 /** A trust domain in this process: its authority, and SVIDs of it as workloads would hold them. */
@@ -23,11 +26,17 @@ export interface TestAuthority {
 export async function testAuthority(
   clock: Clock,
   trustDomainText = 'cell-1.example.com',
-  options: Partial<AuthorityOptions> & { rootLifetimeMs?: number } = {},
+  options: Partial<AuthorityOptions> & {
+    rootLifetimeMs?: number;
+    rootSigner?: RootSigner;
+    otherRoots?: readonly Certificate[];
+  } = {},
 ): Promise<TestAuthority> {
   const trustDomain = parseTrustDomain(trustDomainText);
   const rootSigner = options.rootSigner ?? (await testRoot(clock, trustDomain, options.rootLifetimeMs));
-  const authority = await Authority.create({ ...options, trustDomain, rootSigner, clock, random: systemRandom });
+  const common = { trustDomain, clock, random: systemRandom, logger: silentLogger };
+  const roots = fixedRoot(rootSigner, { ...common, ...options, trustDomain });
+  const authority = await Authority.create({ ...common, ...roots, ...options });
   return {
     trustDomain,
     authority,

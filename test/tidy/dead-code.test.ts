@@ -7,8 +7,6 @@ import { isGenerated, type SourceFile, sourceFiles } from './source-files.ts';
 /** Values that only tests import, and why they are in src/ and open. Limits need no reason: tests go up to them and one past. */
 const forTests: Readonly<Record<string, string>> = {
   'src/certs/join-token.ts: JoinTokenRejected': 'the error of a public verb',
-  'src/certs/root-signer-file.ts: localSigner': 'test authorities sign with a root that is in no file',
-  'src/certs/root-signer-file.ts: rootFileName': 'a file of the state directory',
   'src/certs/svid-rules.ts: svidRules': 'docs/errors.md is held to it',
   'src/control-plane/webhook/webhook-configurations.ts: webhookConfigurations': 'objects of an installation',
   'src/identity/verify-key.ts: neighbourhoodOf': 'a pure part with cases of its own',

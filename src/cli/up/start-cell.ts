@@ -3,10 +3,13 @@ import { join } from 'node:path';
 import { fetch } from 'undici';
 import { ControlPlane } from '#api/generated/cellmesh/controlplane/v1/control_plane_pb.ts';
 import { IdentityAdmin } from '#api/generated/cellmesh/identity/v1/identity_pb.ts';
-import { Authority } from '#certs/authority.ts';
+import { rootStoreIn } from '#certs/open-authority.ts';
 import { writePrivateFile } from '#certs/private-file.ts';
 import { routerId } from '#certs/reserved-ids.ts';
-import { openRootSigner } from '#certs/root-signer-file.ts';
+import { refuseExpired } from '#certs/root-holder.ts';
+import { openRoots } from '#certs/root-keeper.ts';
+import { nextRoot } from '#certs/root-rotation.ts';
+import { activeRoot, bundleOf } from '#certs/roots.ts';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { readSvid } from '#certs/svid.ts';
 import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
@@ -134,9 +137,11 @@ function endingTogether(stack: AsyncDisposableStack): () => AsyncDisposableStack
 
 /** The roots of the cell. The first start makes the root that the control plane will find. */
 async function cellBundle({ controlPlane }: Installation): Promise<TrustBundle> {
+  const store = rootStoreIn(controlPlane.stateDir, trustDomain);
   const surroundings = { trustDomain, clock: systemClock, random: systemRandom };
-  const rootSigner = await openRootSigner(join(controlPlane.stateDir, 'root'), surroundings);
-  return (await Authority.create({ rootSigner, ...surroundings })).bundle.current;
+  const { roots } = await openRoots({ store, ...surroundings });
+  if (nextRoot(roots) === undefined) refuseExpired(activeRoot(roots).certificate, surroundings);
+  return bundleOf(roots);
 }
 
 function createJoinToken(spiffeId: SpiffeId, options: { state: string; region: string }) {

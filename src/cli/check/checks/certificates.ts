@@ -1,4 +1,4 @@
-import { backdateMs } from '#certs/root-signer-file.ts';
+import { backdateMs } from '#certs/roots.ts';
 import { durationText } from '#runtime/duration.ts';
 import { distance } from '../../output.ts';
 import { type Check, counted, everywhere, type Finding, fail, known, onMachine, orElse } from '../check-definition.ts';

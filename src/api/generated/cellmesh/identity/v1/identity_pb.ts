@@ -10,7 +10,39 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cellmesh/identity/v1/identity.proto.
  */
 export const file_cellmesh_identity_v1_identity: GenFile = /*@__PURE__*/
-  fileDesc("CiNjZWxsbWVzaC9pZGVudGl0eS92MS9pZGVudGl0eS5wcm90bxIUY2VsbG1lc2guaWRlbnRpdHkudjEiZAoHQWNjb3VudBISCgphY2NvdW50X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHY2VsbF9pZBgDIAEoCRISCgpjZWxsX2Vwb2NoGAQgASgEEhIKCmdlbmVyYXRpb24YBSABKAQiNQoUQ3JlYXRlQWNjb3VudFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIPCgdjZWxsX2lkGAIgASgJIhUKE0xpc3RBY2NvdW50c1JlcXVlc3QiRwoUTGlzdEFjY291bnRzUmVzcG9uc2USLwoIYWNjb3VudHMYASADKAsyHS5jZWxsbWVzaC5pZGVudGl0eS52MS5BY2NvdW50Ik4KE1BsYWNlQWNjb3VudFJlcXVlc3QSEgoKYWNjb3VudF9pZBgBIAEoCRIPCgdjZWxsX2lkGAIgASgJEhIKCmNlbGxfZXBvY2gYAyABKAQigAEKBkFwaUtleRIOCgZrZXlfaWQYASABKAkSEgoKYWNjb3VudF9pZBgCIAEoCRIPCgdsb2NhdG9yGAMgASgJEg4KBnNjb3BlcxgEIAMoCRINCgVzdGF0ZRgFIAEoCRIRCglub3RfYWZ0ZXIYBiABKAQSDwoHdmVyc2lvbhgHIAEoBCI2ChBDcmVhdGVLZXlSZXF1ZXN0EhIKCmFjY291bnRfaWQYASABKAkSDgoGc2NvcGVzGAIgAygJIkcKCkNyZWF0ZWRLZXkSKQoDa2V5GAEgASgLMhwuY2VsbG1lc2guaWRlbnRpdHkudjEuQXBpS2V5Eg4KBnNlY3JldBgCIAEoCSIlCg9MaXN0S2V5c1JlcXVlc3QSEgoKYWNjb3VudF9pZBgBIAEoCSI+ChBMaXN0S2V5c1Jlc3BvbnNlEioKBGtleXMYASADKAsyHC5jZWxsbWVzaC5pZGVudGl0eS52MS5BcGlLZXkiIgoQUmV2b2tlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkiNgoQUm90YXRlS2V5UmVxdWVzdBIOCgZrZXlfaWQYASABKAkSEgoKb3ZlcmxhcF9tcxgCIAEoBCJ7CgRDZWxsEg8KB2NlbGxfaWQYASABKAkSFAoMdHJ1c3RfZG9tYWluGAIgASgJEhQKDHRydXN0X2J1bmRsZRgDIAEoCRIaChJjb250cm9sX3BsYW5lX2hvc3QYBCABKAkSGgoSY29udHJvbF9wbGFuZV9wb3J0GAUgASgNIj8KE1JlZ2lzdGVyQ2VsbFJlcXVlc3QSKAoEY2VsbBgBIAEoCzIaLmNlbGxtZXNoLmlkZW50aXR5LnYxLkNlbGwiEgoQTGlzdENlbGxzUmVxdWVzdCI+ChFMaXN0Q2VsbHNSZXNwb25zZRIpCgVjZWxscxgBIAMoCzIaLmNlbGxtZXNoLmlkZW50aXR5LnYxLkNlbGwiMQocQ3JlYXRlUm91dGVySm9pblRva2VuUmVxdWVzdBIRCglzcGlmZmVfaWQYASABKAkiRwodQ3JlYXRlUm91dGVySm9pblRva2VuUmVzcG9uc2USEgoKam9pbl90b2tlbhgBIAEoCRISCgpleHBpcmVzX2F0GAIgASgEIk4KEFZlcmlmeUtleVJlcXVlc3QSEgoKYWNjb3VudF9pZBgBIAEoCRIOCgZzZWNyZXQYAiABKAkSFgoOY2xpZW50X2FkZHJlc3MYAyABKAkiXQoRVmVyaWZ5S2V5UmVzcG9uc2USKwoDa2V5GAEgASgLMhwuY2VsbG1lc2guaWRlbnRpdHkudjEuQXBpS2V5SAASEQoHcmVmdXNhbBgCIAEoCUgAQggKBnJlc3VsdCIoChlSZWdpc3RlclNpZ25pbmdLZXlSZXF1ZXN0EgsKA2p3axgBIAEoCSI2ChpSZWdpc3RlclNpZ25pbmdLZXlSZXNwb25zZRILCgNpc3MYASABKAkSCwoDa2lkGAIgASgJMsAHCg1JZGVudGl0eUFkbWluEloKDUNyZWF0ZUFjY291bnQSKi5jZWxsbWVzaC5pZGVudGl0eS52MS5DcmVhdGVBY2NvdW50UmVxdWVzdBodLmNlbGxtZXNoLmlkZW50aXR5LnYxLkFjY291bnQSZQoMTGlzdEFjY291bnRzEikuY2VsbG1lc2guaWRlbnRpdHkudjEuTGlzdEFjY291bnRzUmVxdWVzdBoqLmNlbGxtZXNoLmlkZW50aXR5LnYxLkxpc3RBY2NvdW50c1Jlc3BvbnNlElgKDFBsYWNlQWNjb3VudBIpLmNlbGxtZXNoLmlkZW50aXR5LnYxLlBsYWNlQWNjb3VudFJlcXVlc3QaHS5jZWxsbWVzaC5pZGVudGl0eS52MS5BY2NvdW50ElUKCUNyZWF0ZUtleRImLmNlbGxtZXNoLmlkZW50aXR5LnYxLkNyZWF0ZUtleVJlcXVlc3QaIC5jZWxsbWVzaC5pZGVudGl0eS52MS5DcmVhdGVkS2V5ElkKCExpc3RLZXlzEiUuY2VsbG1lc2guaWRlbnRpdHkudjEuTGlzdEtleXNSZXF1ZXN0GiYuY2VsbG1lc2guaWRlbnRpdHkudjEuTGlzdEtleXNSZXNwb25zZRJRCglSZXZva2VLZXkSJi5jZWxsbWVzaC5pZGVudGl0eS52MS5SZXZva2VLZXlSZXF1ZXN0GhwuY2VsbG1lc2guaWRlbnRpdHkudjEuQXBpS2V5ElUKCVJvdGF0ZUtleRImLmNlbGxtZXNoLmlkZW50aXR5LnYxLlJvdGF0ZUtleVJlcXVlc3QaIC5jZWxsbWVzaC5pZGVudGl0eS52MS5DcmVhdGVkS2V5ElUKDFJlZ2lzdGVyQ2VsbBIpLmNlbGxtZXNoLmlkZW50aXR5LnYxLlJlZ2lzdGVyQ2VsbFJlcXVlc3QaGi5jZWxsbWVzaC5pZGVudGl0eS52MS5DZWxsElwKCUxpc3RDZWxscxImLmNlbGxtZXNoLmlkZW50aXR5LnYxLkxpc3RDZWxsc1JlcXVlc3QaJy5jZWxsbWVzaC5pZGVudGl0eS52MS5MaXN0Q2VsbHNSZXNwb25zZRKAAQoVQ3JlYXRlUm91dGVySm9pblRva2VuEjIuY2VsbG1lc2guaWRlbnRpdHkudjEuQ3JlYXRlUm91dGVySm9pblRva2VuUmVxdWVzdBozLmNlbGxtZXNoLmlkZW50aXR5LnYxLkNyZWF0ZVJvdXRlckpvaW5Ub2tlblJlc3BvbnNlMuUBCgxJZGVudGl0eUVkZ2USXAoJVmVyaWZ5S2V5EiYuY2VsbG1lc2guaWRlbnRpdHkudjEuVmVyaWZ5S2V5UmVxdWVzdBonLmNlbGxtZXNoLmlkZW50aXR5LnYxLlZlcmlmeUtleVJlc3BvbnNlEncKElJlZ2lzdGVyU2lnbmluZ0tleRIvLmNlbGxtZXNoLmlkZW50aXR5LnYxLlJlZ2lzdGVyU2lnbmluZ0tleVJlcXVlc3QaMC5jZWxsbWVzaC5pZGVudGl0eS52MS5SZWdpc3RlclNpZ25pbmdLZXlSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("CiNjZWxsbWVzaC9pZGVudGl0eS92MS9pZGVudGl0eS5wcm90bxIUY2VsbG1lc2guaWRlbnRpdHkudjEiLAoUUHVibGlzaEJ1bmRsZVJlcXVlc3QSFAoMdHJ1c3RfYnVuZGxlGAEgASgJIhcKFVB1Ymxpc2hCdW5kbGVSZXNwb25zZSJkCgdBY2NvdW50EhIKCmFjY291bnRfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIPCgdjZWxsX2lkGAMgASgJEhIKCmNlbGxfZXBvY2gYBCABKAQSEgoKZ2VuZXJhdGlvbhgFIAEoBCI1ChRDcmVhdGVBY2NvdW50UmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2NlbGxfaWQYAiABKAkiFQoTTGlzdEFjY291bnRzUmVxdWVzdCJHChRMaXN0QWNjb3VudHNSZXNwb25zZRIvCghhY2NvdW50cxgBIAMoCzIdLmNlbGxtZXNoLmlkZW50aXR5LnYxLkFjY291bnQiTgoTUGxhY2VBY2NvdW50UmVxdWVzdBISCgphY2NvdW50X2lkGAEgASgJEg8KB2NlbGxfaWQYAiABKAkSEgoKY2VsbF9lcG9jaBgDIAEoBCKAAQoGQXBpS2V5Eg4KBmtleV9pZBgBIAEoCRISCgphY2NvdW50X2lkGAIgASgJEg8KB2xvY2F0b3IYAyABKAkSDgoGc2NvcGVzGAQgAygJEg0KBXN0YXRlGAUgASgJEhEKCW5vdF9hZnRlchgGIAEoBBIPCgd2ZXJzaW9uGAcgASgEIjYKEENyZWF0ZUtleVJlcXVlc3QSEgoKYWNjb3VudF9pZBgBIAEoCRIOCgZzY29wZXMYAiADKAkiRwoKQ3JlYXRlZEtleRIpCgNrZXkYASABKAsyHC5jZWxsbWVzaC5pZGVudGl0eS52MS5BcGlLZXkSDgoGc2VjcmV0GAIgASgJIiUKD0xpc3RLZXlzUmVxdWVzdBISCgphY2NvdW50X2lkGAEgASgJIj4KEExpc3RLZXlzUmVzcG9uc2USKgoEa2V5cxgBIAMoCzIcLmNlbGxtZXNoLmlkZW50aXR5LnYxLkFwaUtleSIiChBSZXZva2VLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCSI2ChBSb3RhdGVLZXlSZXF1ZXN0Eg4KBmtleV9pZBgBIAEoCRISCgpvdmVybGFwX21zGAIgASgEInsKBENlbGwSDwoHY2VsbF9pZBgBIAEoCRIUCgx0cnVzdF9kb21haW4YAiABKAkSFAoMdHJ1c3RfYnVuZGxlGAMgASgJEhoKEmNvbnRyb2xfcGxhbmVfaG9zdBgEIAEoCRIaChJjb250cm9sX3BsYW5lX3BvcnQYBSABKA0iPwoTUmVnaXN0ZXJDZWxsUmVxdWVzdBIoCgRjZWxsGAEgASgLMhouY2VsbG1lc2guaWRlbnRpdHkudjEuQ2VsbCISChBMaXN0Q2VsbHNSZXF1ZXN0Ij4KEUxpc3RDZWxsc1Jlc3BvbnNlEikKBWNlbGxzGAEgAygLMhouY2VsbG1lc2guaWRlbnRpdHkudjEuQ2VsbCIxChxDcmVhdGVSb3V0ZXJKb2luVG9rZW5SZXF1ZXN0EhEKCXNwaWZmZV9pZBgBIAEoCSJHCh1DcmVhdGVSb3V0ZXJKb2luVG9rZW5SZXNwb25zZRISCgpqb2luX3Rva2VuGAEgASgJEhIKCmV4cGlyZXNfYXQYAiABKAQiTgoQVmVyaWZ5S2V5UmVxdWVzdBISCgphY2NvdW50X2lkGAEgASgJEg4KBnNlY3JldBgCIAEoCRIWCg5jbGllbnRfYWRkcmVzcxgDIAEoCSJdChFWZXJpZnlLZXlSZXNwb25zZRIrCgNrZXkYASABKAsyHC5jZWxsbWVzaC5pZGVudGl0eS52MS5BcGlLZXlIABIRCgdyZWZ1c2FsGAIgASgJSABCCAoGcmVzdWx0IigKGVJlZ2lzdGVyU2lnbmluZ0tleVJlcXVlc3QSCwoDandrGAEgASgJIjYKGlJlZ2lzdGVyU2lnbmluZ0tleVJlc3BvbnNlEgsKA2lzcxgBIAEoCRILCgNraWQYAiABKAkywAcKDUlkZW50aXR5QWRtaW4SWgoNQ3JlYXRlQWNjb3VudBIqLmNlbGxtZXNoLmlkZW50aXR5LnYxLkNyZWF0ZUFjY291bnRSZXF1ZXN0Gh0uY2VsbG1lc2guaWRlbnRpdHkudjEuQWNjb3VudBJlCgxMaXN0QWNjb3VudHMSKS5jZWxsbWVzaC5pZGVudGl0eS52MS5MaXN0QWNjb3VudHNSZXF1ZXN0GiouY2VsbG1lc2guaWRlbnRpdHkudjEuTGlzdEFjY291bnRzUmVzcG9uc2USWAoMUGxhY2VBY2NvdW50EikuY2VsbG1lc2guaWRlbnRpdHkudjEuUGxhY2VBY2NvdW50UmVxdWVzdBodLmNlbGxtZXNoLmlkZW50aXR5LnYxLkFjY291bnQSVQoJQ3JlYXRlS2V5EiYuY2VsbG1lc2guaWRlbnRpdHkudjEuQ3JlYXRlS2V5UmVxdWVzdBogLmNlbGxtZXNoLmlkZW50aXR5LnYxLkNyZWF0ZWRLZXkSWQoITGlzdEtleXMSJS5jZWxsbWVzaC5pZGVudGl0eS52MS5MaXN0S2V5c1JlcXVlc3QaJi5jZWxsbWVzaC5pZGVudGl0eS52MS5MaXN0S2V5c1Jlc3BvbnNlElEKCVJldm9rZUtleRImLmNlbGxtZXNoLmlkZW50aXR5LnYxLlJldm9rZUtleVJlcXVlc3QaHC5jZWxsbWVzaC5pZGVudGl0eS52MS5BcGlLZXkSVQoJUm90YXRlS2V5EiYuY2VsbG1lc2guaWRlbnRpdHkudjEuUm90YXRlS2V5UmVxdWVzdBogLmNlbGxtZXNoLmlkZW50aXR5LnYxLkNyZWF0ZWRLZXkSVQoMUmVnaXN0ZXJDZWxsEikuY2VsbG1lc2guaWRlbnRpdHkudjEuUmVnaXN0ZXJDZWxsUmVxdWVzdBoaLmNlbGxtZXNoLmlkZW50aXR5LnYxLkNlbGwSXAoJTGlzdENlbGxzEiYuY2VsbG1lc2guaWRlbnRpdHkudjEuTGlzdENlbGxzUmVxdWVzdBonLmNlbGxtZXNoLmlkZW50aXR5LnYxLkxpc3RDZWxsc1Jlc3BvbnNlEoABChVDcmVhdGVSb3V0ZXJKb2luVG9rZW4SMi5jZWxsbWVzaC5pZGVudGl0eS52MS5DcmVhdGVSb3V0ZXJKb2luVG9rZW5SZXF1ZXN0GjMuY2VsbG1lc2guaWRlbnRpdHkudjEuQ3JlYXRlUm91dGVySm9pblRva2VuUmVzcG9uc2Uy5QEKDElkZW50aXR5RWRnZRJcCglWZXJpZnlLZXkSJi5jZWxsbWVzaC5pZGVudGl0eS52MS5WZXJpZnlLZXlSZXF1ZXN0GicuY2VsbG1lc2guaWRlbnRpdHkudjEuVmVyaWZ5S2V5UmVzcG9uc2USdwoSUmVnaXN0ZXJTaWduaW5nS2V5Ei8uY2VsbG1lc2guaWRlbnRpdHkudjEuUmVnaXN0ZXJTaWduaW5nS2V5UmVxdWVzdBowLmNlbGxtZXNoLmlkZW50aXR5LnYxLlJlZ2lzdGVyU2lnbmluZ0tleVJlc3BvbnNlMnkKDUlkZW50aXR5Q2VsbHMSaAoNUHVibGlzaEJ1bmRsZRIqLmNlbGxtZXNoLmlkZW50aXR5LnYxLlB1Ymxpc2hCdW5kbGVSZXF1ZXN0GisuY2VsbG1lc2guaWRlbnRpdHkudjEuUHVibGlzaEJ1bmRsZVJlc3BvbnNlYgZwcm90bzM");
+
+/**
+ * @generated from message cellmesh.identity.v1.PublishBundleRequest
+ */
+export type PublishBundleRequest = Message<"cellmesh.identity.v1.PublishBundleRequest"> & {
+  /**
+   * SPIFFE trust bundle, JSON. Its sequence is higher than that of the one registered, and one root is in both.
+   *
+   * @generated from field: string trust_bundle = 1;
+   */
+  trustBundle: string;
+};
+
+/**
+ * Describes the message cellmesh.identity.v1.PublishBundleRequest.
+ * Use `create(PublishBundleRequestSchema)` to create a new message.
+ */
+export const PublishBundleRequestSchema: GenMessage<PublishBundleRequest> = /*@__PURE__*/
+  messageDesc(file_cellmesh_identity_v1_identity, 0);
+
+/**
+ * @generated from message cellmesh.identity.v1.PublishBundleResponse
+ */
+export type PublishBundleResponse = Message<"cellmesh.identity.v1.PublishBundleResponse"> & {
+};
+
+/**
+ * Describes the message cellmesh.identity.v1.PublishBundleResponse.
+ * Use `create(PublishBundleResponseSchema)` to create a new message.
+ */
+export const PublishBundleResponseSchema: GenMessage<PublishBundleResponse> = /*@__PURE__*/
+  messageDesc(file_cellmesh_identity_v1_identity, 1);
 
 /**
  * @generated from message cellmesh.identity.v1.Account
@@ -47,7 +79,7 @@ export type Account = Message<"cellmesh.identity.v1.Account"> & {
  * Use `create(AccountSchema)` to create a new message.
  */
 export const AccountSchema: GenMessage<Account> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 0);
+  messageDesc(file_cellmesh_identity_v1_identity, 2);
 
 /**
  * @generated from message cellmesh.identity.v1.CreateAccountRequest
@@ -69,7 +101,7 @@ export type CreateAccountRequest = Message<"cellmesh.identity.v1.CreateAccountRe
  * Use `create(CreateAccountRequestSchema)` to create a new message.
  */
 export const CreateAccountRequestSchema: GenMessage<CreateAccountRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 1);
+  messageDesc(file_cellmesh_identity_v1_identity, 3);
 
 /**
  * @generated from message cellmesh.identity.v1.ListAccountsRequest
@@ -82,7 +114,7 @@ export type ListAccountsRequest = Message<"cellmesh.identity.v1.ListAccountsRequ
  * Use `create(ListAccountsRequestSchema)` to create a new message.
  */
 export const ListAccountsRequestSchema: GenMessage<ListAccountsRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 2);
+  messageDesc(file_cellmesh_identity_v1_identity, 4);
 
 /**
  * @generated from message cellmesh.identity.v1.ListAccountsResponse
@@ -99,7 +131,7 @@ export type ListAccountsResponse = Message<"cellmesh.identity.v1.ListAccountsRes
  * Use `create(ListAccountsResponseSchema)` to create a new message.
  */
 export const ListAccountsResponseSchema: GenMessage<ListAccountsResponse> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 3);
+  messageDesc(file_cellmesh_identity_v1_identity, 5);
 
 /**
  * @generated from message cellmesh.identity.v1.PlaceAccountRequest
@@ -126,7 +158,7 @@ export type PlaceAccountRequest = Message<"cellmesh.identity.v1.PlaceAccountRequ
  * Use `create(PlaceAccountRequestSchema)` to create a new message.
  */
 export const PlaceAccountRequestSchema: GenMessage<PlaceAccountRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 4);
+  messageDesc(file_cellmesh_identity_v1_identity, 6);
 
 /**
  * @generated from message cellmesh.identity.v1.ApiKey
@@ -179,7 +211,7 @@ export type ApiKey = Message<"cellmesh.identity.v1.ApiKey"> & {
  * Use `create(ApiKeySchema)` to create a new message.
  */
 export const ApiKeySchema: GenMessage<ApiKey> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 5);
+  messageDesc(file_cellmesh_identity_v1_identity, 7);
 
 /**
  * @generated from message cellmesh.identity.v1.CreateKeyRequest
@@ -201,7 +233,7 @@ export type CreateKeyRequest = Message<"cellmesh.identity.v1.CreateKeyRequest"> 
  * Use `create(CreateKeyRequestSchema)` to create a new message.
  */
 export const CreateKeyRequestSchema: GenMessage<CreateKeyRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 6);
+  messageDesc(file_cellmesh_identity_v1_identity, 8);
 
 /**
  * @generated from message cellmesh.identity.v1.CreatedKey
@@ -225,7 +257,7 @@ export type CreatedKey = Message<"cellmesh.identity.v1.CreatedKey"> & {
  * Use `create(CreatedKeySchema)` to create a new message.
  */
 export const CreatedKeySchema: GenMessage<CreatedKey> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 7);
+  messageDesc(file_cellmesh_identity_v1_identity, 9);
 
 /**
  * @generated from message cellmesh.identity.v1.ListKeysRequest
@@ -242,7 +274,7 @@ export type ListKeysRequest = Message<"cellmesh.identity.v1.ListKeysRequest"> & 
  * Use `create(ListKeysRequestSchema)` to create a new message.
  */
 export const ListKeysRequestSchema: GenMessage<ListKeysRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 8);
+  messageDesc(file_cellmesh_identity_v1_identity, 10);
 
 /**
  * @generated from message cellmesh.identity.v1.ListKeysResponse
@@ -259,7 +291,7 @@ export type ListKeysResponse = Message<"cellmesh.identity.v1.ListKeysResponse"> 
  * Use `create(ListKeysResponseSchema)` to create a new message.
  */
 export const ListKeysResponseSchema: GenMessage<ListKeysResponse> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 9);
+  messageDesc(file_cellmesh_identity_v1_identity, 11);
 
 /**
  * @generated from message cellmesh.identity.v1.RevokeKeyRequest
@@ -276,7 +308,7 @@ export type RevokeKeyRequest = Message<"cellmesh.identity.v1.RevokeKeyRequest"> 
  * Use `create(RevokeKeyRequestSchema)` to create a new message.
  */
 export const RevokeKeyRequestSchema: GenMessage<RevokeKeyRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 10);
+  messageDesc(file_cellmesh_identity_v1_identity, 12);
 
 /**
  * @generated from message cellmesh.identity.v1.RotateKeyRequest
@@ -298,7 +330,7 @@ export type RotateKeyRequest = Message<"cellmesh.identity.v1.RotateKeyRequest"> 
  * Use `create(RotateKeyRequestSchema)` to create a new message.
  */
 export const RotateKeyRequestSchema: GenMessage<RotateKeyRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 11);
+  messageDesc(file_cellmesh_identity_v1_identity, 13);
 
 /**
  * @generated from message cellmesh.identity.v1.Cell
@@ -337,7 +369,7 @@ export type Cell = Message<"cellmesh.identity.v1.Cell"> & {
  * Use `create(CellSchema)` to create a new message.
  */
 export const CellSchema: GenMessage<Cell> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 12);
+  messageDesc(file_cellmesh_identity_v1_identity, 14);
 
 /**
  * @generated from message cellmesh.identity.v1.RegisterCellRequest
@@ -354,7 +386,7 @@ export type RegisterCellRequest = Message<"cellmesh.identity.v1.RegisterCellRequ
  * Use `create(RegisterCellRequestSchema)` to create a new message.
  */
 export const RegisterCellRequestSchema: GenMessage<RegisterCellRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 13);
+  messageDesc(file_cellmesh_identity_v1_identity, 15);
 
 /**
  * @generated from message cellmesh.identity.v1.ListCellsRequest
@@ -367,7 +399,7 @@ export type ListCellsRequest = Message<"cellmesh.identity.v1.ListCellsRequest"> 
  * Use `create(ListCellsRequestSchema)` to create a new message.
  */
 export const ListCellsRequestSchema: GenMessage<ListCellsRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 14);
+  messageDesc(file_cellmesh_identity_v1_identity, 16);
 
 /**
  * @generated from message cellmesh.identity.v1.ListCellsResponse
@@ -384,7 +416,7 @@ export type ListCellsResponse = Message<"cellmesh.identity.v1.ListCellsResponse"
  * Use `create(ListCellsResponseSchema)` to create a new message.
  */
 export const ListCellsResponseSchema: GenMessage<ListCellsResponse> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 15);
+  messageDesc(file_cellmesh_identity_v1_identity, 17);
 
 /**
  * @generated from message cellmesh.identity.v1.CreateRouterJoinTokenRequest
@@ -401,7 +433,7 @@ export type CreateRouterJoinTokenRequest = Message<"cellmesh.identity.v1.CreateR
  * Use `create(CreateRouterJoinTokenRequestSchema)` to create a new message.
  */
 export const CreateRouterJoinTokenRequestSchema: GenMessage<CreateRouterJoinTokenRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 16);
+  messageDesc(file_cellmesh_identity_v1_identity, 18);
 
 /**
  * @generated from message cellmesh.identity.v1.CreateRouterJoinTokenResponse
@@ -423,7 +455,7 @@ export type CreateRouterJoinTokenResponse = Message<"cellmesh.identity.v1.Create
  * Use `create(CreateRouterJoinTokenResponseSchema)` to create a new message.
  */
 export const CreateRouterJoinTokenResponseSchema: GenMessage<CreateRouterJoinTokenResponse> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 17);
+  messageDesc(file_cellmesh_identity_v1_identity, 19);
 
 /**
  * @generated from message cellmesh.identity.v1.VerifyKeyRequest
@@ -452,7 +484,7 @@ export type VerifyKeyRequest = Message<"cellmesh.identity.v1.VerifyKeyRequest"> 
  * Use `create(VerifyKeyRequestSchema)` to create a new message.
  */
 export const VerifyKeyRequestSchema: GenMessage<VerifyKeyRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 18);
+  messageDesc(file_cellmesh_identity_v1_identity, 20);
 
 /**
  * @generated from message cellmesh.identity.v1.VerifyKeyResponse
@@ -483,7 +515,7 @@ export type VerifyKeyResponse = Message<"cellmesh.identity.v1.VerifyKeyResponse"
  * Use `create(VerifyKeyResponseSchema)` to create a new message.
  */
 export const VerifyKeyResponseSchema: GenMessage<VerifyKeyResponse> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 19);
+  messageDesc(file_cellmesh_identity_v1_identity, 21);
 
 /**
  * @generated from message cellmesh.identity.v1.RegisterSigningKeyRequest
@@ -502,7 +534,7 @@ export type RegisterSigningKeyRequest = Message<"cellmesh.identity.v1.RegisterSi
  * Use `create(RegisterSigningKeyRequestSchema)` to create a new message.
  */
 export const RegisterSigningKeyRequestSchema: GenMessage<RegisterSigningKeyRequest> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 20);
+  messageDesc(file_cellmesh_identity_v1_identity, 22);
 
 /**
  * @generated from message cellmesh.identity.v1.RegisterSigningKeyResponse
@@ -524,7 +556,7 @@ export type RegisterSigningKeyResponse = Message<"cellmesh.identity.v1.RegisterS
  * Use `create(RegisterSigningKeyResponseSchema)` to create a new message.
  */
 export const RegisterSigningKeyResponseSchema: GenMessage<RegisterSigningKeyResponse> = /*@__PURE__*/
-  messageDesc(file_cellmesh_identity_v1_identity, 21);
+  messageDesc(file_cellmesh_identity_v1_identity, 23);
 
 /**
  * What operators ask of the global identity service.
@@ -649,4 +681,23 @@ export const IdentityEdge: GenService<{
   },
 }> = /*@__PURE__*/
   serviceDesc(file_cellmesh_identity_v1_identity, 1);
+
+/**
+ * What control planes of cells tell.
+ *
+ * @generated from service cellmesh.identity.v1.IdentityCells
+ */
+export const IdentityCells: GenService<{
+  /**
+   * The roots of the caller's own trust domain, which routers are to know from now on.
+   *
+   * @generated from rpc cellmesh.identity.v1.IdentityCells.PublishBundle
+   */
+  publishBundle: {
+    methodKind: "unary";
+    input: typeof PublishBundleRequestSchema;
+    output: typeof PublishBundleResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_cellmesh_identity_v1_identity, 2);
 
