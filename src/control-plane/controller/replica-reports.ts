@@ -1,13 +1,16 @@
 import type { KubernetesClient } from '#kubernetes/client.ts';
 import { Informer } from '#kubernetes/informer.ts';
+import { KubernetesError } from '#kubernetes/kubernetes-error.ts';
+import { pods } from '#kubernetes/resources.ts';
 import { type ConfigMap, configMaps } from '#kubernetes/resources-config-map.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
+import { isCellmeshError } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import { parseReport, type ReplicaReport, serializeReport } from './replica-report.ts';
 
 interface ReplicaReportsOptions {
-  readonly client: Pick<KubernetesClient, 'list' | 'watch' | 'apply'>;
+  readonly client: Pick<KubernetesClient, 'get' | 'list' | 'watch' | 'apply'>;
   readonly namespace: string;
   readonly replica: string;
   /** What this replica has to say at this moment. */
@@ -39,6 +42,7 @@ export class ReplicaReports implements AsyncDisposable {
   #writing: Promise<void> | undefined;
   #isSoon = false;
   #isListed = false;
+  #owners: readonly object[] | undefined;
 
   /** Begins at once. */
   constructor(options: ReplicaReportsOptions) {
@@ -108,10 +112,24 @@ export class ReplicaReports implements AsyncDisposable {
 
   async #apply(report: string): Promise<void> {
     const { client, clock, namespace, replica } = this.#options;
-    const metadata = { namespace, name: nameOf(replica), labels: { [label]: 'true' } };
+    this.#owners ??= await this.#findOwners();
+    const labels = { [label]: 'true' };
+    const metadata = { namespace, name: nameOf(replica), labels, ownerReferences: this.#owners };
     const data = { report, renewed: new Date(clock.now()).toISOString() };
     const options = { fieldManager: `cellmesh-${nameOf(replica)}`, force: true };
     await client.apply(configMaps, metadata, { data }, options, this.#abort.signal);
+  }
+
+  /** Its pod: Kubernetes removes the report with it. None outside of the cluster, where a replica keeps its name. */
+  async #findOwners(): Promise<readonly object[]> {
+    const { client, namespace, replica: name } = this.#options;
+    try {
+      const { uid } = await client.get(pods, { namespace, name }, this.#abort.signal);
+      return [{ apiVersion: 'v1', kind: 'Pod', name, uid }];
+    } catch (error) {
+      if (isCellmeshError(error, 'not_found') || (error instanceof KubernetesError && error.isNotFound)) return [];
+      throw error;
+    }
   }
 }
 

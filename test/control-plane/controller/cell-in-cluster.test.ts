@@ -12,7 +12,7 @@ import { callHttp } from '../../support/application.ts';
 import { eventually } from '../../support/eventually.ts';
 import { globalTrustDomain } from '../../support/identity-setting.ts';
 import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
-import { deletePod, setPodStatus } from '../../support/kubernetes-objects.ts';
+import { createPod, deletePod, setPodStatus } from '../../support/kubernetes-objects.ts';
 import {
   applyObject,
   conditionsOf,
@@ -194,7 +194,17 @@ describe('a cell of which the cluster holds the policy', { skip: 'skip' in progr
       .replace('{ name: api,', '{ name: candidate,')
       .replace('mode: enforce', 'mode: enforce\n  rollout: { percent: 100, newlyDeniedMax: 10%, requestsMin: 5 }')
       .replace(/ {4}- \{ name: read, .*\n/, '');
+    const uid = await createPod(server, { namespace: 'cellmesh', name: 'third' }, { serviceAccount: 'control-plane' });
     await using second = await startReplica('third');
+    await eventually(async () => {
+      const report = await server.send('GET', '/api/v1/namespaces/cellmesh/configmaps/cellmesh-replica-third');
+      const { ownerReferences } = report['metadata'] as { ownerReferences: { uid: string }[] };
+      assert.deepEqual(
+        ownerReferences.map((owner) => owner.uid),
+        [uid],
+        'it goes with its pod',
+      );
+    });
     await applyObject(server, candidate);
     const call = async () => (await cell.callAsRouter({ token: await cell.mint() })).status;
     await eventually(async () => assert.equal(await call(), 403));
