@@ -7,7 +7,8 @@ import type { Manifests } from '#control-plane/webhook/manifests.ts';
 import { readManifestObject } from '#policy/read-object.ts';
 import { wholeCell, wholePolicy } from '../../kubernetes/whole-documents.ts';
 
-const nowMs = Date.UTC(2026, 10, 29);
+/** Within 90 days of the end of `inbound` in the whole document. */
+const nowMs = Date.UTC(2027, 0, 15);
 const cell = parse(wholeCell);
 
 function policyOf(name: string, spec: object = {}) {
