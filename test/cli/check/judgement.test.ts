@@ -4,7 +4,10 @@ import { checks } from '#cli/check/checks.ts';
 import type { CertificateSpan, ControlPlaneFacts, Facts, MachineFacts, SidecarState } from '#cli/check/facts.ts';
 import { hasFailed, judge } from '#cli/check/judge.ts';
 import { reportText } from '#cli/check/report-text.ts';
+import type { ErrorCode } from '#runtime/error-codes.ts';
 import { type Case, checkCases } from './cases.ts';
+import { plaintextCases } from './plaintext-cases.ts';
+import { rotationCases, wellRotating } from './rotation-cases.ts';
 import {
   cellDocument,
   dayMs,
@@ -42,6 +45,11 @@ function ending(
     ...wellOnMachine,
     certificates: [{ of: 'shop/web', kinds: [kind], found: { value: [{ kind, notBefore, notAfter }] } }],
   };
+}
+
+/** Two, of which one differs. */
+function replicas(change: Partial<ControlPlaneFacts>): Facts {
+  return { ...wellOnMachine, controlPlane: said(goodControlPlane, { ...goodControlPlane, ...change }) };
 }
 
 const gone: Facts = {
@@ -382,6 +390,23 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       says: /shop\/web is in audit/,
     },
   ],
+  rotation: rotationCases,
+  plaintext: plaintextCases,
+  'replicas-agree': [
+    {
+      name: 'another version',
+      facts: replicas({ version: '1.5.0' }),
+      verdict: 'warn',
+      says: /the version of the program differs: pod-1 1\.4\.0, pod-2 1\.5\.0/,
+    },
+    {
+      name: 'another policy',
+      facts: replicas({ policyVersion: 'other' }),
+      verdict: 'warn',
+      says: /the policy in force differs/,
+    },
+    { name: 'another root', facts: replicas({ roots: ['BBBB'] }), verdict: 'warn', says: /the trust bundle differs/ },
+  ],
   rollouts: [
     {
       name: 'a candidate that was withdrawn',
@@ -474,6 +499,42 @@ checkCases(
   checks.filter(({ group }) => group !== 'cluster' && group !== 'pods'),
   cases,
 );
+
+test('rotations that are under way are well', () => {
+  for (const facts of wellRotating) {
+    const [result] = judge(
+      checks.filter(({ id }) => id === 'rotation'),
+      facts,
+    );
+    assert.equal(result!.verdict, 'ok', JSON.stringify(result!.findings));
+  }
+});
+
+test('of several replicas it is said which one is meant', () => {
+  const [result] = judge(
+    checks.filter(({ id }) => id === 'token-keys'),
+    replicas({ tokenKeys: { count: 0, isConnected: false, ageMs: undefined } }),
+  );
+  assert.deepEqual(
+    result!.findings.map(({ verdict, what }) => `${verdict} ${what.split(':')[0]}`),
+    ['ok pod-1', 'fail pod-2'],
+  );
+});
+
+test('whoever could not ask knows nothing of the control plane', () => {
+  const verdictOf = (code: ErrorCode) => {
+    const controlPlane = [{ name: 'the control plane', said: { unknown: 'no', code } }];
+    return judge(
+      checks.filter(({ id }) => id === 'control-plane'),
+      { ...wellOnMachine, controlPlane },
+    )[0]!.verdict;
+  };
+  assert.deepEqual((['kubectl_failed', 'rpc_denied', 'not_found'] as const).map(verdictOf), [
+    'unknown',
+    'unknown',
+    'fail',
+  ]);
+});
 
 test('checks have names of their own', () => {
   assert.equal(new Set(checks.map(({ id }) => id)).size, checks.length);

@@ -27,7 +27,7 @@ const endRules = {
   'roots-end': {
     kind: 'root',
     noun: 'root',
-    mend: 'bring a new root into the bundles before it ends: `--root-key` and `--root-certificate` of the control plane (docs/operations.md)',
+    mend: 'rotate it: `cellmesh certs rotate-root`; one that has ended: `cellmesh certs recover` (docs/operations.md#roots)',
   },
   'intermediates-end': {
     kind: 'intermediate',
