@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
@@ -11,11 +10,9 @@ import { parseTrustDomain } from '#certs/spiffe-id.ts';
 import { isAlive, runCommand } from '../../support/command.ts';
 import { grantDocumentedRights } from '../../support/documented-rights.ts';
 import { eventually } from '../../support/eventually.ts';
-import { authorityExtensions, handmade, nameOf } from '../../support/handmade-certificates.ts';
 import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import {
   bindClusterRole,
-  createNamespace,
   createPod,
   createServiceAccount,
   createToken,
@@ -56,9 +53,9 @@ describe('an operator with kubectl', { skip: 'skip' in programs && programs.skip
     await server?.[Symbol.asyncDispose]();
   });
 
-  async function putBundle(text: string, where = namespace): Promise<void> {
+  async function putBundle(text: string): Promise<void> {
     const name = 'cellmesh-trust-bundle';
-    const path = `/api/v1/namespaces/${where}/configmaps/${name}?fieldManager=test`;
+    const path = `/api/v1/namespaces/${namespace}/configmaps/${name}?fieldManager=test`;
     const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data: { 'trust-bundle.json': text } };
     const { status } = await server.request('PATCH', path, { body, contentType: 'application/apply-patch+yaml' });
     assert.ok(status < 300, String(status));
@@ -130,30 +127,6 @@ describe('an operator with kubectl', { skip: 'skip' in programs && programs.skip
     );
     assert.equal(code, 77, stderr);
     assert.match(stderr, /\[peer_refused\]/);
-  });
-
-  test('names the trust domain where the roots do not', async () => {
-    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    const issuer = { name: nameOf('Own CA'), publicKey, privateKey };
-    const [usage, constraints] = authorityExtensions('any.example');
-    const notBefore = Date.now() - 60_000;
-    const der = handmade({
-      ...{ issuer, publicKey, subject: issuer.name, notBefore, notAfter: notBefore + 3_600_000 },
-      extensions: [usage!, constraints!],
-    });
-    const key = { ...publicKey.export({ format: 'jwk' }), use: 'x509-svid', x5c: [der.toString('base64')] };
-    // Where no control plane puts it right.
-    const elsewhere = 'elsewhere';
-    await createNamespace(server, elsewhere);
-    await createServiceAccount(server, elsewhere, account.name);
-    await putBundle(JSON.stringify({ spiffe_sequence: 1, keys: [key] }), elsewhere);
-    const ask = ['policy', 'versions', '--namespace', elsewhere, ...at()];
-    const nameless = await run(...ask);
-    assert.match(nameless.stderr, /whose roots name their trust domain; .*: --trust-domain \[trust_bundle_invalid\]/);
-    const named = await run(...ask, '--trust-domain', 'cell-1.cellmesh.localhost');
-    // It is another root than that of the cell.
-    assert.match(named.stderr, /\[peer_refused\]/);
-    assert.equal(named.code, 77);
   });
 
   test('leaves no kubectl behind when interrupted', async () => {
