@@ -40,7 +40,7 @@ interface ProgramFacts {
   readonly openFiles: OpenFiles | undefined;
 }
 
-export type CertificateKind = 'svid' | 'intermediate' | 'root' | 'web' | 'webhook';
+export type CertificateKind = 'svid' | 'intermediate' | 'root' | 'web' | 'webhook' | 'federated';
 
 /** Certificates of one place. */
 export interface CertificateFacts {

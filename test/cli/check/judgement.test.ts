@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { checks } from '#cli/check/checks.ts';
+import { federatedCertificates } from '#cli/check/collect/certificates.ts';
 import type { CertificateSpan, ControlPlaneFacts, Facts, MachineFacts, SidecarState } from '#cli/check/facts.ts';
 import { hasFailed, judge } from '#cli/check/judge.ts';
 import { reportText } from '#cli/check/report-text.ts';
+import { systemClock } from '#runtime/clock.ts';
 import type { ErrorCode } from '#runtime/error-codes.ts';
+import { testAuthority } from '../../support/test-authority.ts';
 import { type Case, checkCases } from './cases.ts';
 import { plaintextCases } from './plaintext-cases.ts';
 import { rotationCases, wellRotating } from './rotation-cases.ts';
@@ -119,6 +123,14 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       facts: saying({ openFiles: { open: 9_000, max: 10_000 } }),
       verdict: 'fail',
       says: /9000 files open/,
+    },
+  ],
+  'federation-ends': [
+    {
+      name: 'a bundle of others that nobody has replaced',
+      facts: ending('federated', nowMs + 29 * dayMs),
+      verdict: 'fail',
+      says: /the last root of shop\/web ends in 29 d/,
     },
   ],
   'roots-end': [
@@ -499,6 +511,22 @@ checkCases(
   checks.filter(({ group }) => group !== 'cluster' && group !== 'pods'),
   cases,
 );
+
+test('of the roots of others the last is judged', async () => {
+  const { authority } = await testAuthority(systemClock, 'partner.test');
+  const bundle = authority.bundle.current;
+  const entry = JSON.stringify({ trustDomain: 'partner.test', trustBundle: serializeTrustBundle(bundle) });
+  const policy = policyOf(manifests, `${cellDocument}  federation: [${entry}]\n`);
+  const [found, ...others] = federatedCertificates(policy);
+  const [{ notBefore, notAfter }] = bundle.roots as [TrustBundle['roots'][number]];
+  assert.deepEqual(found, {
+    of: 'partner.test',
+    kinds: ['federated'],
+    found: { value: [{ kind: 'federated', notBefore, notAfter }] },
+  });
+  assert.deepEqual(others, []);
+  assert.deepEqual(federatedCertificates(policyOf()), []);
+});
 
 test('rotations that are under way are well', () => {
   for (const facts of wellRotating) {

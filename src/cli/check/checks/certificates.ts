@@ -48,6 +48,11 @@ const endRules = {
     noun: 'HTTPS certificate',
     mend: 'start `cellmesh up` again, which renews it in its last 30 days; one of your own: put the new files in place and start the router again',
   },
+  'federation-ends': {
+    kind: 'federated',
+    noun: 'last root',
+    mend: 'ask them for their newest trust bundle, and put it into `federation` of the Cell (docs/manifest.md)',
+  },
   'webhook-certificate-ends': {
     kind: 'webhook',
     noun: 'authority of the webhooks',
@@ -57,6 +62,7 @@ const endRules = {
 
 export const certificateChecks: readonly Check[] = [
   endCheck('roots-end', everywhere, 'Do the roots of cell and global trust domain hold for long enough?'),
+  endCheck('federation-ends', everywhere, 'Do the bundles of others, in `federation`, hold for long enough?'),
   endCheck('intermediates-end', everywhere, 'Are the intermediates replaced in time?'),
   endCheck('svids-end', everywhere, 'Are the SVIDs of workloads, router and administrators renewed in time?'),
   endCheck('edge-certificate-ends', ['machine'], 'Does the HTTPS certificate that customers see hold for long enough?'),

@@ -8,7 +8,7 @@ import { type AuthorityOptions, isInCluster } from '../../operator.ts';
 import { readManifestDir } from '../../policy/manifest-files.ts';
 import type { ClusterFacts } from '../cluster-facts.ts';
 import { type Facts, factOf } from '../facts.ts';
-import { certificatesOnMachine } from './certificates.ts';
+import { certificatesOnMachine, federatedCertificates } from './certificates.ts';
 import { clusterFacts } from './cluster.ts';
 import { certificatesInCluster } from './cluster-certificates.ts';
 import { askControlPlane, askIdentity } from './control-plane.ts';
@@ -61,7 +61,13 @@ async function onMachine(options: AuthorityOptions, nowMs: number, clock: Clock,
     reading,
     machineFacts(installation, signal),
   ]);
-  return { ...asked, rotations: [...asked.rotations, ...global], certificates, policy, machine };
+  return {
+    ...asked,
+    rotations: [...asked.rotations, ...global],
+    certificates: [...certificates, ...federatedCertificates(policy)],
+    policy,
+    machine,
+  };
 }
 
 async function inCluster(options: AuthorityOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
@@ -75,7 +81,7 @@ async function inCluster(options: AuthorityOptions, nowMs: number, clock: Clock,
   ]);
   return {
     ...asked,
-    certificates: certificatesInCluster(cluster),
+    certificates: [...certificatesInCluster(cluster), ...federatedCertificates(await policy)],
     policy: await policy,
     cluster,
   };
