@@ -2,12 +2,14 @@ import type { Certificate } from '#certs/certificate.ts';
 import type { CellDocument } from '#policy/cell-document.ts';
 import type { LintReport } from '#policy/lint/lint.ts';
 import type { ServicePolicy } from '#policy/manifest.ts';
-import { messageOf } from '#runtime/errors.ts';
+import type { ErrorCode } from '#runtime/error-codes.ts';
+import { isCellmeshError, messageOf } from '#runtime/errors.ts';
 import type { OpenFiles } from '#runtime/open-files.ts';
+import type { RootsReport } from '../roots.ts';
 import type { ClusterFacts } from './cluster-facts.ts';
 
-/** What was found out, or why it could not be. */
-export type Fact<T> = { readonly value: T } | { readonly unknown: string };
+/** What was found out, or why it could not be; `code` of our own errors. */
+export type Fact<T> = { readonly value: T } | { readonly unknown: string; readonly code?: ErrorCode };
 
 /** Everything that checks judge, collected once. Times are milliseconds since the epoch. */
 export interface Facts {
@@ -16,9 +18,14 @@ export interface Facts {
   readonly failBeforeMs: number;
   readonly program: ProgramFacts;
   readonly certificates: readonly CertificateFacts[];
-  readonly controlPlane: Fact<ControlPlaneFacts>;
+  /** What each replica says of itself; one at least. */
+  readonly controlPlane: readonly ReplicaFacts[];
   readonly policy: Fact<PolicyFacts>;
   readonly rollouts: Fact<readonly RolloutFacts[]>;
+  /** Of the cell, and of the global trust domain where it is known; `of` is for people. */
+  readonly rotations: readonly { readonly of: string; readonly roots: Fact<RootsReport> }[];
+  /** Of the last 24 hours; undefined where no service hears callers without TLS. */
+  readonly plaintextCallers: Fact<readonly PlaintextCaller[]> | undefined;
   /** Of a state directory only. */
   readonly machine?: MachineFacts;
   /** Of a cluster only. */
@@ -33,7 +40,7 @@ interface ProgramFacts {
   readonly openFiles: OpenFiles | undefined;
 }
 
-export type CertificateKind = 'svid' | 'intermediate' | 'root' | 'web' | 'webhook';
+export type CertificateKind = 'svid' | 'intermediate' | 'root' | 'web' | 'webhook' | 'federated';
 
 /** Certificates of one place. */
 export interface CertificateFacts {
@@ -48,6 +55,13 @@ export interface CertificateSpan {
   readonly kind: CertificateKind;
   readonly notBefore: number;
   readonly notAfter: number;
+}
+
+/** A replica of the control plane; outside of a cluster there is one. */
+export interface ReplicaFacts {
+  /** `the control plane`, or that of a pod. */
+  readonly name: string;
+  readonly said: Fact<ControlPlaneFacts>;
 }
 
 /** What the control plane says of itself (`GetStatus`), and when it was asked by our clock. */
@@ -88,6 +102,15 @@ export interface PolicyFacts {
   readonly policies: readonly ServicePolicy[];
   /** Of what they come to; undefined while errors keep them from being in force, and where versions cannot be compared. */
   readonly version: string | undefined;
+}
+
+/** Whoever called a service without TLS. */
+export interface PlaintextCaller {
+  /** `namespace/service-account` of the service that was called. */
+  readonly service: string;
+  readonly address: string;
+  readonly lastMs: number;
+  readonly requests: number;
 }
 
 export interface RolloutFacts {
@@ -141,7 +164,7 @@ export async function factOf<T>(ask: () => Promise<T>, signal: AbortSignal): Pro
     signal.throwIfAborted();
     return { value: await Promise.race([ask(), aborted]) };
   } catch (error) {
-    return { unknown: reasonOf(error) };
+    return { unknown: reasonOf(error), ...(isCellmeshError(error) && { code: error.code }) };
   } finally {
     signal.removeEventListener('abort', onAbort);
   }

@@ -6,7 +6,7 @@ import type { Facts } from '#cli/check/facts.ts';
 import { hasFailed, judge } from '#cli/check/judge.ts';
 import { type Case, checkCases } from './cases.ts';
 import { goodCluster, goodPod, goodWebhook, wellInCluster } from './well-cluster.ts';
-import { goodControlPlane, nowMs } from './well-facts.ts';
+import { goodControlPlane, nowMs, said } from './well-facts.ts';
 
 function cluster(change: Partial<ClusterFacts>): Facts {
   return { ...wellInCluster, cluster: { ...goodCluster, ...change } };
@@ -157,16 +157,43 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     {
       name: 'a refused one',
       facts: cluster({
-        policyObjects: { value: [{ ...object!, accepted: { isAccepted: false, message: 'no manifest declares x' } }] },
+        policyObjects: {
+          value: [{ ...object!, accepted: { isAccepted: false, isWhole: false, message: 'no manifest declares x' } }],
+        },
       }),
       verdict: 'fail',
       says: /shop\/web is refused: no manifest declares x/,
+    },
+    {
+      name: 'one that is in force in part',
+      facts: cluster({
+        policyObjects: { value: [{ ...object!, accepted: { isAccepted: true, isWhole: false, message: 'a typo' } }] },
+      }),
+      verdict: 'warn',
+      says: /in force in part: a typo/,
     },
     {
       name: 'a new one',
       facts: cluster({ policyObjects: { value: [{ ...object!, accepted: undefined }] } }),
       verdict: 'warn',
       says: /nobody has judged/,
+    },
+  ],
+  'policies-programmed': [
+    {
+      name: 'pods that do not have it',
+      facts: cluster({
+        policyObjects: {
+          value: [
+            {
+              ...object!,
+              programmed: { isProgrammed: false, message: '1 of 3 pods have it', sinceMs: nowMs - 600_000 },
+            },
+          ],
+        },
+      }),
+      verdict: 'warn',
+      says: /ServicePolicy shop\/web is not everywhere, since 10 min ago: 1 of 3 pods have it/,
     },
   ],
   'node-clocks': [
@@ -187,7 +214,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   'trust-bundle-maps': [
     {
       name: 'an older one than the control plane hands out',
-      facts: { ...wellInCluster, controlPlane: { value: { ...goodControlPlane, roots: ['BBBB'] } } },
+      facts: { ...wellInCluster, controlPlane: said({ ...goodControlPlane, roots: ['BBBB'] }) },
       verdict: 'fail',
       says: /bundle in cellmesh is not the one/,
     },

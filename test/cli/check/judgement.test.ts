@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { checks } from '#cli/check/checks.ts';
+import { federatedCertificates } from '#cli/check/collect/certificates.ts';
 import type { CertificateSpan, ControlPlaneFacts, Facts, MachineFacts, SidecarState } from '#cli/check/facts.ts';
 import { hasFailed, judge } from '#cli/check/judge.ts';
 import { reportText } from '#cli/check/report-text.ts';
+import { systemClock } from '#runtime/clock.ts';
+import type { ErrorCode } from '#runtime/error-codes.ts';
+import { testAuthority } from '../../support/test-authority.ts';
 import { type Case, checkCases } from './cases.ts';
+import { plaintextCases } from './plaintext-cases.ts';
+import { rotationCases, wellRotating } from './rotation-cases.ts';
 import {
   cellDocument,
   dayMs,
@@ -14,14 +21,15 @@ import {
   manifests,
   nowMs,
   policyOf,
+  said,
   wellOnMachine,
 } from './well-facts.ts';
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 
-function said(change: Partial<ControlPlaneFacts>): Facts {
-  return { ...wellOnMachine, controlPlane: { value: { ...goodControlPlane, ...change } } };
+function saying(change: Partial<ControlPlaneFacts>): Facts {
+  return { ...wellOnMachine, controlPlane: said({ ...goodControlPlane, ...change }) };
 }
 
 function machine(change: Partial<MachineFacts>): Facts {
@@ -43,9 +51,14 @@ function ending(
   };
 }
 
+/** Two, of which one differs. */
+function replicas(change: Partial<ControlPlaneFacts>): Facts {
+  return { ...wellOnMachine, controlPlane: said(goodControlPlane, { ...goodControlPlane, ...change }) };
+}
+
 const gone: Facts = {
   ...wellOnMachine,
-  controlPlane: { unknown: 'ECONNREFUSED' },
+  controlPlane: [{ name: 'the control plane', said: { unknown: 'ECONNREFUSED' } }],
   rollouts: { unknown: 'ECONNREFUSED' },
 };
 
@@ -92,7 +105,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     { name: 'a sidecar that does not tell', facts: sidecar({ version: '' }), verdict: 'warn', says: /does not tell/ },
     {
       name: 'a command that is far off',
-      facts: said({ version: '1.7.0' }),
+      facts: saying({ version: '1.7.0' }),
       verdict: 'warn',
       says: /this command is 1\.4\.0/,
     },
@@ -107,9 +120,17 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     },
     {
       name: 'a limit nearly reached',
-      facts: said({ openFiles: { open: 9_000, max: 10_000 } }),
+      facts: saying({ openFiles: { open: 9_000, max: 10_000 } }),
       verdict: 'fail',
       says: /9000 files open/,
+    },
+  ],
+  'federation-ends': [
+    {
+      name: 'a bundle of others that nobody has replaced',
+      facts: ending('federated', nowMs + 29 * dayMs),
+      verdict: 'fail',
+      says: /the last root of shop\/web ends in 29 d/,
     },
   ],
   'roots-end': [
@@ -174,7 +195,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   'trust-bundles': [
     {
       name: 'a bundle on disk that is old',
-      facts: said({ roots: ['AAAA', 'BBBB'] }),
+      facts: saying({ roots: ['AAAA', 'BBBB'] }),
       verdict: 'fail',
       says: /bundle on disk is not the one/,
     },
@@ -187,32 +208,32 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   ],
   'control-plane': [{ name: 'no control plane', facts: gone, verdict: 'fail', says: /ECONNREFUSED/ }],
   clock: [
-    { name: 'a minute off', facts: said({ timeMs: nowMs + minuteMs }), verdict: 'warn', says: /60\.0 s behind/ },
+    { name: 'a minute off', facts: saying({ timeMs: nowMs + minuteMs }), verdict: 'warn', says: /60\.0 s behind/ },
     {
       name: 'three minutes off',
-      facts: said({ timeMs: nowMs - 3 * minuteMs }),
+      facts: saying({ timeMs: nowMs - 3 * minuteMs }),
       verdict: 'fail',
       says: /180\.0 s ahead of/,
     },
-    { name: 'no time told', facts: said({ timeMs: undefined }), verdict: 'unknown', says: /too old/ },
+    { name: 'no time told', facts: saying({ timeMs: undefined }), verdict: 'unknown', says: /too old/ },
     { name: 'no control plane', facts: gone, verdict: 'unknown', says: /ECONNREFUSED/ },
   ],
   'token-keys': [
     {
       name: 'no keys',
-      facts: said({ tokenKeys: { count: 0, isConnected: true, ageMs: 1 } }),
+      facts: saying({ tokenKeys: { count: 0, isConnected: true, ageMs: 1 } }),
       verdict: 'fail',
       says: /every token is refused/,
     },
     {
       name: 'identity away for an hour',
-      facts: said({ tokenKeys: { count: 2, isConnected: false, ageMs: hourMs } }),
+      facts: saying({ tokenKeys: { count: 2, isConnected: false, ageMs: hourMs } }),
       verdict: 'warn',
       says: /not connected/,
     },
     {
       name: 'identity away for nearly twelve hours',
-      facts: said({ tokenKeys: { count: 2, isConnected: false, ageMs: 11.5 * hourMs } }),
+      facts: saying({ tokenKeys: { count: 2, isConnected: false, ageMs: 11.5 * hourMs } }),
       verdict: 'fail',
       says: /after 12 h/,
     },
@@ -220,7 +241,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   'decision-store': [
     {
       name: 'a full store',
-      facts: said({ decisions: { records: 9, bytes: 950, bytesMax: 1_000 } }),
+      facts: saying({ decisions: { records: 9, bytes: 950, bytesMax: 1_000 } }),
       verdict: 'warn',
       says: /before their time/,
     },
@@ -228,7 +249,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   'sidecars-behind': [
     {
       name: 'a sidecar that refuses',
-      facts: said({
+      facts: saying({
         subscribers: [
           {
             name: 'web',
@@ -242,7 +263,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     },
     {
       name: 'a sidecar that is silent',
-      facts: said({
+      facts: saying({
         subscribers: [
           {
             name: 'web',
@@ -309,13 +330,13 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   'policy-in-force': [
     {
       name: 'a refused set',
-      facts: said({ policyProblems: ['web.yaml:3: unknown field'] }),
+      facts: saying({ policyProblems: ['web.yaml:3: unknown field'] }),
       verdict: 'fail',
       says: /refused: web\.yaml:3/,
     },
     {
       name: 'another version',
-      facts: said({ policyVersion: 'old' }),
+      facts: saying({ policyVersion: 'old' }),
       verdict: 'warn',
       says: /version old is in force/,
     },
@@ -380,6 +401,23 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       verdict: 'warn',
       says: /shop\/web is in audit/,
     },
+  ],
+  rotation: rotationCases,
+  plaintext: plaintextCases,
+  'replicas-agree': [
+    {
+      name: 'another version',
+      facts: replicas({ version: '1.5.0' }),
+      verdict: 'warn',
+      says: /the version of the program differs: pod-1 1\.4\.0, pod-2 1\.5\.0/,
+    },
+    {
+      name: 'another policy',
+      facts: replicas({ policyVersion: 'other' }),
+      verdict: 'warn',
+      says: /the policy in force differs/,
+    },
+    { name: 'another root', facts: replicas({ roots: ['BBBB'] }), verdict: 'warn', says: /the trust bundle differs/ },
   ],
   rollouts: [
     {
@@ -473,6 +511,58 @@ checkCases(
   checks.filter(({ group }) => group !== 'cluster' && group !== 'pods'),
   cases,
 );
+
+test('of the roots of others the last is judged', async () => {
+  const { authority } = await testAuthority(systemClock, 'partner.test');
+  const bundle = authority.bundle.current;
+  const entry = JSON.stringify({ trustDomain: 'partner.test', trustBundle: serializeTrustBundle(bundle) });
+  const policy = policyOf(manifests, `${cellDocument}  federation: [${entry}]\n`);
+  const [found, ...others] = federatedCertificates(policy);
+  const [{ notBefore, notAfter }] = bundle.roots as [TrustBundle['roots'][number]];
+  assert.deepEqual(found, {
+    of: 'partner.test',
+    kinds: ['federated'],
+    found: { value: [{ kind: 'federated', notBefore, notAfter }] },
+  });
+  assert.deepEqual(others, []);
+  assert.deepEqual(federatedCertificates(policyOf()), []);
+});
+
+test('rotations that are under way are well', () => {
+  for (const facts of wellRotating) {
+    const [result] = judge(
+      checks.filter(({ id }) => id === 'rotation'),
+      facts,
+    );
+    assert.equal(result!.verdict, 'ok', JSON.stringify(result!.findings));
+  }
+});
+
+test('of several replicas it is said which one is meant', () => {
+  const [result] = judge(
+    checks.filter(({ id }) => id === 'token-keys'),
+    replicas({ tokenKeys: { count: 0, isConnected: false, ageMs: undefined } }),
+  );
+  assert.deepEqual(
+    result!.findings.map(({ verdict, what }) => `${verdict} ${what.split(':')[0]}`),
+    ['ok pod-1', 'fail pod-2'],
+  );
+});
+
+test('whoever could not ask knows nothing of the control plane', () => {
+  const verdictOf = (code: ErrorCode) => {
+    const controlPlane = [{ name: 'the control plane', said: { unknown: 'no', code } }];
+    return judge(
+      checks.filter(({ id }) => id === 'control-plane'),
+      { ...wellOnMachine, controlPlane },
+    )[0]!.verdict;
+  };
+  assert.deepEqual((['kubectl_failed', 'rpc_denied', 'not_found'] as const).map(verdictOf), [
+    'unknown',
+    'unknown',
+    'fail',
+  ]);
+});
 
 test('checks have names of their own', () => {
   assert.equal(new Set(checks.map(({ id }) => id)).size, checks.length);

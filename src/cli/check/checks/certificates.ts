@@ -1,7 +1,17 @@
 import { backdateMs } from '#certs/roots.ts';
 import { durationText } from '#runtime/duration.ts';
 import { distance } from '../../output.ts';
-import { type Check, counted, everywhere, type Finding, fail, known, onMachine, orElse } from '../check-definition.ts';
+import {
+  answersOf,
+  type Check,
+  counted,
+  everywhere,
+  type Finding,
+  fail,
+  known,
+  onMachine,
+  orElse,
+} from '../check-definition.ts';
 import type { CertificateKind, CertificateSpan, Facts } from '../facts.ts';
 
 interface EndRule {
@@ -17,7 +27,7 @@ const endRules = {
   'roots-end': {
     kind: 'root',
     noun: 'root',
-    mend: 'bring a new root into the bundles before it ends: `--root-key` and `--root-certificate` of the control plane (docs/operations.md)',
+    mend: 'rotate it: `cellmesh certs rotate-root`; one that has ended: `cellmesh certs recover` (docs/operations.md#roots)',
   },
   'intermediates-end': {
     kind: 'intermediate',
@@ -38,6 +48,11 @@ const endRules = {
     noun: 'HTTPS certificate',
     mend: 'start `cellmesh up` again, which renews it in its last 30 days; one of your own: put the new files in place and start the router again',
   },
+  'federation-ends': {
+    kind: 'federated',
+    noun: 'last root',
+    mend: 'ask them for their newest trust bundle, and put it into `federation` of the Cell (docs/manifest.md)',
+  },
   'webhook-certificate-ends': {
     kind: 'webhook',
     noun: 'authority of the webhooks',
@@ -47,6 +62,7 @@ const endRules = {
 
 export const certificateChecks: readonly Check[] = [
   endCheck('roots-end', everywhere, 'Do the roots of cell and global trust domain hold for long enough?'),
+  endCheck('federation-ends', everywhere, 'Do the bundles of others, in `federation`, hold for long enough?'),
   endCheck('intermediates-end', everywhere, 'Are the intermediates replaced in time?'),
   endCheck('svids-end', everywhere, 'Are the SVIDs of workloads, router and administrators renewed in time?'),
   endCheck('edge-certificate-ends', ['machine'], 'Does the HTTPS certificate that customers see hold for long enough?'),
@@ -61,11 +77,11 @@ export const certificateChecks: readonly Check[] = [
     places: ['machine'],
     question: 'Do sidecars and router trust the roots that the control plane hands out?',
     pain: 'A rotation that has reached some only',
-    judge: onMachine(({ roots, heldRoots }, { controlPlane }) =>
+    judge: onMachine(({ roots, heldRoots }, facts) =>
       known(roots, 'start the control plane, which writes its trust bundle', (expected) =>
         orElse(
           [
-            ...differing('the trust bundle on disk', expected, controlPlane),
+            ...differing('the trust bundle on disk', expected, facts),
             ...heldRoots.flatMap(({ name, roots: held }) =>
               known(held, `start ${name}, which stores what it trusts`, (found) =>
                 sameSet(found, expected)
@@ -131,12 +147,8 @@ function judgeSpan(
 }
 
 /** Whether a written bundle is behind what the control plane hands out; nothing where it is not known. */
-export function differing(
-  what: string,
-  roots: readonly string[],
-  controlPlane: Facts['controlPlane'],
-): readonly Finding[] {
-  const handedOut = 'value' in controlPlane ? controlPlane.value.roots : undefined;
+export function differing(what: string, roots: readonly string[], facts: Facts): readonly Finding[] {
+  const handedOut = answersOf(facts)[0]?.roots;
   if (handedOut === undefined || sameSet(roots, handedOut)) return [];
   return [
     fail(

@@ -1,16 +1,19 @@
+import { createHash } from 'node:crypto';
+import type { ErrorCode } from '#runtime/error-codes.ts';
 import {
+  answersOf,
   type Check,
   counted,
+  eachReplica,
   everywhere,
   type Finding,
   fail,
-  known,
   ok,
   orElse,
   unknown,
   warn,
 } from '../check-definition.ts';
-import type { ControlPlaneFacts, Facts } from '../facts.ts';
+import type { ControlPlaneFacts, Facts, ReplicaFacts } from '../facts.ts';
 
 const skewWarnMs = 30_000;
 /** SVIDs are back-dated by two minutes: beyond that a new one is not yet valid. */
@@ -20,7 +23,13 @@ const keysAgeWarnMs = 5 * 60_000;
 const keysAgeFailMs = 11 * 3600_000;
 const storeShareMax = 0.9;
 
-const askMend = 'mend what the check `control-plane` says';
+/** Why nobody could be asked, which says nothing of the control plane. */
+const askerMends: Readonly<Partial<Record<ErrorCode, string>>> = {
+  kubectl_failed:
+    'install `kubectl`, and let it reach the cluster with the rights of docs/check.md; or `--address` and `--token-file`',
+  rpc_denied: 'bind the right that it names to whoever asks (docs/operations.md, operators in a cluster)',
+  trust_bundle_invalid: 'say `--trust-domain`, or see the check `trust-bundle-maps`',
+};
 
 export const controlPlaneChecks: readonly Check[] = [
   {
@@ -29,15 +38,15 @@ export const controlPlaneChecks: readonly Check[] = [
     places: everywhere,
     question: 'Does the control plane answer?',
     pain: 'Stale state that nobody notices',
-    judge: ({ controlPlane }) =>
-      'unknown' in controlPlane
-        ? [
-            fail(
-              controlPlane.unknown,
-              'start it (`cellmesh up`), or see its log; running pods are served on for as long as their SVIDs live',
-            ),
-          ]
-        : [ok(`it answers, in ${Math.round(controlPlane.value.receivedMs - controlPlane.value.sentMs)} ms`)],
+    judge: ({ controlPlane }) => controlPlane.map(judgeReplica),
+  },
+  {
+    id: 'replicas-agree',
+    group: 'control plane',
+    places: ['cluster'],
+    question: 'Do all replicas hand out the same, by the same version?',
+    pain: 'Version skew changes meaning',
+    judge: judgeAgreement,
   },
   said(
     'clock',
@@ -63,8 +72,43 @@ function said(
 ): Check {
   return {
     ...{ id, group: 'control plane', places: everywhere, question, pain },
-    judge: ({ controlPlane }: Facts) => known(controlPlane, askMend, judge),
+    judge: (facts: Facts) => eachReplica(facts, judge),
   };
+}
+
+function judgeReplica({ name, said }: ReplicaFacts): Finding {
+  if ('value' in said) return ok(`${name} answers, in ${Math.round(said.value.receivedMs - said.value.sentMs)} ms`);
+  const mend = said.code && askerMends[said.code];
+  if (mend !== undefined) return unknown(`${name} was not asked: ${said.unknown}`, mend);
+  return fail(
+    `${name}: ${said.unknown}`,
+    'start it (`cellmesh up`), or see its log; running pods are served on for as long as their SVIDs live',
+  );
+}
+
+/** While a change goes round they differ, for a moment. */
+function judgeAgreement(facts: Facts): readonly Finding[] {
+  const answers = answersOf(facts);
+  if (answers.length < 2) return [];
+  const differing = (what: string, of: (answer: ControlPlaneFacts) => string) => {
+    const all = answers.map((answer) => ({ name: answer.name, value: of(answer) }));
+    if (new Set(all.map(({ value }) => value)).size === 1) return [];
+    const told = all.map(({ name, value }) => `${name} ${value}`).join(', ');
+    return [warn(`${what} differs: ${told}`, 'ask again in a few seconds; if it stays, see the logs of the replicas')];
+  };
+  return orElse(
+    [
+      ...differing('the version of the program', ({ version }) => version),
+      ...differing('the policy in force', ({ policyVersion }) => policyVersion),
+      ...differing('the trust bundle', ({ roots = [] }) => rootsText(roots)),
+    ],
+    `${counted(answers.length, 'replica')} with the same`,
+  );
+}
+
+/** Of each root what tells it from others, for people. */
+function rootsText(roots: readonly string[]): string {
+  return roots.map((der) => createHash('sha256').update(der, 'base64').digest('hex').slice(0, 8)).join('+') || 'none';
 }
 
 /** Half of the way there and back is how far the answer can be off. */

@@ -1,12 +1,22 @@
 import { sidecarPorts } from '#kubernetes/sidecar-ports.ts';
-import { type Check, counted, type Finding, fail, inCluster, known, ok, orElse, warn } from '../check-definition.ts';
+import {
+  type Check,
+  counted,
+  type Finding,
+  fail,
+  few,
+  inCluster,
+  known,
+  ok,
+  orElse,
+  warn,
+} from '../check-definition.ts';
 import type { ClusterFacts, MeshPod, MeshService } from '../cluster-facts.ts';
 
 import { differing } from './certificates.ts';
 
 const look = 'see that you may list this: `kubectl auth can-i`';
 const unmeshed = 'Pods that run unmeshed';
-const shownMax = 20;
 
 export const podChecks: readonly Check[] = [
   {
@@ -28,9 +38,9 @@ export const podChecks: readonly Check[] = [
       pain: 'A rotation that has reached some only',
     },
     question: 'Does every namespace have the newest trust bundle?',
-    judge: inCluster(({ bundles, namespace, roots }, { controlPlane }) => {
+    judge: inCluster(({ bundles, namespace, roots }, facts) => {
       const own = 'value' in roots ? roots.value.map(({ der }) => der) : undefined;
-      const behind = own === undefined ? [] : differing(`the trust bundle in ${namespace}`, own, controlPlane);
+      const behind = own === undefined ? [] : differing(`the trust bundle in ${namespace}`, own, facts);
       return behind.length > 0 ? behind : known(bundles, look, judgeBundles);
     }),
   },
@@ -179,13 +189,6 @@ function ofPods(id: string, question: string, pain: string, judge: (pod: MeshPod
       ),
     ),
   };
-}
-
-/** Hundreds of pods may have the same trouble. */
-function few(problems: readonly Finding[], well: string): readonly Finding[] {
-  const rest = problems.length - shownMax;
-  if (rest <= 0) return orElse(problems, well);
-  return [...problems.slice(0, shownMax), warn(`and ${rest} more`, 'as above')];
 }
 
 function running(pods: readonly MeshPod[]): readonly MeshPod[] {

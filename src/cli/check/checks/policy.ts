@@ -5,6 +5,7 @@ import { tokenBytesMax } from '#tokens/mint.ts';
 import {
   type Check,
   counted,
+  eachReplica,
   everywhere,
   type Finding,
   fail,
@@ -28,6 +29,8 @@ const oneSided: readonly LintRuleName[] = [
   'router-never-sends',
 ];
 const ending: readonly LintRuleName[] = ['rule-expired', 'rule-expires'];
+/** The check `plaintext` says more of it. */
+const plaintext: readonly LintRuleName[] = ['plaintext-ends'];
 
 export const policyChecks: readonly Check[] = [
   {
@@ -71,7 +74,9 @@ export const policyChecks: readonly Check[] = [
   ofPolicy('policy-warnings', 'Is nothing strange about the manifests?', 'A bad policy', ({ report }) =>
     orElse(
       report.findings
-        .filter(({ severity, rule }) => severity === 'warning' && !oneSided.includes(rule) && !ending.includes(rule))
+        .filter(
+          ({ severity, rule }) => severity === 'warning' && ![...oneSided, ...ending, ...plaintext].includes(rule),
+        )
         .map((one) => warn(placed(one), 'see docs/policy-lint.md, or allow it there with a reason')),
       'nothing is',
     ),
@@ -130,8 +135,9 @@ function ofPolicy(
   };
 }
 
-function judgeInForce({ controlPlane, policy }: Facts): readonly Finding[] {
-  return known(controlPlane, 'mend what the check `control-plane` says', ({ policyVersion, policyProblems }) => {
+function judgeInForce(facts: Facts): readonly Finding[] {
+  const { policy } = facts;
+  return eachReplica(facts, ({ policyVersion, policyProblems }) => {
     const mend = 'correct the manifests; the set before stays in force until then';
     if (policyProblems.length > 0) return policyProblems.map((problem) => fail(`refused: ${problem}`, mend));
     if ('unknown' in policy) return [unknown(policy.unknown, 'see that you may read the manifests')];

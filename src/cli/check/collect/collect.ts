@@ -1,26 +1,19 @@
-import { KubernetesClient } from '#kubernetes/client.ts';
-import { readClusterAccess } from '#kubernetes/cluster-access.ts';
 import { type Clock, deadline } from '#runtime/clock.ts';
 import { durationText } from '#runtime/duration.ts';
 import { readOpenFiles } from '#runtime/open-files.ts';
-import { systemRandom } from '#runtime/random.ts';
 import { version } from '#runtime/version.ts';
-import { readInstallation } from '../../installation.ts';
-import type { AuthorityOptions } from '../../operator.ts';
+import { connect } from '../../install/connect.ts';
+import { readInstallation, region } from '../../installation.ts';
+import { type AuthorityOptions, isInCluster } from '../../operator.ts';
 import { readManifestDir } from '../../policy/manifest-files.ts';
 import type { ClusterFacts } from '../cluster-facts.ts';
 import { type Facts, factOf } from '../facts.ts';
-import { certificatesOnMachine } from './certificates.ts';
+import { certificatesOnMachine, federatedCertificates } from './certificates.ts';
 import { clusterFacts } from './cluster.ts';
 import { certificatesInCluster } from './cluster-certificates.ts';
-import { askControlPlane } from './control-plane.ts';
+import { askControlPlane, askIdentity } from './control-plane.ts';
 import { machineFacts, shown } from './machine.ts';
 import { policyFactsOf } from './policy.ts';
-
-interface CollectOptions extends AuthorityOptions {
-  readonly kubeconfig?: string;
-  readonly namespace: string;
-}
 
 interface Bounds {
   readonly failBeforeMs: number;
@@ -34,7 +27,7 @@ interface Bounds {
  * `file_unreadable`
  */
 export async function collectFacts(
-  options: CollectOptions,
+  options: AuthorityOptions,
   { failBeforeMs, timeoutMs }: Bounds,
   clock: Clock,
 ): Promise<Facts> {
@@ -47,42 +40,60 @@ export async function collectFacts(
     nodeOptions: process.env['NODE_OPTIONS'] ?? '',
     openFiles: await readOpenFiles(),
   };
-  const found =
-    options.kubeconfig === undefined
-      ? onMachine(options, nowMs, clock, signal)
-      : inCluster(options, nowMs, clock, signal);
+  const found = isInCluster(options)
+    ? inCluster(options, nowMs, clock, signal)
+    : onMachine(options, nowMs, clock, signal);
   return { nowMs, failBeforeMs, program, ...(await found) };
 }
 
 type Found = Omit<Facts, 'nowMs' | 'failBeforeMs' | 'program'>;
 
-async function onMachine(options: CollectOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
+async function onMachine(options: AuthorityOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
   const installation = await readInstallation(options.state);
-  const [asked, certificates, policy, machine] = await Promise.all([
-    askControlPlane(options, clock, signal),
+  const reading = factOf(
+    async () => policyFactsOf(await readManifestDir(shown(installation.policyDir)), nowMs),
+    signal,
+  );
+  const [asked, global, certificates, policy, machine] = await Promise.all([
+    askControlPlane(options, reading.then(hearsPlaintext), clock, signal),
+    askIdentity(forIdentity(options), signal),
     certificatesOnMachine(installation, signal),
-    factOf(async () => policyFactsOf(await readManifestDir(shown(installation.policyDir)), nowMs), signal),
+    reading,
     machineFacts(installation, signal),
   ]);
-  return { ...asked, certificates, policy, machine };
+  return {
+    ...asked,
+    rotations: [...asked.rotations, ...global],
+    certificates: [...certificates, ...federatedCertificates(policy)],
+    policy,
+    machine,
+  };
 }
 
-async function inCluster(options: CollectOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
-  const access = await readClusterAccess(options.kubeconfig!, process.env);
-  await using client = await KubernetesClient.open({ access, clock, random: systemRandom });
+async function inCluster(options: AuthorityOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
+  const { kubeconfig, context, namespace = 'cellmesh' } = options;
+  await using client = await connect(kubeconfig, context);
+  const looking = clusterFacts(client, namespace, signal);
+  const policy = looking.then((cluster) => policyInCluster(cluster, nowMs));
   const [asked, cluster] = await Promise.all([
-    askInCluster(options, clock, signal),
-    clusterFacts(client, options.namespace, signal),
+    askControlPlane(options, policy.then(hearsPlaintext), clock, signal),
+    looking,
   ]);
-  const certificates = await certificatesInCluster(cluster, options.admin, signal);
-  return { ...asked, certificates, policy: policyInCluster(cluster, nowMs), cluster };
+  return {
+    ...asked,
+    certificates: [...certificatesInCluster(cluster), ...federatedCertificates(await policy)],
+    policy: await policy,
+    cluster,
+  };
 }
 
-/** The way to the control plane of a cluster. */
-function askInCluster(options: CollectOptions, clock: Clock, signal: AbortSignal): ReturnType<typeof askControlPlane> {
-  if (options.address !== undefined && options.admin !== undefined) return askControlPlane(options, clock, signal);
-  const notAsked = { unknown: 'the control plane was not asked: --address and --admin say where it is and who asks' };
-  return Promise.resolve({ controlPlane: notAsked, rollouts: notAsked });
+/** `--address` is that of the control plane. */
+function forIdentity({ address: _, admin: __, ...options }: AuthorityOptions): AuthorityOptions {
+  return { ...options, region };
+}
+
+function hearsPlaintext(policy: Facts['policy']): boolean {
+  return 'value' in policy && policy.value.policies.some(({ plaintextUntilMs }) => plaintextUntilMs !== undefined);
 }
 
 /** What the objects say. Which version they come to is the control plane's to say: `policies-accepted` tells whether it has taken them. */
