@@ -47,21 +47,37 @@ export function contradictions(cell: CellDocument, policies: readonly ServicePol
 
 function checkServices(policies: readonly ServicePolicy[], add: Add): ReadonlyMap<string, ServicePolicy> {
   const services = new Map<string, ServicePolicy>();
-  const hosts = new Map<string, ServicePolicy>();
   for (const policy of policies) {
     const service = workloadText(policy);
     const first = services.get(service);
     if (first !== undefined)
       add(policy, policy.at, `a second manifest for ${service}; the first is in ${placeOf(first)}`);
     services.set(service, policy);
-    for (const { value, at } of policy.hosts) {
-      const owner = hosts.get(value);
-      if (owner !== undefined && owner !== policy)
-        add(policy, at, `host ${value} belongs to ${workloadText(owner)} already (${owner.file})`);
-      hosts.set(value, policy);
-    }
   }
+  checkHosts(policies, add);
   return services;
+}
+
+/** No name means two services to anyone: a name of the cell is one manifest's, and a bare one is it within its namespace. */
+function checkHosts(policies: readonly ServicePolicy[], add: Add): void {
+  const ofCell = new Map<string, ServicePolicy>();
+  /** By name: the first that has it bare, and by namespace. */
+  const bare = new Map<string, Map<string, ServicePolicy>>();
+  for (const policy of policies) {
+    const claim = (host: string, at: Position, owner: ServicePolicy | undefined) => {
+      if (owner !== undefined && owner !== policy)
+        add(policy, at, `host ${host} belongs to ${workloadText(owner)} already (${owner.file})`);
+    };
+    for (const { value, at } of policy.hosts) {
+      claim(value, at, ofCell.get(value) ?? bare.get(value)?.values().next().value);
+      ofCell.set(value, policy);
+    }
+    const { bareHost, namespace, at } = policy;
+    if (bareHost === undefined) continue;
+    const owners = bare.get(bareHost) ?? new Map<string, ServicePolicy>();
+    claim(bareHost, at, ofCell.get(bareHost) ?? owners.get(namespace));
+    bare.set(bareHost, owners.set(namespace, policy));
+  }
 }
 
 /** What a candidate leaves as it is: fields of `spec`, and what they are read as. */
