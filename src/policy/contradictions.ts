@@ -10,17 +10,17 @@ import { workloadText } from './workload-name.ts';
 
 /** What does not go together. */
 export interface Contradiction extends Problem {
-  /** Something that is named is not there: where documents come one by one, it may come later. */
-  readonly isOfAbsent: boolean;
+  /** What is named and not there: whom a call is for, or the version that a candidate is beside. Where documents come one by one, it may come later. */
+  readonly absent?: 'callee' | 'version';
 }
 
-type Add = (policy: { readonly file: string }, at: Position, message: string, isOfAbsent?: boolean) => void;
+type Add = (policy: { readonly file: string }, at: Position, message: string, absent?: Contradiction['absent']) => void;
 
 /** What no manifest can see alone. */
 export function contradictions(cell: CellDocument, policies: readonly ServicePolicy[]): Contradiction[] {
   const problems: Contradiction[] = [];
-  const add: Add = ({ file }, { line, column }, message, isOfAbsent = false) =>
-    problems.push({ file, line, column, message, isOfAbsent });
+  const add: Add = ({ file }, { line, column }, message, absent) =>
+    problems.push({ file, line, column, message, ...(absent && { absent }) });
   const inForce = policies.filter(({ rollout }) => rollout === undefined);
   const services = checkServices(inForce, add);
   checkCandidates(
@@ -35,7 +35,7 @@ export function contradictions(cell: CellDocument, policies: readonly ServicePol
     }
     for (const { value, at } of policy.calls) {
       if (!services.has(workloadText(value.to)))
-        add(policy, at, `no manifest declares ${workloadText(value.to)}`, true);
+        add(policy, at, `no manifest declares ${workloadText(value.to)}`, 'callee');
       for (const scope of [...(value.carry ?? []), ...value.own])
         if (!cell.scopes.has(scope)) add(policy, at, unknownScope(scope, cell));
     }
@@ -108,7 +108,7 @@ function checkCandidates(
         candidate,
         candidate.at,
         `\`rollout\` makes it a candidate, and no manifest of ${service} is in force beside it`,
-        true,
+        'version',
       );
       continue;
     }
