@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
 import { startApiServer } from '#api/api-server.ts';
 import { rootsService } from '#api/roots-service.ts';
 import { svidIssuerService } from '#api/svid-issuer-service.ts';
@@ -24,7 +25,7 @@ import { KeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
 import { CellPublisher } from './cell-publisher.ts';
 import { type CellTrust, openCellTrust } from './cell-trust.ts';
-import { type Cluster, joinTokenStore, openCluster } from './cluster.ts';
+import { accountPseudonyms, type Cluster, joinTokenStore, openCluster } from './cluster.ts';
 import { controlPlaneService } from './control-plane-service.ts';
 import { type IdentityFeed, subscribeToIdentity } from './identity-feed.ts';
 import { type OpenedCell, openCell } from './open-cell.ts';
@@ -83,9 +84,7 @@ export async function startControlPlane(
 
   const joinTokens = new JoinTokens({ store: await joinTokenStore(database, cell.connection), clock, random });
   const onRolloutWithdrawn: OnWithdrawn = (told, mine) => (mine ? cluster.onWithdrawn(told) : changed('policy'));
-  const records = starting.use(
-    new Records({ ...config, ...dependencies, database, cell: policy.cell, onRolloutWithdrawn }),
-  );
+  const records = starting.use(await openRecords(cell, dependencies, database, onRolloutWithdrawn));
   const keySet = new WatchSource(keysOfNobody(config));
   const identityFeed = starting.use(await followIdentity(config, dependencies, trust, keySet));
   const registrations: Registrations = starting.use(
@@ -160,6 +159,17 @@ async function openWebhooksOf(
 
 function openState({ stateDir }: ControlPlaneConfig) {
   return openDatabase({ file: join(stateDir, 'control-plane.db'), application: 'control-plane', migrations });
+}
+
+async function openRecords(
+  cell: OpenedCell,
+  dependencies: ProcessDependencies,
+  database: DatabaseSync,
+  onRolloutWithdrawn: OnWithdrawn,
+): Promise<Records> {
+  const pseudonyms = await accountPseudonyms(cell, dependencies);
+  const { config, policy } = cell;
+  return new Records({ ...config, ...dependencies, database, pseudonyms, cell: policy.cell, onRolloutWithdrawn });
 }
 
 /** Without identity no token is good, and that is known: sidecars do not wait for keys. */
