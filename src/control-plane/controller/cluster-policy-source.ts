@@ -2,7 +2,7 @@ import type { KubernetesClient } from '#kubernetes/client.ts';
 import { Informer } from '#kubernetes/informer.ts';
 import { cells, type PolicyObject, servicePolicies, titleOf } from '#kubernetes/resources-policy.ts';
 import { compileCell } from '#policy/compile.ts';
-import type { Finding } from '#policy/object-node.ts';
+import type { Finding } from '#policy/read-object.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';

@@ -1,7 +1,7 @@
 import type { CellDocument } from '#policy/cell-document.ts';
 import { contradictions } from '#policy/contradictions.ts';
 import type { ServicePolicy } from '#policy/manifest.ts';
-import type { Finding } from '#policy/object-node.ts';
+import type { Finding } from '#policy/read-object.ts';
 import { workloadText } from '#policy/workload-name.ts';
 import type { Problem } from '#runtime/yaml-document.ts';
 import type { CellForm, Form, PolicyForm } from './policy-form.ts';
