@@ -5,7 +5,7 @@ import type { ClaimCondition } from './claim-condition.ts';
 import { servicePolicy, type WrittenCall } from './manifest-shapes.ts';
 import type { PathPattern } from './path-pattern.ts';
 import type { PeerPattern } from './peer-pattern.ts';
-import type { RuleConditions } from './rule-conditions.ts';
+import { asksForProof, type RuleConditions } from './rule-conditions.ts';
 import type { WrittenRule } from './rule-shapes.ts';
 import type { ListenAddress, ServicePort } from './service-port.ts';
 import type { Located } from './shapes.ts';
@@ -211,14 +211,10 @@ function checkRule(rule: AllowRule, ports: readonly ServicePort[], add: (message
 }
 
 /** Whoever calls without TLS proves nothing, and nothing that it says of itself is heard: such a rule can ask for nothing. */
-function checkUnmeshed(
-  { account, scopes, anyScope, claims, actor, sensitive }: AllowRule,
-  add: (message: string) => void,
-): void {
-  if (account === 'required')
+function checkUnmeshed(rule: AllowRule, add: (message: string) => void): void {
+  if (rule.account === 'required')
     add('a rule with `from: [unmeshed]` says `account: none`: without TLS nobody brings a customer');
-  const asks = scopes.length > 0 || anyScope !== undefined || claims.length > 0 || actor !== undefined || sensitive;
-  if (asks)
+  if (asksForProof(rule))
     add('a rule with `from: [unmeshed]` has no scopes, claims or actor and is not sensitive: nothing proves them');
 }
 
