@@ -20,13 +20,14 @@ import type { Logger } from '#runtime/logger.ts';
 import { Metrics } from '#runtime/metrics.ts';
 import type { Random } from '#runtime/random.ts';
 import { openDatabase } from '#runtime/sqlite.ts';
-import { WatchSource } from '#runtime/watch.ts';
+import { type Watch, WatchSource } from '#runtime/watch.ts';
 import { KeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
 import { CellPublisher } from './cell-publisher.ts';
 import { type CellTrust, openCellTrust } from './cell-trust.ts';
 import { accountPseudonyms, type Cluster, joinTokenStore, openCluster } from './cluster.ts';
 import { controlPlaneService } from './control-plane-service.ts';
+import { Farewell } from './farewell.ts';
 import { type IdentityFeed, subscribeToIdentity } from './identity-feed.ts';
 import { type OpenedCell, openCell } from './open-cell.ts';
 import { Records, recordsMigration } from './records.ts';
@@ -131,14 +132,14 @@ export async function startControlPlane(
     }),
   );
   const webhooks = starting.use(await openWebhooksOf(cell, dependencies, trust));
-  const isWaiting = () => identityFeed !== undefined && keySet.current === undefined;
-  const waiting = ['keys: identity has not told any token keys yet'];
-  const notReady = () => [...(isWaiting() ? waiting : []), ...(webhooks?.notReady() ?? [])];
+  const farewell = new Farewell(cell, clock);
+  const keysMissing = () => missingKeys(identityFeed, keySet);
+  const notReady = () => [...farewell.notReady(), ...keysMissing(), ...(webhooks?.notReady() ?? [])];
   const metrics = observe(feeds, records.decisions, cluster, trust);
   webhooks?.register(metrics);
   const health = starting.use(await startHealthServer({ ...config.health, notReady, metrics }));
   logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
-  starting.use(cell.connection?.leadership);
+  starting.use(farewell);
   const owned = starting.move();
   const ports = { healthPort: health.port, webhookPort: webhooks?.port };
   const dispose = { [Symbol.asyncDispose]: () => owned.disposeAsync() };
@@ -175,6 +176,10 @@ async function openRecords(
 /** Without identity no token is good, and that is known: sidecars do not wait for keys. */
 function keysOfNobody({ identity }: ControlPlaneConfig): KeySet | undefined {
   return identity === undefined ? KeySet.empty : undefined;
+}
+
+function missingKeys(feed: IdentityFeed | undefined, keySet: Watch<KeySet | undefined>): readonly string[] {
+  return feed !== undefined && keySet.current === undefined ? ['keys: identity has not told any token keys yet'] : [];
 }
 
 /** Where token keys come from, if it is known. */
