@@ -7,6 +7,7 @@ import type { JoinTokenStore } from '#certs/join-token-store.ts';
 import { sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
 import { type SpiffeId, type TrustDomain, workloadId, workloadOf } from '#certs/spiffe-id.ts';
+import type { Pseudonyms } from '#feeds/account-pseudonyms.ts';
 import type { FeedServer } from '#feeds/feed-server.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
 import type { KubernetesClient } from '#kubernetes/client.ts';
@@ -19,6 +20,7 @@ import type { CellPublisher } from './cell-publisher.ts';
 import type { ClusterConnection } from './controller/cluster-connection.ts';
 import type { ClusterPods } from './controller/cluster-pods.ts';
 import type { Outcomes } from './controller/cluster-policy-source.ts';
+import type { OpenedCell } from './open-cell.ts';
 import type { Registrations } from './registrations.ts';
 import type { Rollouts, Withdrawal } from './rollouts.ts';
 import type { ControlPlaneConfig } from './settings.ts';
@@ -105,6 +107,16 @@ export async function joinTokenStore(
 ): Promise<JoinTokenStore> {
   if (connection === undefined) return sqliteJoinTokenStore(database);
   return (await import('./controller/join-token-store-cluster.ts')).clusterJoinTokenStore(connection);
+}
+
+/** By what names accounts go in stored decisions: in a cluster by the same at each replica. Undefined: by this process's own. */
+export async function accountPseudonyms(
+  { config, connection }: OpenedCell,
+  { logger }: ProcessDependencies,
+): Promise<Pseudonyms | undefined> {
+  if (connection === undefined) return undefined;
+  const { ClusterPseudonyms } = await import('./controller/account-pseudonyms-cluster.ts');
+  return ClusterPseudonyms.open({ ...config, ...connection, logger });
 }
 
 async function joinedByToken({ database, connection }: ClusterOptions): Promise<JoinedByToken> {

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { ServedService } from '#api/api-server.ts';
-import { accountKeyMigration } from '#feeds/account-pseudonyms.ts';
+import { accountKeyMigration, type Pseudonyms } from '#feeds/account-pseudonyms.ts';
 import type { decisionStoreSettings } from '#feeds/decision-settings.ts';
 import type { DecisionStore } from '#feeds/decision-store.ts';
 import { StoredDecisions } from '#feeds/stored-decisions.ts';
@@ -22,6 +22,8 @@ interface RecordsOptions extends Config<typeof decisionStoreSettings> {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Those of all replicas, where there are several. */
+  readonly pseudonyms: Pseudonyms | undefined;
   /** What sidecars get of the cell is another thing now. */
   readonly onRolloutWithdrawn: OnWithdrawn;
 }

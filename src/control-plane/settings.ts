@@ -41,6 +41,10 @@ export const controlPlaneSettings = {
   webhook: optional(address('where the API server calls to have pods injected and manifests checked (HTTPS)')),
   webhookHost: optional(text('DNS name by which it calls; default: `cellmesh-control-plane.<namespace>.svc`')),
   injector: optional(path('settings of injected sidecars (YAML), as `cellmesh inject --config` reads them')),
+  settle: duration(
+    'in a cluster, how long it serves on as before after it has been told to end, until nobody is sent to it any more',
+    5_000,
+  ),
   svidLifetime: duration('how long an SVID lives', 12 * 3600_000),
   ...rootSettings,
   ...decisionStoreSettings,

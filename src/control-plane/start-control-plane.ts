@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
 import { startApiServer } from '#api/api-server.ts';
 import { rootsService } from '#api/roots-service.ts';
 import { svidIssuerService } from '#api/svid-issuer-service.ts';
@@ -19,13 +20,14 @@ import type { Logger } from '#runtime/logger.ts';
 import { Metrics } from '#runtime/metrics.ts';
 import type { Random } from '#runtime/random.ts';
 import { openDatabase } from '#runtime/sqlite.ts';
-import { WatchSource } from '#runtime/watch.ts';
+import { type Watch, WatchSource } from '#runtime/watch.ts';
 import { KeySet } from '#tokens/key-set.ts';
 import { RateLimiter } from '#traffic/gcra.ts';
 import { CellPublisher } from './cell-publisher.ts';
 import { type CellTrust, openCellTrust } from './cell-trust.ts';
-import { type Cluster, joinTokenStore, openCluster } from './cluster.ts';
+import { accountPseudonyms, type Cluster, joinTokenStore, openCluster } from './cluster.ts';
 import { controlPlaneService } from './control-plane-service.ts';
+import { Farewell } from './farewell.ts';
 import { type IdentityFeed, subscribeToIdentity } from './identity-feed.ts';
 import { type OpenedCell, openCell } from './open-cell.ts';
 import { Records, recordsMigration } from './records.ts';
@@ -83,9 +85,7 @@ export async function startControlPlane(
 
   const joinTokens = new JoinTokens({ store: await joinTokenStore(database, cell.connection), clock, random });
   const onRolloutWithdrawn: OnWithdrawn = (told, mine) => (mine ? cluster.onWithdrawn(told) : changed('policy'));
-  const records = starting.use(
-    new Records({ ...config, ...dependencies, database, cell: policy.cell, onRolloutWithdrawn }),
-  );
+  const records = starting.use(await openRecords(cell, dependencies, database, onRolloutWithdrawn));
   const keySet = new WatchSource(keysOfNobody(config));
   const identityFeed = starting.use(await followIdentity(config, dependencies, trust, keySet));
   const registrations: Registrations = starting.use(
@@ -132,14 +132,14 @@ export async function startControlPlane(
     }),
   );
   const webhooks = starting.use(await openWebhooksOf(cell, dependencies, trust));
-  const isWaiting = () => identityFeed !== undefined && keySet.current === undefined;
-  const waiting = ['keys: identity has not told any token keys yet'];
-  const notReady = () => [...(isWaiting() ? waiting : []), ...(webhooks?.notReady() ?? [])];
+  const farewell = new Farewell(cell, clock);
+  const keysMissing = () => missingKeys(identityFeed, keySet);
+  const notReady = () => [...farewell.notReady(), ...keysMissing(), ...(webhooks?.notReady() ?? [])];
   const metrics = observe(feeds, records.decisions, cluster, trust);
   webhooks?.register(metrics);
   const health = starting.use(await startHealthServer({ ...config.health, notReady, metrics }));
   logger.info('control plane serves', { ...server.address, trustDomain, policy: policy.cell.current.compiled.version });
-  starting.use(cell.connection?.leadership);
+  starting.use(farewell);
   const owned = starting.move();
   const ports = { healthPort: health.port, webhookPort: webhooks?.port };
   const dispose = { [Symbol.asyncDispose]: () => owned.disposeAsync() };
@@ -162,9 +162,24 @@ function openState({ stateDir }: ControlPlaneConfig) {
   return openDatabase({ file: join(stateDir, 'control-plane.db'), application: 'control-plane', migrations });
 }
 
+async function openRecords(
+  cell: OpenedCell,
+  dependencies: ProcessDependencies,
+  database: DatabaseSync,
+  onRolloutWithdrawn: OnWithdrawn,
+): Promise<Records> {
+  const pseudonyms = await accountPseudonyms(cell, dependencies);
+  const { config, policy } = cell;
+  return new Records({ ...config, ...dependencies, database, pseudonyms, cell: policy.cell, onRolloutWithdrawn });
+}
+
 /** Without identity no token is good, and that is known: sidecars do not wait for keys. */
 function keysOfNobody({ identity }: ControlPlaneConfig): KeySet | undefined {
   return identity === undefined ? KeySet.empty : undefined;
+}
+
+function missingKeys(feed: IdentityFeed | undefined, keySet: Watch<KeySet | undefined>): readonly string[] {
+  return feed !== undefined && keySet.current === undefined ? ['keys: identity has not told any token keys yet'] : [];
 }
 
 /** Where token keys come from, if it is known. */

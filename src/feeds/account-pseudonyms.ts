@@ -15,7 +15,13 @@ interface AccountPseudonymsOptions {
   readonly random: Random;
 }
 
-interface Key {
+/** Writes account ids under other names, or as they are. */
+export interface Pseudonyms extends Disposable {
+  /** A record with a name in place of every account id in it: of `account`, of `sub` and other claims, in the path, in the reason of a failure. */
+  hide(record: string): string;
+}
+
+export interface AccountKey {
   /** Its number. */
   readonly sequence: number;
   readonly secret: Secret<Uint8Array>;
@@ -30,7 +36,7 @@ CREATE TABLE decision_account_keys (
   last_decision INTEGER
 ) STRICT;`;
 
-const keyBytes = 32;
+export const accountKeyBytes = 32;
 /** 128 bits: no two accounts of a cell share a name. */
 const nameDigits = 32;
 const rotateEveryMs = 60_000;
@@ -39,10 +45,10 @@ const rotateEveryMs = 60_000;
  * Writes account ids as an HMAC-SHA256 under a key that nobody else has: the same account has the same name while the key is in use. Whoever
  * has the key can tell whether a name is that of an account; when the last decision that was written under it goes, the key goes.
  */
-export class AccountPseudonyms implements Disposable {
+export class AccountPseudonyms implements Pseudonyms {
   readonly #database: DatabaseSync;
   readonly #options: AccountPseudonymsOptions;
-  #key: Key | undefined;
+  #key: AccountKey | undefined;
   #rotation: Scheduled;
 
   constructor(database: DatabaseSync, options: AccountPseudonymsOptions) {
@@ -60,14 +66,12 @@ export class AccountPseudonyms implements Disposable {
     this.#rotation.cancel();
   }
 
-  /** A record with a name in place of every account id in it: of `account`, of `sub` and other claims, in the path, in the reason of a failure. */
   hide(record: string): string {
-    const key = this.#key;
-    return key === undefined ? record : replaceAccountIds(record, (account) => nameOf(account, key));
+    return this.#key === undefined ? record : hideAccounts(record, this.#key);
   }
 
   /** Between batches only: what was written under a key is stored by then. Returns the key in use. */
-  #rotate(): Key | undefined {
+  #rotate(): AccountKey | undefined {
     const { decisionAccounts, clock, random, decisionsAgeMax } = this.#options;
     const now = clock.now();
     return transact(this.#database, () => {
@@ -83,12 +87,12 @@ export class AccountPseudonyms implements Disposable {
       if (!isOn) return undefined;
       this.#database
         .prepare('INSERT INTO decision_account_keys (secret, made_ms) VALUES (?, ?)')
-        .run(random.bytes(keyBytes), now);
+        .run(random.bytes(accountKeyBytes), now);
       return this.#newest();
     });
   }
 
-  #newest(): (Key & { readonly madeMs: number }) | undefined {
+  #newest(): (AccountKey & { readonly madeMs: number }) | undefined {
     const row = this.#database
       .prepare('SELECT sequence, secret, made_ms FROM decision_account_keys WHERE last_decision IS NULL')
       .get() as { sequence: number; secret: Uint8Array; made_ms: number } | undefined;
@@ -96,7 +100,11 @@ export class AccountPseudonyms implements Disposable {
   }
 }
 
-function nameOf(account: string, { sequence, secret }: Key): string {
+export function hideAccounts(record: string, key: AccountKey): string {
+  return replaceAccountIds(record, (account) => nameOf(account, key));
+}
+
+function nameOf(account: string, { sequence, secret }: AccountKey): string {
   const digest = createHmac('sha256', secret.reveal()).update(account).digest('hex');
   return `hmac-${sequence}-${digest.slice(0, nameDigits)}`;
 }

@@ -7,7 +7,7 @@ import { routesWith } from './call-traffic.ts';
 import { below, ceilingsOf } from './ceiling.ts';
 import type { CellDocument } from './cell-document.ts';
 import { contradictions } from './contradictions.ts';
-import type { AllowRule, DeclaredCall, Rollout, ServicePolicy } from './manifest.ts';
+import { type AllowRule, type DeclaredCall, hostsIn, type Rollout, type ServicePolicy } from './manifest.ts';
 import type { RoutesDocument } from './routes.ts';
 import type { RouteMatch } from './rule-conditions.ts';
 import type { PolicySnapshot, SnapshotCall, SnapshotCaller, SnapshotCandidate, SnapshotRule } from './snapshot.ts';
@@ -99,7 +99,7 @@ class Compilation {
       service: {
         id: this.#idOf(policy),
         name: self,
-        hosts: policy.hosts.map(({ value }) => value),
+        hosts: hostsIn(policy, policy.namespace),
         ports: policy.ports,
       },
       mode: policy.mode,
@@ -143,7 +143,7 @@ class Compilation {
       id: this.#idOf(callee),
       ...this.#carryAndOwn(caller, call),
       name: workloadText(callee),
-      hosts: callee.hosts.map(({ value }) => value),
+      hosts: hostsIn(callee, caller.namespace),
       ports: callee.ports,
       ...(call.listen === undefined ? {} : { listen: call.listen }),
       token: call.token,
@@ -159,7 +159,7 @@ class Compilation {
         ...exposure,
         service: workloadText(policy),
         id: this.#idOf(policy),
-        authority: `${policy.hosts[0]!.value}:${policy.ports[0]!.port}`,
+        authority: `${hostsIn(policy, undefined)[0]!}:${policy.ports[0]!.port}`,
       })),
     );
     return { version: this.#version, cellId: this.#cell.id, routes };

@@ -10,17 +10,17 @@ import { workloadText } from './workload-name.ts';
 
 /** What does not go together. */
 export interface Contradiction extends Problem {
-  /** Something that is named is not there: where documents come one by one, it may come later. */
-  readonly isOfAbsent: boolean;
+  /** What is named and not there: whom a call is for, or the version that a candidate is beside. Where documents come one by one, it may come later. */
+  readonly absent?: 'callee' | 'version';
 }
 
-type Add = (policy: { readonly file: string }, at: Position, message: string, isOfAbsent?: boolean) => void;
+type Add = (policy: { readonly file: string }, at: Position, message: string, absent?: Contradiction['absent']) => void;
 
 /** What no manifest can see alone. */
 export function contradictions(cell: CellDocument, policies: readonly ServicePolicy[]): Contradiction[] {
   const problems: Contradiction[] = [];
-  const add: Add = ({ file }, { line, column }, message, isOfAbsent = false) =>
-    problems.push({ file, line, column, message, isOfAbsent });
+  const add: Add = ({ file }, { line, column }, message, absent) =>
+    problems.push({ file, line, column, message, ...(absent && { absent }) });
   const inForce = policies.filter(({ rollout }) => rollout === undefined);
   const services = checkServices(inForce, add);
   checkCandidates(
@@ -35,7 +35,7 @@ export function contradictions(cell: CellDocument, policies: readonly ServicePol
     }
     for (const { value, at } of policy.calls) {
       if (!services.has(workloadText(value.to)))
-        add(policy, at, `no manifest declares ${workloadText(value.to)}`, true);
+        add(policy, at, `no manifest declares ${workloadText(value.to)}`, 'callee');
       for (const scope of [...(value.carry ?? []), ...value.own])
         if (!cell.scopes.has(scope)) add(policy, at, unknownScope(scope, cell));
     }
@@ -47,21 +47,37 @@ export function contradictions(cell: CellDocument, policies: readonly ServicePol
 
 function checkServices(policies: readonly ServicePolicy[], add: Add): ReadonlyMap<string, ServicePolicy> {
   const services = new Map<string, ServicePolicy>();
-  const hosts = new Map<string, ServicePolicy>();
   for (const policy of policies) {
     const service = workloadText(policy);
     const first = services.get(service);
     if (first !== undefined)
       add(policy, policy.at, `a second manifest for ${service}; the first is in ${placeOf(first)}`);
     services.set(service, policy);
-    for (const { value, at } of policy.hosts) {
-      const owner = hosts.get(value);
-      if (owner !== undefined && owner !== policy)
-        add(policy, at, `host ${value} belongs to ${workloadText(owner)} already (${owner.file})`);
-      hosts.set(value, policy);
-    }
   }
+  checkHosts(policies, add);
   return services;
+}
+
+/** No name means two services to anyone: a name of the cell is one manifest's, and a bare one is it within its namespace. */
+function checkHosts(policies: readonly ServicePolicy[], add: Add): void {
+  const ofCell = new Map<string, ServicePolicy>();
+  /** By name: the first that has it bare, and by namespace. */
+  const bare = new Map<string, Map<string, ServicePolicy>>();
+  for (const policy of policies) {
+    const claim = (host: string, at: Position, owner: ServicePolicy | undefined) => {
+      if (owner !== undefined && owner !== policy)
+        add(policy, at, `host ${host} belongs to ${workloadText(owner)} already (${owner.file})`);
+    };
+    for (const { value, at } of policy.hosts) {
+      claim(value, at, ofCell.get(value) ?? bare.get(value)?.values().next().value);
+      ofCell.set(value, policy);
+    }
+    const { bareHost, namespace, at } = policy;
+    if (bareHost === undefined) continue;
+    const owners = bare.get(bareHost) ?? new Map<string, ServicePolicy>();
+    claim(bareHost, at, ofCell.get(bareHost) ?? owners.get(namespace));
+    bare.set(bareHost, owners.set(namespace, policy));
+  }
 }
 
 /** What a candidate leaves as it is: fields of `spec`, and what they are read as. */
@@ -92,7 +108,7 @@ function checkCandidates(
         candidate,
         candidate.at,
         `\`rollout\` makes it a candidate, and no manifest of ${service} is in force beside it`,
-        true,
+        'version',
       );
       continue;
     }

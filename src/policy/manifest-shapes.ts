@@ -106,7 +106,7 @@ const spec = object({
   mode: required(oneOf('audit', 'enforce'), 'Whether what no rule allows is refused, or let through and recorded.'),
   hosts: optional(
     list(located(host), { min: 1, max: itemsMax }),
-    'What callers may call it; without it <name>, <name>.<namespace>, and these with .svc and .svc.cluster.local.',
+    'What callers may call it; without it <name> within its namespace, and <name>.<namespace>, this with .svc and .svc.cluster.local.',
   ),
   ports: required(
     list(port, { min: 1, max: 64 }),

@@ -5,7 +5,7 @@ import type { ClaimCondition } from './claim-condition.ts';
 import { servicePolicy, type WrittenCall } from './manifest-shapes.ts';
 import type { PathPattern } from './path-pattern.ts';
 import type { PeerPattern } from './peer-pattern.ts';
-import type { RuleConditions } from './rule-conditions.ts';
+import { asksForProof, type RuleConditions } from './rule-conditions.ts';
 import type { WrittenRule } from './rule-shapes.ts';
 import type { ListenAddress, ServicePort } from './service-port.ts';
 import type { Located } from './shapes.ts';
@@ -57,7 +57,10 @@ export interface ServicePolicy {
   readonly namespace: string;
   readonly serviceAccount: string;
   readonly mode: 'audit' | 'enforce';
+  /** Names by which every caller of the cell calls it: of one manifest only. */
   readonly hosts: readonly Located<string>[];
+  /** A name by which callers of its own namespace call it too. Absent where `hosts` are written out. */
+  readonly bareHost?: string;
   readonly ports: readonly ServicePort[];
   /** Until when callers without TLS are heard: milliseconds since the epoch. Absent: never. */
   readonly plaintextUntilMs?: number;
@@ -76,7 +79,6 @@ export function readServicePolicy(node: Node, file: string, problems: Problems):
   if (document === undefined) return undefined;
   const { spec } = document;
   const { name, namespace } = document.metadata;
-  const hosts = spec.hosts ?? defaultHosts({ name, namespace }).map((value) => ({ value, at: node.at }));
   const policy: ServicePolicy = {
     file,
     at: node.at,
@@ -84,7 +86,7 @@ export function readServicePolicy(node: Node, file: string, problems: Problems):
     namespace,
     serviceAccount: spec.serviceAccount,
     mode: spec.mode,
-    hosts,
+    ...hostsOf(document.metadata, spec.hosts, node.at),
     ports: spec.ports,
     ...(spec.inbound?.until !== undefined && { plaintextUntilMs: spec.inbound.until }),
     expose: spec.expose ?? [],
@@ -100,9 +102,24 @@ export function readServicePolicy(node: Node, file: string, problems: Problems):
 /** What a rollout does not say. */
 const requestsMinDefault = 100;
 
-function defaultHosts({ name, namespace }: { name: string; namespace: string }): readonly string[] {
+function hostsOf(
+  { name, namespace }: { readonly name: string; readonly namespace: string },
+  written: readonly Located<string>[] | undefined,
+  at: Position,
+): Pick<ServicePolicy, 'hosts' | 'bareHost'> {
+  if (written !== undefined) return { hosts: written };
   const qualified = `${name}.${namespace}`;
-  return [name, qualified, `${qualified}.svc`, `${qualified}.svc.cluster.local`];
+  const hosts = [qualified, `${qualified}.svc`, `${qualified}.svc.cluster.local`];
+  return { bareHost: name, hosts: hosts.map((value) => ({ value, at })) };
+}
+
+/** The names by which callers of a namespace call it, the one to write first; in no namespace are routers. */
+export function hostsIn(
+  { bareHost, hosts, namespace }: Pick<ServicePolicy, 'bareHost' | 'hosts' | 'namespace'>,
+  callers: string | undefined,
+): readonly string[] {
+  const everywhere = hosts.map(({ value }) => value);
+  return bareHost !== undefined && callers === namespace ? [bareHost, ...everywhere] : everywhere;
 }
 
 function toRule(written: WrittenRule, ports: readonly ServicePort[]): AllowRule {
@@ -194,14 +211,10 @@ function checkRule(rule: AllowRule, ports: readonly ServicePort[], add: (message
 }
 
 /** Whoever calls without TLS proves nothing, and nothing that it says of itself is heard: such a rule can ask for nothing. */
-function checkUnmeshed(
-  { account, scopes, anyScope, claims, actor, sensitive }: AllowRule,
-  add: (message: string) => void,
-): void {
-  if (account === 'required')
+function checkUnmeshed(rule: AllowRule, add: (message: string) => void): void {
+  if (rule.account === 'required')
     add('a rule with `from: [unmeshed]` says `account: none`: without TLS nobody brings a customer');
-  const asks = scopes.length > 0 || anyScope !== undefined || claims.length > 0 || actor !== undefined || sensitive;
-  if (asks)
+  if (asksForProof(rule))
     add('a rule with `from: [unmeshed]` has no scopes, claims or actor and is not sensitive: nothing proves them');
 }
 

@@ -1,16 +1,10 @@
-import type { Node, Position, Problem } from '#runtime/yaml-document.ts';
+import type { Node, Position } from '#runtime/yaml-document.ts';
 
 /** A document that is an object already, for the readers of documents. */
 interface ObjectNode {
   readonly node: Node;
   /** Where something stands in it, such as `spec.allow[0].port`; empty for the whole. */
   readonly fieldAt: (position: Position) => string;
-}
-
-/** What is wrong with an object, and in which of its fields. */
-export interface Finding {
-  readonly field?: string;
-  readonly message: string;
 }
 
 /**
@@ -34,9 +28,4 @@ export function objectNode(value: unknown): ObjectNode {
     return { kind: 'scalar', at, value: part as string | number | boolean | null };
   };
   return { node: convert(value, ''), fieldAt: ({ line }) => fields[line] ?? '' };
-}
-
-export function findingOf(problem: Problem, { fieldAt }: Pick<ObjectNode, 'fieldAt'>): Finding {
-  const field = fieldAt(problem);
-  return { ...(field !== '' && { field }), message: problem.message };
 }

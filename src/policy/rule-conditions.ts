@@ -24,6 +24,17 @@ export interface RuleConditions extends RouteMatch {
   readonly limits: readonly RuleLimit[];
 }
 
+/** Whether it asks for what only a certificate or a token can prove: whoever calls without TLS cannot. */
+export function asksForProof({
+  scopes,
+  anyScope,
+  claims,
+  actor,
+  sensitive,
+}: Pick<RuleConditions, 'scopes' | 'anyScope' | 'claims' | 'actor'> & { readonly sensitive: boolean }): boolean {
+  return scopes.length > 0 || anyScope !== undefined || claims.length > 0 || actor !== undefined || sensitive;
+}
+
 /** How often a rule allows something: GCRA. */
 export interface RuleLimit {
   /** What is counted by itself: each customer, each calling workload, or all together. */

@@ -43,6 +43,7 @@ export const foregroundClock: Clock = {
     return { cancel: () => clearTimeout(timer) };
   },
 };
+
 /** A signal, until it is disposed. */
 interface Deadline extends Disposable {
   readonly signal: AbortSignal;
@@ -54,8 +55,8 @@ interface Deadline extends Disposable {
  */
 export function deadline(delayMs: number, reason: Error): Deadline {
   const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(reason), Math.min(delayMs, delayMsMax));
-  return { signal: abort.signal, [Symbol.dispose]: () => clearTimeout(timer) };
+  const { cancel } = foregroundClock.schedule(delayMs, () => abort.abort(reason));
+  return { signal: abort.signal, [Symbol.dispose]: cancel };
 }
 
 /** What `systemClock.monotonic()` of this thread lacks to a time that all threads of the process have in common. Asked once a thread. */

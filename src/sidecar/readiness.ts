@@ -41,7 +41,7 @@ export class Readiness implements Disposable {
   }
 
   /**
-   * What an application that starts has to wait for: SVID, bundles, keys and policy. Nothing that it could be the cause of itself, nor what an end
+   * What an application that starts has to wait for: SVID, bundles, keys, policy, and where those are whom it calls, or that nobody is there. Nothing that it could be the cause of itself, nor what an end
    * brings: Kubernetes would start a sidecar anew that is as it should be.
    */
   notStarted(): readonly string[] {
@@ -49,8 +49,17 @@ export class Readiness implements Disposable {
     const needed = ['svid', ...neededTypes];
     const reasons = this.#options.lifecycle.notReady();
     const missing = reasons.filter((one) => one === 'starting' || needed.some((name) => one.startsWith(`${name}:`)));
-    this.#hasStarted = missing.length === 0;
-    return missing;
+    const problems = [...missing, ...this.#untold()];
+    this.#hasStarted = problems.length === 0;
+    return problems;
+  }
+
+  /** Endpoints follow the policy in the same stream: a call in between would find nobody. */
+  #untold(): readonly string[] {
+    const { policy, endpoints } = this.#options.state;
+    const calls = policy.current?.snapshot.calls ?? [];
+    const untold = calls.filter(({ id }) => !endpoints.current.has(id)).map(({ name }) => name);
+    return untold.length === 0 ? [] : [`endpoints: the control plane has not told yet where ${untold.join(', ')} is`];
   }
 
   /** Sets `name` while there are problems. */

@@ -15,6 +15,7 @@ interface Definition {
   readonly metadata: { readonly name: string };
   readonly spec: { readonly versions: readonly [{ readonly schema: { readonly openAPIV3Schema: StructuralSchema } }] };
 }
+/** Beside them lies what kustomize is told. */
 export const definitions = readdirSync(directory)
   .filter((file) => file !== 'kustomization.yaml')
   .map((file) => parse(readFileSync(join(directory, file), 'utf8')) as Definition);

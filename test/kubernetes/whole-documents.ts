@@ -7,7 +7,7 @@ spec:
   mode: enforce
   hosts: [one.mail, one]
   ports: [{ port: 80, protocol: http }, { port: 81, protocol: grpc }, { port: 82, protocol: tcp }]
-  inbound: { mode: observe-plaintext, until: 2027-03-31T12:00:00Z }
+  inbound: { mode: observe-plaintext, until: 2027-02-20T12:00:00Z }
   receive: claims
   expose: [{ hosts: [api.example], paths: ["/v1/**", /v1/.well-known, /a...b/...], auth: required }]
   allow:
@@ -93,7 +93,7 @@ export const refusals: readonly (readonly [from: string, to: string, said: RegEx
     /spec\.ports\[0\]\.port in body must be of type integer: "string"/,
   ],
   ['protocol: tcp', 'protocol: udp', /spec\.ports\[2\]\.protocol: Unsupported value: "udp"/],
-  [', until: 2027-03-31T12:00:00Z }', ' }', /spec\.inbound: Invalid value: .*say `until` when/],
+  [', until: 2027-02-20T12:00:00Z }', ' }', /spec\.inbound: Invalid value: .*say `until` when/],
   [
     'mode: observe-plaintext',
     'mode: strict',

@@ -58,6 +58,29 @@ const create = 'token: { scopes: [deliveries:create] }';
 const createRule = '      scopes: [deliveries:create]';
 
 describe('what would have to change', () => {
+  const observing = [
+    'delivery.yaml',
+    'spec:',
+    'spec:\n  inbound: { mode: observe-plaintext, until: 2027-02-01T00:00:00Z }',
+  ] as const;
+
+  test('for a caller without TLS is not to be named by a rule that asks for scopes, which the reader refuses', () => {
+    const { needed } = decide(`from: unmeshed, to: messaging/delivery, ${post}`, edited(observing));
+    assert.equal(needed?.rule, 'create');
+    assert.deepEqual(needed.changes, [
+      'call through a sidecar: rule create asks for what nobody proves without TLS; or write a rule with `from: [unmeshed]` that does not ask for it',
+    ]);
+  });
+
+  test('for a caller without TLS is what the reader takes, where a rule asks for nothing', () => {
+    const open: Edit = ['delivery.yaml', createRule, '      account: none'];
+    const { needed } = decide(`from: unmeshed, to: messaging/delivery, ${post}`, edited(observing, open));
+    assert.deepEqual(needed, { rule: 'create', changes: ['add unmeshed to `from` of rule create'] });
+    const named: Edit = ['delivery.yaml', 'from: [messaging/messaging]', 'from: [messaging/messaging, unmeshed]'];
+    const { made } = decide(`from: unmeshed, to: messaging/delivery, ${post}`, edited(observing, open, named));
+    assert.equal(made.outcome, 'allow');
+  });
+
   const cases: readonly (readonly [
     name: string,
     request: string,

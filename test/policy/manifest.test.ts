@@ -49,8 +49,9 @@ test('a manifest gets the hosts of its name, and every field of the standard', (
   ).policies;
   assert.deepEqual(
     policy?.hosts.map(({ value }) => value),
-    ['one', 'one.shop', 'one.shop.svc', 'one.shop.svc.cluster.local'],
+    ['one.shop', 'one.shop.svc', 'one.shop.svc.cluster.local'],
   );
+  assert.equal(policy?.bareHost, 'one');
   assert.equal(policy?.allow[0]?.value.from.length, 4);
   assert.deepEqual(policy?.calls[0]?.value.listen, { host: '127.0.0.1', port: 9101 });
   assert.deepEqual(policy?.calls[0]?.value.carry, []);

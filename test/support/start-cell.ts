@@ -111,6 +111,15 @@ export interface CellOptions {
  */
 export async function startCell(options: CellOptions = {}): Promise<Cell> {
   const stack = new AsyncDisposableStack();
+  try {
+    return await startIn(stack, options);
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+async function startIn(stack: AsyncDisposableStack, options: CellOptions): Promise<Cell> {
   const { logger = silentLogger } = options;
   const root = stack.use(await temporaryDirectory()).path;
   const surroundings = { clock, random, logger };
@@ -140,6 +149,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
       manifestsDir: options.applyManifests === undefined ? manifestsDir : undefined,
       listen: `127.0.0.1:${controlPlanePort}`,
       health: '127.0.0.1:0',
+      settle: '50ms',
       globalTrustDomain,
       globalBundle: join(root, 'identity', 'trust-bundle.json'),
       identity: `127.0.0.1:${identity.identity.address.port}`,

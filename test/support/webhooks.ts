@@ -83,8 +83,12 @@ export const configurationPath = ({ kind, name }: { kind: string; name: string }
 /** What an installation applies, but with the port of this machine in place of a Service. */
 export async function applyWebhookConfigurations(server: KubernetesServer, port: number): Promise<string> {
   let warnings = '';
-  const objects = webhookConfigurations({ namespace: 'cellmesh', service: { name: 'cellmesh', port: 443 } });
-  for (const { webhooks, ...object } of objects as Configuration[]) {
+  const { injector, policies } = webhookConfigurations({
+    namespace: 'cellmesh',
+    service: { name: 'cellmesh', port: 443 },
+    metadataOf: (name) => ({ name }),
+  });
+  for (const { webhooks, ...object } of [injector, policies] as Configuration[]) {
     const body = {
       ...object,
       webhooks: webhooks.map(({ clientConfig, ...webhook }) => ({

@@ -8,7 +8,6 @@ import { isGenerated, type SourceFile, sourceFiles } from './source-files.ts';
 const forTests: Readonly<Record<string, string>> = {
   'src/certs/join-token.ts: JoinTokenRejected': 'the error of a public verb',
   'src/certs/svid-rules.ts: svidRules': 'docs/errors.md is held to it',
-  'src/control-plane/webhook/webhook-configurations.ts: webhookConfigurations': 'objects of an installation',
   'src/identity/verify-key.ts: neighbourhoodOf': 'a pure part with cases of its own',
   'src/net/peer-refused.ts: connectionRules': 'docs/errors.md is held to it',
   'src/policy/lint/shadowed-rules.ts: shadowedRules': 'a pure part with properties of its own',

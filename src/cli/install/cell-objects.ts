@@ -1,3 +1,4 @@
+import { webhookConfigurations } from '#control-plane/webhook/webhook-configurations.ts';
 import { environmentNameOf } from '#runtime/config.ts';
 import type { CellValues } from './cell-values.ts';
 import { controlPlaneNetworkPolicy } from './network-policies.ts';
@@ -8,6 +9,7 @@ import {
   disruptionBudget,
   type InstallationFiles,
   labelsOf,
+  ofCluster,
   own,
   podMonitor,
   podSpec,
@@ -21,7 +23,6 @@ import {
 import { operatorRoles, processRoles, userRoles } from './roles.ts';
 import { anyHost } from './shared-values.ts';
 import { Digest, Extended, type Tree, type TreeMap, when, YamlText } from './tree.ts';
-import { webhookConfigurations } from './webhook-configurations.ts';
 
 const component = 'control-plane';
 const name = 'cellmesh-control-plane';
@@ -31,7 +32,11 @@ const globalBundleConfigMap = 'cellmesh-global-trust-bundle';
 /** The control plane of a cell; its kinds of objects come before (`k8s/crds`), and its namespace. */
 export function cellFiles(values: CellValues, release: Release): InstallationFiles {
   const { networkPolicy, monitoring } = values;
-  const { injector, policies } = webhookConfigurations(release);
+  const { injector, policies } = webhookConfigurations({
+    namespace: release.namespace,
+    service: { name, port: 443 },
+    metadataOf: (configuration) => ofCluster(release, component, configuration),
+  });
   const settings = configMap(values, release);
   return {
     'service-account': [serviceAccount(release, component), serviceAccount(release, component, 'cellmesh-operator')],

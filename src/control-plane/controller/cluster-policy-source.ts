@@ -2,7 +2,7 @@ import type { KubernetesClient } from '#kubernetes/client.ts';
 import { Informer } from '#kubernetes/informer.ts';
 import { cells, type PolicyObject, servicePolicies, titleOf } from '#kubernetes/resources-policy.ts';
 import { compileCell } from '#policy/compile.ts';
-import type { Finding } from '#policy/object-node.ts';
+import type { Finding } from '#policy/read-object.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -110,8 +110,6 @@ export class ClusterPolicySource implements PolicySource {
 
   /** What is said in the status is ours, but for what it says of the form that is in force. */
   #onChange(now: PolicyObject | undefined, before: PolicyObject | undefined, forms: CellForms | PolicyForms): void {
-    // A candidate that another replica has withdrawn: there is nothing to compile, and somebody to tell.
-    if (now?.status.withdrawn?.version !== before?.status.withdrawn?.version) this.#changed();
     // A candidate that another replica has withdrawn: nothing to compile, and somebody to tell.
     if (now?.status.withdrawn?.version !== before?.status.withdrawn?.version) this.#changed();
     const isSame = now?.uid === before?.uid && now?.generation === before?.generation;

@@ -1,5 +1,5 @@
 import type { Condition } from '#kubernetes/resources-policy.ts';
-import type { Finding } from '#policy/object-node.ts';
+import type { Finding } from '#policy/read-object.ts';
 import type { Outcome } from './cluster-policy-source.ts';
 import { packSpec } from './packed-spec.ts';
 

@@ -1,8 +1,8 @@
 import { documentOf, type PolicyObject, titleOf } from '#kubernetes/resources-policy.ts';
 import { type CellDocument, readCellDocument } from '#policy/cell-document.ts';
 import { readServicePolicy, type ServicePolicy } from '#policy/manifest.ts';
-import { type Finding, findingOf, objectNode } from '#policy/object-node.ts';
-import { type Problem, Problems } from '#runtime/yaml-document.ts';
+import { type Finding, readObject } from '#policy/read-object.ts';
+import type { Problem } from '#runtime/yaml-document.ts';
 
 /** One version of an object, read. */
 export interface Form<T> {
@@ -20,31 +20,15 @@ export type PolicyForm = Form<ServicePolicy>;
 export type CellForm = Form<CellDocument>;
 
 export function readPolicyForm(object: PolicyObject, spec: unknown, generation: number): PolicyForm {
-  return readForm(object, spec, generation, readServicePolicy);
+  return { generation, spec, ...readForm(object, spec, readServicePolicy) };
 }
 
 export function readCellForm(object: PolicyObject, spec: unknown, generation: number): CellForm {
-  return readForm(object, spec, generation, readCellDocument);
+  return { generation, spec, ...readForm(object, spec, readCellDocument) };
 }
 
-function readForm<T>(
-  object: PolicyObject,
-  spec: unknown,
-  generation: number,
-  read: (node: ReturnType<typeof objectNode>['node'], file: string, problems: Problems) => T | undefined,
-): Form<T> {
-  const title = titleOf(object);
+function readForm<T>(object: PolicyObject, spec: unknown, reader: Parameters<typeof readObject<T>>[2]) {
   const document = documentOf(object, spec);
-  const located = objectNode(document);
-  const problems = new Problems(title);
-  const found = read(located.node, title, problems);
-  const findings = problems.all.map((problem) => findingOf(problem, located));
-  return {
-    generation,
-    read: findings.length === 0 ? found : undefined,
-    findings,
-    spec,
-    text: JSON.stringify(document, undefined, 2),
-    findingOf: (problem) => findingOf(problem, located),
-  };
+  const { read, problems, findingOf } = readObject(document, titleOf(object), reader);
+  return { read, findings: problems.map(findingOf), findingOf, text: JSON.stringify(document, undefined, 2) };
 }

@@ -1,7 +1,7 @@
 import type { CellDocument } from '#policy/cell-document.ts';
 import { contradictions } from '#policy/contradictions.ts';
 import type { ServicePolicy } from '#policy/manifest.ts';
-import type { Finding } from '#policy/object-node.ts';
+import type { Finding } from '#policy/read-object.ts';
 import { workloadText } from '#policy/workload-name.ts';
 import type { Problem } from '#runtime/yaml-document.ts';
 import type { CellForm, Form, PolicyForm } from './policy-form.ts';
@@ -37,8 +37,8 @@ export interface Resolution {
  * - what can be read and holds together is in force as it is written last;
  * - what cannot be read, or contradicts others, stays as it was accepted last, and so it is out when it never was. Of two that want the same, the
  *   one that has it keeps it; of two that are new, the older one gets it;
- * - what was accepted and contradicts others by a change of theirs wins over the change of the Cell. Where others have gone, their callers go on
- *   without the call; whatever else contradicts is out.
+ * - what was accepted and contradicts others by a change of theirs wins over the change of the Cell; else it is out.
+ * - A call of a service that has no manifest in force contradicts nothing: the rest of its caller's is in force, and the call is when there is one.
  * So nothing is ever wider than its author has once said. Without a Cell in force nothing is.
  */
 export function resolvePolicy(cell: Versions<CellDocument>, policies: readonly Versions<ServicePolicy>[]): Resolution {
@@ -50,8 +50,6 @@ export function resolvePolicy(cell: Versions<CellDocument>, policies: readonly V
 interface Chosen {
   readonly versions: Versions<ServicePolicy>;
   form: PolicyForm | undefined;
-  /** Without calls of callees that have gone. */
-  trimmed: ServicePolicy | undefined;
   findings: Finding[];
 }
 
@@ -61,6 +59,8 @@ class Resolving {
   readonly #byTitle: ReadonlyMap<string, Chosen>;
   cellInForce: CellForm | undefined;
   #cellFindings: readonly Finding[];
+  /** Calls of callees that are not there. */
+  #absent: readonly Problem[] = [];
 
   constructor(cell: Versions<CellDocument>, policies: readonly Versions<ServicePolicy>[]) {
     this.#cell = cell;
@@ -69,7 +69,6 @@ class Resolving {
     this.#policies = [...policies].sort(byAge).map((versions) => ({
       versions,
       form: firstReadable(versions),
-      trimmed: undefined,
       findings: [...versions.newest.findings],
     }));
     this.#byTitle = new Map(this.#policies.map((one) => [one.versions.title, one]));
@@ -79,7 +78,9 @@ class Resolving {
   isSettled(): boolean {
     const document = this.cellInForce?.read;
     if (document === undefined) return true;
-    const problems = contradictions(document, this.#inForce());
+    const found = contradictions(document, this.#inForce());
+    this.#absent = found.filter(({ absent }) => absent === 'callee');
+    const problems = found.filter(({ absent }) => absent !== 'callee');
     if (problems.length === 0) return true;
     const byFile = Map.groupBy(problems, ({ file }) => file);
     const ofCell = byFile.get(this.#cell.title);
@@ -88,17 +89,19 @@ class Resolving {
     const changed = blamed.filter(({ one }) => isChange(one));
     if (changed.length > 0) for (const { one, problems } of changed) this.#back(one, problems);
     else if (this.#isCellChanged()) return this.#cellBack(problems);
-    else for (const { one, problems } of blamed) this.#trim(one, problems);
+    else for (const { one, problems } of blamed) this.#out(one, problems);
     return false;
   }
 
   result(): Resolution {
-    const rulings = this.#policies.map(({ versions, form, findings }) => {
-      return [versions.title, { inForce: form, findings }] as const;
+    const absent = Map.groupBy(this.#absent, ({ file }) => file);
+    const rulings = this.#policies.map(({ versions: { title }, form, findings }) => {
+      const left = (absent.get(title) ?? []).map((problem) => form!.findingOf(problem));
+      return [title, { inForce: form, findings: [...findings, ...left] }] as const;
     });
     return {
       cell: { inForce: this.cellInForce, findings: this.#cellFindings },
-      policies: this.#inForce(),
+      policies: withoutAbsentCalls(this.#inForce()),
       rulings: new Map(rulings),
     };
   }
@@ -106,7 +109,7 @@ class Resolving {
   /** Those that have what they want come first: `contradictions` blames whoever comes later. */
   #inForce(): readonly ServicePolicy[] {
     const [changes, rest] = [this.#policies.filter(isChange), this.#policies.filter((one) => !isChange(one))];
-    return [...rest, ...changes].flatMap(({ form, trimmed }) => trimmed ?? form?.read ?? []);
+    return [...rest, ...changes].flatMap(({ form }) => form?.read ?? []);
   }
 
   #isCellChanged(): boolean {
@@ -130,15 +133,20 @@ class Resolving {
     one.form = accepted?.read === undefined ? undefined : accepted;
   }
 
-  #trim(one: Chosen, problems: readonly Problem[]): void {
-    const policy = one.trimmed ?? one.form!.read!;
+  #out(one: Chosen, problems: readonly Problem[]): void {
     const found = problems.map((problem) => one.form!.findingOf(problem));
     one.findings = [...one.findings, ...found];
-    const services = new Set(this.#inForce().map((other) => workloadText(other)));
-    const calls = policy.calls.filter(({ value }) => services.has(workloadText(value.to)));
-    if (calls.length < policy.calls.length) one.trimmed = { ...policy, calls };
-    else [one.form, one.trimmed] = [undefined, undefined];
+    one.form = undefined;
   }
+}
+
+function withoutAbsentCalls(policies: readonly ServicePolicy[]): readonly ServicePolicy[] {
+  const inForce = policies.filter(({ rollout }) => rollout === undefined);
+  const services = new Set(inForce.map((policy) => workloadText(policy)));
+  return policies.map((policy) => {
+    const calls = policy.calls.filter(({ value }) => services.has(workloadText(value.to)));
+    return calls.length === policy.calls.length ? policy : { ...policy, calls };
+  });
 }
 
 /** Whether what is chosen is another form than the one that was accepted. */

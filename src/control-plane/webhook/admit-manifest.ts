@@ -59,12 +59,15 @@ function together(read: Read, manifests: Manifests, nowMs: number): ManifestVerd
   const before = new Set(lintOf(withOnly(manifests, read), nowMs).map(keyOf));
   const isFailing = (finding: Finding) => finding.severity === 'error' && !before.has(keyOf(finding));
   const reasons = [
-    ...contrary.filter(({ isOfAbsent }) => !isOfAbsent).map((one) => sentenceOf(one, read)),
+    ...contrary.filter(({ absent }) => absent === undefined).map((one) => sentenceOf(one, read)),
     ...findings.filter(isFailing).map((one) => `${sentenceOf(one, read)} (${one.rule}). ${lintRules[one.rule].action}`),
   ];
   if (reasons.length > 0) return refusedFor(read, reasons);
   const warnings = [
-    ...contrary.map((one) => `${sentenceOf(one, read)}: it takes effect when there is one`),
+    ...contrary.map((one) => {
+      const what = one.absent === 'callee' ? 'the call' : 'it';
+      return `${sentenceOf(one, read)}: ${what} is left out until there is one`;
+    }),
     ...findings.filter((one) => one.severity !== 'note').map((one) => `${sentenceOf(one, read)} (${one.rule})`),
   ];
   return { outcome: 'accepted', isAllowed: true, warnings };

@@ -1,12 +1,14 @@
 /** What an installation is about, as far as the API server's calls depend on it. */
-interface WebhookValues {
+interface WebhookValues<Metadata> {
   /** Of the control plane. */
   readonly namespace: string;
   /** Name and port of the Service in front of the control plane's webhook port. */
   readonly service: { readonly name: string; readonly port: number };
-  /** Labels of the objects. */
-  readonly labels?: Readonly<Record<string, string>>;
+  /** Of the object with this name. */
+  readonly metadataOf: (name: string) => Metadata;
 }
+
+type WebhookService = Pick<WebhookValues<unknown>, 'namespace' | 'service'>;
 
 export const injectorConfiguration = { name: 'cellmesh-injector', webhook: 'inject.cellmesh.io' } as const;
 export const policiesConfiguration = {
@@ -25,23 +27,23 @@ export function namespacesLeftAlone(own: string): readonly string[] {
 }
 
 /**
- * The objects by which the API server calls the control plane: one MutatingWebhookConfiguration and one ValidatingWebhookConfiguration. They
- * have no `caBundle`: the control plane keeps that.
+ * The objects by which the API server calls the control plane. Both fail closed, and so are about as little as can be: pods of namespaces that are
+ * opted in, never of the cluster's own or ours, and our own kinds of objects. They have no `caBundle`: the control plane keeps that.
  */
-export function webhookConfigurations(values: WebhookValues): readonly object[] {
-  const configuration = (kind: string, name: string, webhooks: readonly object[]) => ({
+export function webhookConfigurations<Metadata>(values: WebhookValues<Metadata>) {
+  const configuration = <Webhook>(kind: string, name: string, webhooks: readonly Webhook[]) => ({
     apiVersion: 'admissionregistration.k8s.io/v1',
     kind,
-    metadata: { name, ...(values.labels && { labels: values.labels }) },
+    metadata: values.metadataOf(name),
     webhooks,
   });
-  return [
-    configuration('MutatingWebhookConfiguration', injectorConfiguration.name, [injector(values)]),
-    configuration('ValidatingWebhookConfiguration', policiesConfiguration.name, policies(values)),
-  ];
+  return {
+    injector: configuration('MutatingWebhookConfiguration', injectorConfiguration.name, [injector(values)]),
+    policies: configuration('ValidatingWebhookConfiguration', policiesConfiguration.name, policies(values)),
+  };
 }
 
-function injector(values: WebhookValues): object {
+function injector(values: WebhookService) {
   const { namespace } = values;
   return {
     name: injectorConfiguration.webhook,
@@ -67,7 +69,7 @@ function injector(values: WebhookValues): object {
   };
 }
 
-function policies(values: WebhookValues): readonly object[] {
+function policies(values: WebhookService) {
   return [
     {
       name: policiesConfiguration.webhook,
@@ -91,7 +93,7 @@ function policies(values: WebhookValues): readonly object[] {
   ];
 }
 
-function common({ namespace, service }: WebhookValues, path: string) {
+function common({ namespace, service }: WebhookService, path: string) {
   return {
     clientConfig: { service: { namespace, name: service.name, port: service.port, path } },
     admissionReviewVersions: ['v1'],
@@ -107,6 +109,6 @@ function ours(resource: string, scope: string) {
   return { apiGroups: ['cellmesh.io'], apiVersions: ['v1alpha1'], resources: [resource], scope };
 }
 
-function rule(resources: object, operations: readonly string[]): object {
+function rule<Resources extends object>(resources: Resources, operations: readonly string[]) {
   return { ...resources, operations };
 }

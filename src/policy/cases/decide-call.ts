@@ -48,9 +48,8 @@ function send(policies: CellAtHand, call: Call): Sent | Denial {
   if (call.isRouter) return throughRouter(policies, call);
   const outbound = call.caller === undefined ? undefined : policies.outbound(call.caller);
   const { port, isConnection, customer, method, expectedAccount } = call;
-  const callee = policies.snapshotOf(call.callee)!.service;
-  const found = outbound?.findCall(callee.hosts[0]!, port.port);
-  if (outbound !== undefined && found === undefined) return outbound.notDeclared(`${callee.hosts[0]!}:${port.port}`);
+  const found = outbound?.calls.find(({ source }) => source.name === call.callee);
+  if (outbound !== undefined && found === undefined) return outbound.notDeclared(call.callee);
   if (isConnection !== (port.protocol === 'tcp'))
     return deny('protocol_mismatch', {
       ...{ condition: 'call', expected: port.protocol === 'tcp' ? 'a connection' : 'a request' },
@@ -63,7 +62,7 @@ function send(policies: CellAtHand, call: Call): Sent | Denial {
   // A connection has no field to say so: without a customer it is the workload's own.
   const isSelf = call.isSelf || (isConnection && customer === undefined);
   const context = customer === undefined ? ({ tag: 'absent' } as const) : ({ tag: 'found', ...customer } as const);
-  const asked = { call: found.call, port: port.port, method, path, context, isSelf, expectedAccount };
+  const asked = { call: found, port: port.port, method, path, context, isSelf, expectedAccount };
   const decision = outbound.decide(asked);
   return decision.outcome === 'deny' ? decision : { path, customer: decision.attach };
 }

@@ -19,7 +19,7 @@ export function serviceChanges(before: Version, after: Version): Change[] {
     ...changed('inbound', inboundText(old), inboundText(now), () =>
       (now.plaintextUntilMs ?? 0) > (old.plaintextUntilMs ?? 0) ? 'wider' : 'narrower',
     ),
-    ...changedList('host', ...both(before, after, ({ policy }) => policy.hosts.map(({ value }) => value))),
+    ...changedList('host', ...both(before, after, ({ policy }) => hostTexts(policy))),
     ...changedList('port', ...both(before, after, ({ policy }) => policy.ports.map(portText))),
     ...changedList('exposure', ...both(before, after, ({ policy }) => policy.expose.map(exposureText))),
     ...ruleChanges(before.snapshot, after.snapshot),
@@ -68,6 +68,11 @@ function rulesOfCandidate({ snapshot }: Version): Rules {
 function rolloutText({ rollout }: ServicePolicy): string {
   const { percent, newlyDeniedMax, requestsMin } = rollout!;
   return `${percent} % of accounts, withdrawn past ${newlyDeniedMax} % newly denied of ${requestsMin} requests or more`;
+}
+
+function hostTexts({ bareHost, hosts, namespace }: ServicePolicy): string[] {
+  const everywhere = hosts.map(({ value }) => value);
+  return bareHost === undefined ? everywhere : [`${bareHost} within ${namespace}`, ...everywhere];
 }
 
 function portText({ port, protocol }: ServicePolicy['ports'][number]): string {

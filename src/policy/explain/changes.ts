@@ -5,6 +5,7 @@ import { ceilingsOf } from '../ceiling.ts';
 import type { CellDocument } from '../cell-document.ts';
 import type { Condition } from '../decide.ts';
 import { type Peer, unmeshed } from '../peer-pattern.ts';
+import { asksForProof } from '../rule-conditions.ts';
 import type { SnapshotRule } from '../snapshot.ts';
 import { peerName, workloadText } from '../workload-name.ts';
 import { type EvaluatedCondition, type EvaluatedRule, failedOf } from './evaluate.ts';
@@ -35,9 +36,15 @@ export function neededChanges(
   for (const rule of rules) if (fewest === undefined || failedOf(rule).length < failedOf(fewest).length) fewest = rule;
   if (fewest === undefined || fewest.allows) return undefined;
   const source = asked.policy.snapshot.rules.find(({ name }) => name === fewest.rule)!;
+  if (asked.request.peer === unmeshed && asksForProof(source)) return { rule: source.name, changes: [withTls(source)] };
   const failed = failedOf(fewest);
   const wording = new Wording(source, asked, known, new Set(failed.map(({ condition }) => condition)));
   return { rule: fewest.rule, changes: failed.flatMap((condition) => wording.of(condition)) };
+}
+
+/** To name the caller in `from` would not do: the reader refuses such a rule. */
+function withTls({ name }: SnapshotRule): string {
+  return `call through a sidecar: rule ${name} asks for what nobody proves without TLS; or write a rule with \`from: [unmeshed]\` that does not ask for it`;
 }
 
 class Wording {

@@ -60,7 +60,7 @@ describe('a cell of which the cluster holds the policy', { skip: 'skip' in progr
     await mkdir(join(root, 'state'), { mode: 0o700 });
     const flags = {
       ...{ stateDir: join(root, 'state'), listen: '127.0.0.1:0', health: '127.0.0.1:0', globalTrustDomain, replica },
-      ...{ globalBundle: cell.globalBundleFile, kubernetes: server.kubeconfig },
+      ...{ globalBundle: cell.globalBundleFile, kubernetes: server.kubeconfig, settle: '50ms' },
     };
     const surroundings = { clock: systemClock, random: systemRandom, logger: lines.logger };
     return await startControlPlane(loadConfig(controlPlaneSettings, { environment: {}, flags }), surroundings);
@@ -239,7 +239,7 @@ test('a control plane with identity and without the bundle to trust it by does n
   const flags = { stateDir: join(directory.path, 'state'), manifestsDir: directory.path, identity: '127.0.0.1:1' };
   const config = loadConfig(controlPlaneSettings, { environment: {}, flags });
   const surroundings = { clock: systemClock, random: systemRandom, logger: logLines().logger };
-  await assert.rejects(startControlPlane(config, surroundings), /it needs --global-bundle/);
+  await assert.rejects(startControlPlane(config, surroundings), /--identity needs --global-bundle/);
 });
 
 test('a cell may have no customers from outside: neither identity nor a global bundle', async () => {

@@ -139,7 +139,7 @@ describe('kubectl, with a manifest that no schema can refuse', { skip: 'skip' in
     const first = await kubectl('apply', policy('ping', calls('pong')));
     assert.match(
       first,
-      /^Warning: spec\.calls\[0\]: no manifest declares mail\/pong: it takes effect when there is one\n/,
+      /^Warning: spec\.calls\[0\]: no manifest declares mail\/pong: the call is left out until there is one\n/,
     );
     assert.match(first, /created\n$/);
     await untilKnown('ServicePolicy mail/ping');

@@ -117,7 +117,7 @@ function judgeServerVersion(version: string): readonly Finding[] {
 }
 
 function judgeDefinition({ name, found }: DefinitionFacts): readonly Finding[] {
-  const mend = 'apply the definitions of this version: `kubectl apply --server-side -f k8s/crds`';
+  const mend = 'apply the definitions of this version: `kubectl apply --server-side -k k8s/crds`';
   if (found === undefined) return [fail(`${name} is not there`, mend)];
   if (!found.isEstablished) return [fail(`${name} is not established: the API server does not serve it`, mend)];
   if (!found.served.includes(versionWanted)) return [fail(`${name} does not serve ${versionWanted}`, mend)];
