@@ -78,7 +78,7 @@ export async function startControlPlane(
   const cell = starting.use(await openCell(given, dependencies));
   const { policy, config } = cell;
   const { trustDomain } = policy.cell.current.document;
-  const trust = await openCellTrust(config, trustDomain, dependencies, abort.signal);
+  const trust = await openCellTrust(cell, trustDomain, dependencies, abort.signal);
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: await joinTokenStore(database, cell.connection), clock, random });
