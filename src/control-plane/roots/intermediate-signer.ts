@@ -104,7 +104,7 @@ export class IntermediateSigner implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       logger.warn('a request for an intermediate is refused', { ...told, reason: error.message });
-      await this.#put(request, 'approval', [condition('Denied', 'NotThisControlPlane', error.message)]);
+      await this.#refuse(request, error.message);
     }
   }
 
@@ -136,6 +136,12 @@ export class IntermediateSigner implements AsyncDisposable {
     await this.#put(found, 'status', found.conditions, { certificate });
   }
 
+  /** What somebody else has approved cannot be denied any more. */
+  async #refuse(request: CertificateRequest, why: string): Promise<void> {
+    if (!request.isApproved) await this.#put(request, 'approval', [condition('Denied', 'NotOwnReplica', why)]);
+    else await this.#put(request, 'status', [...request.conditions, condition('Failed', 'NotOwnReplica', why)]);
+  }
+
   async #put(
     { name, uid, resourceVersion }: CertificateRequest,
     subresource: 'approval' | 'status',
@@ -156,6 +162,6 @@ function isOpen({ certificate, refusal }: CertificateRequest): boolean {
   return certificate === '' && refusal === undefined;
 }
 
-function condition(type: 'Approved' | 'Denied', reason: string, message: string) {
+function condition(type: 'Approved' | 'Denied' | 'Failed', reason: string, message: string) {
   return { type, status: 'True', reason, message };
 }

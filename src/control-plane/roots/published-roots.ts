@@ -1,7 +1,7 @@
 import type { RootsStatus } from '#certs/root-holder.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { parseTrustBundle, serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
-import { listAt, numberAt, textAt, valueAt } from '#kubernetes/json.ts';
+import { listAt, numberAt, textAt, textsAt, valueAt } from '#kubernetes/json.ts';
 
 /** What everybody may know of the roots of a cell: what the leader publishes, and the other replicas hand on. */
 export interface PublishedRoots {
@@ -30,10 +30,15 @@ export const rootsConfigMap = 'cellmesh-roots';
 /** Its keys. The leader owns the first two, whoever asks last the third. */
 export const publishedKeys = { bundle: 'trust-bundle.json', state: 'roots.json', request: 'rotate.json' } as const;
 
+/** Thousands of sidecars can be waited for, and a ConfigMap that names them all would be written for each that answers. */
+const namesMax = 20;
+
 export function serializePublished({ bundle, status, answered }: PublishedRoots): Record<string, string> {
+  const { waits } = status;
+  const some = waits && { ...waits, for: shortened(waits.for) };
   return {
     [publishedKeys.bundle]: serializeTrustBundle(bundle),
-    [publishedKeys.state]: JSON.stringify({ ...status, answered }),
+    [publishedKeys.state]: JSON.stringify({ ...status, waits: some, answered }),
   };
 }
 
@@ -55,7 +60,7 @@ export function parsePublished(data: Readonly<Record<string, string>>, trustDoma
         notBefore: numberAt(root, 'notBefore') ?? 0,
         notAfter: numberAt(root, 'notAfter') ?? 0,
       })),
-      waits: until === undefined ? undefined : { for: namesOf(state), until },
+      waits: until === undefined ? undefined : { for: textsAt(state, 'waits', 'for'), until },
       beginsAt: numberAt(state, 'beginsAt'),
     },
     answered: answeredId === undefined ? undefined : { id: answeredId, refusal: textAt(state, 'answered', 'refusal') },
@@ -69,8 +74,8 @@ export function parseRotationRequest(data: Readonly<Record<string, string>>): Ro
   return id === undefined ? undefined : { id, isUrgent: valueAt(request, 'isUrgent') === true };
 }
 
-function namesOf(state: unknown): string[] {
-  return listAt(state, 'waits', 'for').filter((name) => typeof name === 'string');
+function shortened(names: readonly string[]): readonly string[] {
+  return names.length <= namesMax ? names : [...names.slice(0, namesMax), `${names.length - namesMax} more`];
 }
 
 function jsonOf(text: string | undefined): unknown {
