@@ -27,19 +27,27 @@ export function intermediateRequests(options: IntermediateRequestsOptions): Inte
 async function requestOne(csr: Buffer, { client, clock, logger }: IntermediateRequestsOptions): Promise<Uint8Array> {
   const abort = new AbortController();
   const timer = clock.schedule(answerMsMax, () => abort.abort(unanswered()));
-  const made = await create(csr, client);
+  let made: CertificateRequest | undefined;
   try {
+    made = await create(csr, client, abort.signal);
     return certificateOf(await answerTo(made, client, abort.signal));
   } finally {
     timer.cancel();
-    // Not waited for: it changes nothing for whoever has the answer.
-    client.delete(certificateRequests, made).catch((error: unknown) => {
-      logger.warn('a request for an intermediate is left behind', { name: made.name, error });
-    });
+    if (made !== undefined) {
+      const { name } = made;
+      // Not waited for: it changes nothing for whoever has the answer.
+      client.delete(certificateRequests, { name }).catch((error: unknown) => {
+        logger.warn('a request for an intermediate is left behind', { name, error });
+      });
+    }
   }
 }
 
-async function create(csr: Buffer, client: Pick<KubernetesClient, 'ask'>): Promise<CertificateRequest> {
+async function create(
+  csr: Buffer,
+  client: Pick<KubernetesClient, 'ask'>,
+  signal: AbortSignal,
+): Promise<CertificateRequest> {
   const { apiVersion, kind, plural, read } = certificateRequests;
   const spec = {
     signerName: intermediateSigner,
@@ -49,7 +57,8 @@ async function create(csr: Buffer, client: Pick<KubernetesClient, 'ask'>): Promi
   };
   const object = { apiVersion, kind, metadata: { generateName: 'cellmesh-intermediate-' }, spec };
   const body = { type: 'application/json', text: JSON.stringify(object) };
-  return read(await client.ask({ method: 'POST', path: `/apis/${apiVersion}/${plural}`, body, isRepeatable: false }));
+  const path = `/apis/${apiVersion}/${plural}`;
+  return read(await client.ask({ method: 'POST', path, body, isRepeatable: false }, signal));
 }
 
 async function answerTo(
