@@ -213,4 +213,41 @@ describe('the roots that replicas share', { skip: 'skip' in programs && programs
     await eventually(() => assert.equal(phases(second).includes('active'), true));
     assert.equal(serials(second).length, 2);
   });
+
+  test('a leader that cannot open the roots says why, and goes on when it can', async () => {
+    const namespace = await newNamespace();
+    const secret = `/api/v1/namespaces/${namespace}/secrets`;
+    const stringData = { 'roots.json': 'my secret' };
+    await server.send('POST', secret, { metadata: { name: 'cellmesh-root' }, stringData });
+    await using replica = await startReplica(server, { namespace, name: 'a' });
+    replica.leadership.begin();
+    await eventually(() => assert.match(replica.roots.problem!, /cannot be opened: .*cellmesh-root.* it is not JSON/));
+    assert.equal(JSON.stringify(replica.lines.all).includes('my secret'), false);
+    await server.send('DELETE', `${secret}/cellmesh-root`);
+    await issues(replica);
+  });
+
+  test('what is published does not go back, and what somebody else makes of it is put right', async () => {
+    const namespace = await newNamespace();
+    await using first = await startReplica(server, { namespace, name: 'a' });
+    await using second = await startReplica(server, { namespace, name: 'b' });
+    first.leadership.begin();
+    await issues(second);
+    const path = `/api/v1/namespaces/${namespace}/configmaps/cellmesh-roots`;
+    const data = async () => (await server.send('GET', path))['data'] as Record<string, string>;
+    const published = await data();
+    const bundle = JSON.parse(published['trust-bundle.json']!);
+    const seen = serials(second);
+    let changes = 0;
+    const unsubscribe = second.roots.bundle.subscribe(() => changes++);
+    for (const text of ['nonsense', JSON.stringify({ ...bundle, spiffe_sequence: 1, keys: [] })]) {
+      await server.send('PATCH', path, { data: { 'trust-bundle.json': text } });
+      await eventually(async () => assert.deepEqual(await data(), published));
+    }
+    await server.send('DELETE', path);
+    await eventually(async () => assert.deepEqual(await data(), published));
+    unsubscribe();
+    assert.equal(changes, 0);
+    assert.deepEqual(serials(second), seen);
+  });
 });
