@@ -46,24 +46,6 @@ export const certificateRequests: Resource<CertificateRequest> = {
   },
 };
 
-/** Who the API server takes the caller for. */
-export interface OwnUser {
-  readonly username: string;
-  /** The pod that the caller's token is bound to; undefined for other credentials. */
-  readonly podUid: string | undefined;
-}
-
-export const selfReviews: Resource<OwnUser> = {
-  apiVersion: 'authentication.k8s.io/v1',
-  kind: 'SelfSubjectReview',
-  plural: 'selfsubjectreviews',
-  isNamespaced: false,
-  read: (object) => ({
-    username: textAt(object, 'status', 'userInfo', 'username') ?? '',
-    podUid: textsAt(object, 'status', 'userInfo', 'extra', 'authentication.kubernetes.io/pod-uid')[0],
-  }),
-};
-
 function decoded(base64: string | undefined): string {
   return Buffer.from(base64 ?? '', 'base64').toString('utf8');
 }

@@ -3,13 +3,9 @@ import { pemBlocks, toPem } from '#certs/pem.ts';
 import type { KubernetesClient } from '#kubernetes/client.ts';
 import { Informer } from '#kubernetes/informer.ts';
 import { KubernetesError } from '#kubernetes/kubernetes-error.ts';
+import { type OwnUser, selfReviews } from '#kubernetes/own-user.ts';
 import { pods } from '#kubernetes/resources.ts';
-import {
-  type CertificateRequest,
-  certificateRequests,
-  type OwnUser,
-  selfReviews,
-} from '#kubernetes/resources-certificate-request.ts';
+import { type CertificateRequest, certificateRequests } from '#kubernetes/resources-certificate-request.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { isCellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
