@@ -5,6 +5,7 @@ import { toPem } from '#certs/pem.ts';
 import { readTextFile } from '#certs/private-file.ts';
 import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { openWebCertificate } from '#certs/web-certificate.ts';
+import { controlPlanePermissions, rulesOf } from '#cli/install/permissions.ts';
 import { injectPod } from '#control-plane/injector/inject-pod.ts';
 import type { Pod } from '#control-plane/injector/pod.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -83,18 +84,8 @@ export function policy(name: string, spec: object = {}) {
 
 export const allowed = { name: 'read', http: { methods: ['GET'], paths: ['/orders'] }, scopes: ['orders:read'] };
 
-/** What the API server tells of each verb that the service account of the control plane needs. */
-const rules = [
-  { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
-  { apiGroups: ['authorization.k8s.io'], resources: ['subjectaccessreviews'], verbs: ['create'] },
-  { apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] },
-  { apiGroups: [''], resources: ['services', 'namespaces'], verbs: ['list', 'watch'] },
-  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
-  { apiGroups: ['cellmesh.io'], resources: ['servicepolicies', 'cells'], verbs: ['list', 'watch'] },
-  { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'patch'] },
-  { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['get', 'update'] },
-  { apiGroups: [''], resources: ['secrets'], verbs: ['get'], resourceNames: ['cellmesh-root'] },
-];
+/** What an installation gives the service account of the control plane. */
+const rules = rulesOf([...controlPlanePermissions.cluster, ...controlPlanePermissions.namespace]);
 
 const name = 'cellmesh-control-plane';
 const rbac = '/apis/rbac.authorization.k8s.io/v1';

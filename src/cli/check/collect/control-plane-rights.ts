@@ -1,47 +1,33 @@
 import type { KubernetesClient } from '#kubernetes/client.ts';
+import { controlPlanePermissions, type Permission } from '../../install/permissions.ts';
 import { accessReviews } from './cluster-objects.ts';
 
-interface Right {
-  readonly group: string;
-  readonly resource: string;
-  readonly verbs: readonly string[];
-  /** In the namespace of the control plane only. */
-  readonly isOwn?: true;
-  readonly name?: string;
-}
-
-/** What the service account of the control plane must be allowed, so that everything that it is for works. */
-const rights: readonly Right[] = [
-  { group: 'authentication.k8s.io', resource: 'tokenreviews', verbs: ['create'] },
-  { group: 'authorization.k8s.io', resource: 'subjectaccessreviews', verbs: ['create'] },
-  { group: '', resource: 'pods', verbs: ['get', 'list', 'watch'] },
-  { group: '', resource: 'services', verbs: ['list', 'watch'] },
-  { group: '', resource: 'namespaces', verbs: ['list', 'watch'] },
-  { group: 'discovery.k8s.io', resource: 'endpointslices', verbs: ['list', 'watch'] },
-  { group: 'cellmesh.io', resource: 'servicepolicies', verbs: ['list', 'watch'] },
-  { group: 'cellmesh.io', resource: 'cells', verbs: ['list', 'watch'] },
-  { group: '', resource: 'configmaps', verbs: ['get', 'patch'], name: 'cellmesh-trust-bundle' },
-  {
-    group: 'coordination.k8s.io',
-    resource: 'leases',
-    verbs: ['get', 'update'],
-    isOwn: true,
-    name: 'cellmesh-control-plane',
-  },
-  { group: '', resource: 'secrets', verbs: ['get'], isOwn: true, name: 'cellmesh-root' },
-];
-
-/** Asks the API server what the control plane may. @throws KubernetesError where we may not ask */
+/** Asks the API server whether the control plane may what it is for. @throws KubernetesError where we may not ask */
 export async function controlPlaneRights(client: KubernetesClient, namespace: string, signal: AbortSignal) {
   const user = `system:serviceaccount:${namespace}:cellmesh-control-plane`;
   const groups = ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'];
-  const asked = rights.flatMap(({ verbs, ...right }) => verbs.map((verb) => ({ verb, ...right })));
+  const { cluster, namespace: own } = controlPlanePermissions;
+  const asked = [...cluster.flatMap((one) => asksOf(one)), ...own.flatMap((one) => asksOf(one, namespace))];
   return Promise.all(
-    asked.map(async ({ verb, group, resource, isOwn, name }) => {
-      const resourceAttributes = { verb, group, resource, ...(isOwn && { namespace }), ...(name && { name }) };
+    asked.map(async ({ what, resourceAttributes }) => {
       const isAllowed = await client.review(accessReviews, { user, groups, resourceAttributes }, signal);
-      const full = group === '' ? resource : `${resource}.${group}`;
-      return { what: `${verb} ${full}${name === undefined ? '' : `/${name}`}`, isAllowed };
+      return { what, isAllowed };
     }),
+  );
+}
+
+/** One for each verb and name: `get secrets/cellmesh-root`. */
+function asksOf({ apiGroup: group, resource, verbs, names }: Permission, namespace?: string) {
+  const [plural, subresource] = resource.split('/') as [string, string?];
+  return verbs.flatMap((verb) =>
+    (names ?? [undefined]).map((name) => ({
+      what: `${verb} ${resource}${group === '' ? '' : `.${group}`}${name === undefined ? '' : `/${name}`}`,
+      resourceAttributes: {
+        ...{ verb, group, resource: plural },
+        ...(subresource !== undefined && { subresource }),
+        ...(namespace !== undefined && { namespace }),
+        ...(name !== undefined && { name }),
+      },
+    })),
   );
 }
