@@ -11,8 +11,7 @@ const cluster = await findCluster(process.env);
 if ('skip' in cluster) {
   for (const { name } of folders) test(name, { skip: cluster.skip }, () => {});
 } else {
-  const policies = new Map(folders.map(({ name, policies }) => [`${name}.yaml`, policies]));
-  const mesh = await installMesh(cluster, policies);
+  const mesh = await installMesh(cluster);
   after(() => mesh.remove());
   for (const folder of folders) {
     test(folder.name, async (context) => {
