@@ -15,7 +15,7 @@ if ('skip' in cluster) {
   after(() => mesh.remove());
   for (const folder of folders) {
     test(folder.name, async (context) => {
-      const scenario = await openScenario(folder, cluster, mesh);
+      const scenario = await openScenario(folder, cluster, mesh, (text) => context.diagnostic(text));
       try {
         for (const step of folder.steps) {
           let failure: unknown;

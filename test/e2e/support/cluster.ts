@@ -8,8 +8,8 @@ import { buffer } from 'node:stream/consumers';
 export interface Cluster {
   /** `image:tag` of cellmesh, as pods name it. */
   readonly image: string;
-  /** The path of `kubectl`. */
-  readonly program: string;
+  /** The path of the file by which it is reached. */
+  readonly kubeconfig: string;
   /** What `kubectl` prints. @throws Error with what it says when it fails */
   kubectl(args: readonly string[], input?: string): Promise<string>;
   /** What it prints on both, whether it fails or not: for logs, and for commands that are to fail. */
@@ -38,23 +38,20 @@ export async function findCluster(environment: NodeJS.ProcessEnv): Promise<Clust
     if (environment['REQUIRE_PARTS'] === '1') throw new Error(skip);
     return { skip };
   }
+  // For commands of cellmesh that run it.
+  process.env['KUBECTL'] = kubectl!;
   if (E2E_LOAD !== undefined) await run('sh', ['-c', `${E2E_LOAD} "$0"`, E2E_ARCHIVE!]);
   return {
     image: E2E_IMAGE!,
-    program: kubectl!,
+    kubeconfig: KUBECONFIG!,
     kubectl: (args, input) => run(kubectl!, args, input),
     kubectlSaid: (args) => run(kubectl!, args).catch(({ message }) => message),
   };
 }
 
 /** Ends with what the program printed. @throws Error with what it said when it fails */
-export async function run(
-  program: string,
-  args: readonly string[],
-  input = '',
-  environment: Readonly<Record<string, string>> = {},
-): Promise<string> {
-  const child = spawn(program, args, { stdio: 'pipe', env: { ...process.env, ...environment } });
+export async function run(program: string, args: readonly string[], input = ''): Promise<string> {
+  const child = spawn(program, args, { stdio: 'pipe' });
   child.stdin.on('error', () => {}).end(input);
   const [out, error, [code]] = await Promise.all([buffer(child.stdout), buffer(child.stderr), once(child, 'close')]);
   if (code !== 0) throw new Error(`${program} ${args.join(' ')}: ${code}: ${error}${out}`);

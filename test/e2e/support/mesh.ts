@@ -32,7 +32,7 @@ const replicas = 1;
 
 export async function installMesh(cluster: Cluster): Promise<Mesh> {
   const { kubectl } = cluster;
-  const cellmesh = (...args: readonly string[]) => run(command, args, '', { KUBECTL: cluster.program });
+  const cellmesh = (...args: readonly string[]) => run(command, args);
   const install = (...more: readonly string[]) =>
     cellmesh(
       ...['install', 'cell', '--cell', cellFile, '--apply', '--wait', '--timeout', '2m'],

@@ -13,6 +13,8 @@ export interface Scenario {
   kubectl(...args: readonly string[]): Promise<string>;
   /** A file of the scenario's folder, in the namespace. @returns what `kubectl` prints */
   apply(file: string): Promise<string>;
+  /** Something that was measured, for whoever reads the report. */
+  note(text: string): void;
 }
 
 /** A step in TypeScript: `export const step: Step = async (scenario) => {...}`. It throws when what it shows is not so. */
@@ -44,7 +46,12 @@ export async function readFolders({ E2E_ONLY = '' }: NodeJS.ProcessEnv): Promise
 }
 
 /** Makes the namespace, with the small programs of `apps/` in a ConfigMap. */
-export async function openScenario(folder: Folder, cluster: Cluster, mesh: Mesh): Promise<Scenario> {
+export async function openScenario(
+  folder: Folder,
+  cluster: Cluster,
+  mesh: Mesh,
+  note: (text: string) => void,
+): Promise<Scenario> {
   const manifest = await readFile(join(folder.path, 'namespace.yaml'), 'utf8');
   const namespace = (parse(manifest) as { metadata: { name: string } }).metadata.name;
   const kubectl = (...args: readonly string[]) => cluster.kubectl(['-n', namespace, ...args]);
@@ -54,7 +61,7 @@ export async function openScenario(folder: Folder, cluster: Cluster, mesh: Mesh)
   await mesh.addNamespace(namespace, folder.policies);
   await kubectl('create', 'configmap', 'apps', `--from-file=${apps}`);
   return {
-    ...{ namespace, cluster, mesh, kubectl },
+    ...{ namespace, cluster, mesh, kubectl, note },
     async apply(file) {
       const yaml = await readFile(join(folder.path, file), 'utf8');
       return await cluster.kubectl(['-n', namespace, 'apply', '-f', '-'], yaml.replaceAll('E2E_IMAGE', cluster.image));
