@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { eventually } from '../../support/eventually.ts';
-import { type Cluster, run } from './cluster.ts';
+import { type Cluster, run, said } from './cluster.ts';
 
 /** A cell that is installed in a cluster, as the command installs it. What that takes stands in this file alone. */
 export interface Mesh {
@@ -51,7 +51,7 @@ export async function installMesh(cluster: Cluster): Promise<Mesh> {
   });
   return {
     ...{ namespace, cellId, trustDomain, cellmesh, install, logs, remove },
-    cellmeshSaid: (...args) => cellmesh(...args).catch(({ message }) => message),
+    cellmeshSaid: (...args) => said(command, args),
     async addNamespace(target, policies) {
       // Pods are refused until their namespace has its default service account.
       await eventually(() => kubectl(['-n', target, 'get', 'serviceaccount', 'default']), 30_000, 200);
