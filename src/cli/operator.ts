@@ -2,14 +2,14 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { ApiClient } from '#api/api-client.ts';
 import { controlPlaneId, identityId } from '#certs/reserved-ids.ts';
-import { type SpiffeId, type TrustDomain, trustDomainOf } from '#certs/spiffe-id.ts';
+import { parseTrustDomain, type SpiffeId, type TrustDomain, trustDomainOf } from '#certs/spiffe-id.ts';
 import { readSvid } from '#certs/svid.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { type Address, address } from '#runtime/config.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { WatchSource } from '#runtime/watch.ts';
 import { type Installation, readInstallation, region as regionDefault, stateDirDefault } from './installation.ts';
-import type { ClusterAuthority } from './kube/cluster-authority.ts';
+import type { ClusterAuthority, UseReplicas } from './kube/cluster-authority.ts';
 import type { OutputOptions } from './output.ts';
 
 export interface StateOptions extends OutputOptions {
@@ -29,6 +29,9 @@ export interface AuthorityOptions extends StateOptions {
   readonly context?: string;
   readonly namespace?: string;
   readonly tokenFile?: string;
+  readonly trustDomain?: string;
+  /** Ends the wait for kubectl. */
+  readonly signal?: AbortSignal;
 }
 
 type Authority = 'control plane' | 'identity';
@@ -53,7 +56,8 @@ export function withAuthority(command: Command, authority: Authority): Command {
     .option('--kubeconfig <file>', 'with this kubeconfig file; means --kube')
     .option('--context <name>', 'with this context of it; means --kube')
     .option('--namespace <name>', `where it runs; means --kube (default: ${clusterNamespaces[authority]})`)
-    .option('--token-file <file>', 'a token for its SPIFFE ID (default: kubectl create token cellmesh-operator)');
+    .option('--token-file <file>', 'a token for its SPIFFE ID (default: kubectl create token cellmesh-operator)')
+    .option('--trust-domain <domain>', 'where its roots do not name it: those of an authority of your own');
   return authority === 'identity'
     ? described.optionsGroup('Options:').option('--region <name>', 'the region of identity', regionDefault)
     : described;
@@ -70,13 +74,10 @@ export function atControlPlane<T>(options: AuthorityOptions, use: (client: ApiCl
   return atAuthority(options, ({ controlPlane }) => controlPlane, controlPlaneId, use);
 }
 
-/** The same with a client of each replica, for what each has for itself: decisions. */
-export function atControlPlanes<T>(
-  options: AuthorityOptions,
-  use: (clients: readonly ApiClient[]) => Promise<T>,
-): Promise<T> {
+/** The same with a client of each replica, for what each has for itself: decisions, counts. */
+export function atControlPlanes<T>(options: AuthorityOptions, use: UseReplicas<T>): Promise<T> {
   if (isInCluster(options)) return atControlPlaneOfCluster(options, 'all', use);
-  return atControlPlane(options, (client) => use([client]));
+  return atControlPlane(options, (client) => use([client], ['the control plane']));
 }
 
 /** Runs `use` with a client of identity, as its administrator. */
@@ -95,7 +96,7 @@ export function atIdentity<T>(options: AuthorityOptions, use: (client: ApiClient
 function atControlPlaneOfCluster<T>(
   options: AuthorityOptions,
   replicas: 'all' | 'one',
-  use: (clients: readonly ApiClient[]) => Promise<T>,
+  use: UseReplicas<T>,
 ): Promise<T> {
   const expectIn = controlPlaneId;
   const authority = {
@@ -110,14 +111,18 @@ function atControlPlaneOfCluster<T>(
 async function atClusterAuthority<T>(
   authority: ClusterAuthority,
   name: Authority,
-  { address: given, namespace = clusterNamespaces[name], ...options }: AuthorityOptions,
+  { address: given, trustDomain, namespace = clusterNamespaces[name], ...options }: AuthorityOptions,
   replicas: 'all' | 'one',
-  use: (clients: readonly ApiClient[]) => Promise<T>,
+  use: UseReplicas<T>,
 ): Promise<T> {
   if (options.admin !== undefined)
     throw new CellmeshError('config_invalid', '--admin is not for a cluster: a token says who calls');
   const { atCluster } = await import('./kube/cluster-authority.ts');
-  const reached = { ...options, namespace, ...(given !== undefined && { address: parseAddress(given) }) };
+  const reached = {
+    ...{ ...options, namespace },
+    ...(given !== undefined && { address: parseAddress(given) }),
+    ...(trustDomain !== undefined && { trustDomain: parseTrustDomain(trustDomain) }),
+  };
   return await atCluster(authority, reached, replicas, use);
 }
 

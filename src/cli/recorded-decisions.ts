@@ -13,6 +13,8 @@ export interface DecisionQuery {
   /** Decided before. */
   readonly untilMs?: number | undefined;
   readonly denialsOnly?: boolean | undefined;
+  /** As records name it. */
+  readonly peer?: string | undefined;
 }
 
 /**
@@ -22,12 +24,13 @@ export interface DecisionQuery {
  */
 async function* storedBy(
   client: ApiClient,
-  { sinceMs, untilMs, denialsOnly = false }: DecisionQuery,
+  { sinceMs, untilMs, denialsOnly = false, peer }: DecisionQuery,
 ): AsyncGenerator<DecisionRecord, void, undefined> {
   const request = {
     ...(sinceMs === undefined ? {} : { sinceMs: BigInt(sinceMs) }),
     ...(untilMs === undefined ? {} : { untilMs: BigInt(untilMs) }),
     denialsOnly,
+    ...(peer !== undefined && { peer }),
   };
   for await (const { records } of client.read(DecisionLog.method.export, request)) {
     for (const record of records) yield parseDecisionRecord(record);
@@ -115,8 +118,10 @@ function parseIfRecord(line: string): DecisionRecord | undefined {
   }
 }
 
-function isMeant({ time, outcome }: DecisionRecord, { sinceMs, untilMs, denialsOnly }: DecisionQuery): boolean {
+function isMeant(record: DecisionRecord, { sinceMs, untilMs, denialsOnly, peer }: DecisionQuery): boolean {
+  const { time, outcome } = record;
   if (denialsOnly && outcome !== 'deny') return false;
+  if (peer !== undefined && record.peer !== peer) return false;
   if (sinceMs === undefined && untilMs === undefined) return true;
   const timeMs = Date.parse(time);
   return (sinceMs === undefined || timeMs >= sinceMs) && (untilMs === undefined || timeMs < untilMs);

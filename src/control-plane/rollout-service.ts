@@ -1,6 +1,6 @@
 import { type ServedService, served } from '#api/api-server.ts';
 import { Rollouts as Service } from '#api/generated/cellmesh/policy/v1/rollouts_pb.ts';
-import type { Rollouts } from './rollouts.ts';
+import type { Counts, Rollouts } from './rollouts.ts';
 
 /** `Rollouts`: sidecars tell what candidates say, operators ask. */
 export function rolloutService(rollouts: Rollouts): ServedService {
@@ -18,13 +18,20 @@ export function rolloutService(rollouts: Rollouts): ServedService {
           percent: state.percent,
           newlyDeniedMax: state.newlyDeniedMax,
           requestsMin: BigInt(state.requestsMin),
-          allowed: BigInt(state.allowed),
-          newlyDenied: BigInt(state.newlyDenied),
-          newlyAllowed: BigInt(state.newlyAllowed),
+          ...wholeOf(state),
           ...(withdrawnAtMs !== undefined && { withdrawnAtMs: BigInt(withdrawnAtMs) }),
           isOverWithoutReturn: state.isOverWithoutReturn,
+          runs: state.runs.map(({ run, ...counts }) => ({ run, ...wholeOf(counts) })),
         })),
       };
     },
   });
+}
+
+function wholeOf(counts: Counts) {
+  return {
+    allowed: BigInt(counts.allowed),
+    newlyDenied: BigInt(counts.newlyDenied),
+    newlyAllowed: BigInt(counts.newlyAllowed),
+  };
 }

@@ -24,13 +24,14 @@ CREATE TABLE rollout_withdrawn (
   at_ms INTEGER NOT NULL
 ) STRICT;`;
 
-interface Counts {
+export interface Counts {
   readonly allowed: number;
   readonly newlyDenied: number;
   readonly newlyAllowed: number;
 }
 
 interface RolloutState extends CompiledCandidate, Counts {
+  readonly runs: readonly (Counts & { readonly run: string })[];
   readonly withdrawnAtMs: number | undefined;
   readonly isOverWithoutReturn: boolean;
 }
@@ -98,6 +99,7 @@ export class Rollouts {
       return {
         ...candidate,
         ...counts,
+        runs: this.#runsOf(candidate.version),
         withdrawnAtMs: this.#withdrawn.get(candidate.version),
         isOverWithoutReturn: !candidate.isBesideEnforced && isOver(candidate, counts),
       };
@@ -164,6 +166,15 @@ export class Rollouts {
         )
         .run(version, runsMax);
     });
+  }
+
+  #runsOf(version: string): RolloutState['runs'] {
+    const rows = this.#options.database
+      .prepare(
+        'SELECT run, allowed, newly_denied AS newlyDenied, newly_allowed AS newlyAllowed FROM rollout_counts WHERE version = ?',
+      )
+      .all(version);
+    return rows as unknown as RolloutState['runs'];
   }
 
   #countsOf(version: string): Counts {

@@ -12,7 +12,7 @@ interface Page {
 /** Sends what is stored now, a page at a time: the next one is read when there is room for it and others have had their turn. */
 export async function exportDecisions(
   store: Pick<DecisionStore, 'bounds' | 'range'>,
-  request: Pick<ExportRequest, 'sinceMs' | 'untilMs' | 'denialsOnly'>,
+  request: Pick<ExportRequest, 'sinceMs' | 'untilMs' | 'denialsOnly' | 'peer'>,
   stream: MessageStream<never, Page>,
 ): Promise<void> {
   let isOver = false;
@@ -40,10 +40,10 @@ export async function exportDecisions(
   }
 }
 
-function filterOf({ sinceMs, untilMs, denialsOnly }: Parameters<typeof exportDecisions>[1]): DecisionFilter {
+function filterOf({ sinceMs, untilMs, denialsOnly, peer }: Parameters<typeof exportDecisions>[1]): DecisionFilter {
   return {
     sinceMs: Number(sinceMs ?? 0n),
     untilMs: Number(untilMs ?? BigInt(Number.MAX_SAFE_INTEGER)),
-    denialsOnly,
+    ...{ denialsOnly, peer },
   };
 }

@@ -14,6 +14,8 @@ export interface DecisionFilter {
   readonly sinceMs: number;
   readonly untilMs: number;
   readonly denialsOnly: boolean;
+  /** As records name it. */
+  readonly peer?: string | undefined;
 }
 
 interface DecisionRetention {
@@ -89,12 +91,13 @@ export class DecisionStore implements Disposable {
   }
 
   /** The records from one sequence to another, both included, that `filter` wants; in their order. */
-  range(first: number, last: number, { sinceMs, untilMs, denialsOnly }: DecisionFilter): readonly string[] {
+  range(first: number, last: number, { sinceMs, untilMs, denialsOnly, peer }: DecisionFilter): readonly string[] {
     const rows = this.#database
       .prepare(
-        `SELECT record FROM decisions WHERE sequence BETWEEN ? AND ? AND time_ms >= ? AND time_ms < ? AND is_denial >= ? ORDER BY sequence`,
+        `SELECT record FROM decisions WHERE sequence BETWEEN ? AND ? AND time_ms >= ? AND time_ms < ? AND is_denial >= ?
+           ${peer === undefined ? '' : "AND record ->> '$.peer' = ?"} ORDER BY sequence`,
       )
-      .all(first, last, sinceMs, untilMs, denialsOnly ? 1 : 0);
+      .all(first, last, sinceMs, untilMs, denialsOnly ? 1 : 0, ...(peer === undefined ? [] : [peer]));
     return rows.map(({ record }) => record as string);
   }
 

@@ -14,14 +14,16 @@ const materialBytesMax = 256 * 1024;
 /**
  * How the API server is reached.
  * @param setting `in-cluster`, or the path of a kubeconfig file
+ * @param context of the file; without it the current one
  * @throws CellmeshError `config_invalid`, `document_invalid`, `file_unreadable`
  */
 export async function readClusterAccess(
   setting: string,
   environment: Readonly<Record<string, string | undefined>>,
+  context?: string,
 ): Promise<ClusterAccess> {
   if (setting === inCluster) return inClusterAccess(environment);
-  return parseKubeconfig(await textOf({ file: setting }), setting, dirname(resolve(setting)));
+  return parseKubeconfig(await textOf({ file: setting }), setting, dirname(resolve(setting)), context);
 }
 
 /** @throws CellmeshError `file_unreadable` */

@@ -31,15 +31,20 @@ const base64Pattern = /^[A-Za-z0-9+/\s]+={0,2}\s*$/;
 const tokenPattern = /^[A-Za-z0-9._~+/-]+=*$/;
 
 /**
- * Reads the current context of a kubeconfig file: one cluster, and one user by token or client certificate.
+ * Reads a context of a kubeconfig file: one cluster, and one user by token or client certificate.
  * @param file its path: where problems are, and what relative paths in it begin at is `directory`
+ * @param contextName without it the current one
  * @throws CellmeshError `config_invalid`, or `document_invalid` for what is not YAML
  */
-export function parseKubeconfig(text: string, file: string, directory: string): ClusterAccess {
+export function parseKubeconfig(text: string, file: string, directory: string, contextName?: string): ClusterAccess {
   const [document, ...others] = readYaml(text, file);
   if (document?.kind !== 'map' || others.length > 0) throw invalid(file, 'one map is expected');
   const reader = new Reader(file, directory);
-  const context = reader.named(document, 'context', reader.text(document, 'current-context', 'the file'));
+  const context = reader.named(
+    document,
+    'context',
+    contextName ?? reader.text(document, 'current-context', 'the file'),
+  );
   const cluster = reader.named(document, 'cluster', reader.text(context, 'cluster', 'the current context'));
   const user = reader.named(document, 'user', reader.text(context, 'user', 'the current context'));
   return { ...clusterOf(reader, cluster), ...userOf(reader, user) };

@@ -15,9 +15,9 @@ interface Definition {
   readonly metadata: { readonly name: string };
   readonly spec: { readonly versions: readonly [{ readonly schema: { readonly openAPIV3Schema: StructuralSchema } }] };
 }
-export const definitions = readdirSync(directory).map(
-  (file) => parse(readFileSync(join(directory, file), 'utf8')) as Definition,
-);
+export const definitions = readdirSync(directory)
+  .filter((file) => file !== 'kustomization.yaml')
+  .map((file) => parse(readFileSync(join(directory, file), 'utf8')) as Definition);
 
 interface Written {
   readonly kind: string;

@@ -1,5 +1,5 @@
 import type { ClusterFacts } from './cluster-facts.ts';
-import type { Fact, Facts, MachineFacts } from './facts.ts';
+import type { ControlPlaneFacts, Fact, Facts, MachineFacts } from './facts.ts';
 
 /** In the order of the report. */
 export const groups = [
@@ -55,6 +55,25 @@ export function unknown(what: string, mend: string): Finding {
 /** Judges what is known. What is not is never well. */
 export function known<T>(fact: Fact<T>, mend: string, judge: (value: T) => readonly Finding[]): readonly Finding[] {
   return 'unknown' in fact ? [unknown(fact.unknown, mend)] : judge(fact.value);
+}
+
+/** What there is to say of every replica of the control plane; which one stands in front, where there are several. */
+export function eachReplica(
+  { controlPlane }: Facts,
+  judge: (said: ControlPlaneFacts) => readonly Finding[],
+): readonly Finding[] {
+  return controlPlane.flatMap(({ name, said }) =>
+    known(said, 'mend what the check `control-plane` says', judge).map((finding) =>
+      controlPlane.length === 1 ? finding : { ...finding, what: `${name}: ${finding.what}` },
+    ),
+  );
+}
+
+/** What those replicas say that have answered. */
+export function answersOf({ controlPlane }: Pick<Facts, 'controlPlane'>): readonly (ControlPlaneFacts & {
+  readonly name: string;
+})[] {
+  return controlPlane.flatMap(({ name, said }) => ('value' in said ? [{ ...said.value, name }] : []));
 }
 
 /** What is wrong, or else that nothing is. */

@@ -3,7 +3,7 @@ import { systemClock } from '#runtime/clock.ts';
 import { parseDuration } from '#runtime/duration.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { type AuthorityOptions, withAuthority } from '../operator.ts';
+import { type AuthorityOptions, isInCluster, withAuthority } from '../operator.ts';
 import { print, table } from '../output.ts';
 import type { Check } from './check-definition.ts';
 import { checks } from './checks.ts';
@@ -12,8 +12,6 @@ import { countOf, hasFailed, judge } from './judge.ts';
 import { reportText } from './report-text.ts';
 
 interface Options extends AuthorityOptions {
-  readonly kubeconfig?: string;
-  readonly namespace: string;
   readonly failBefore: string;
   readonly timeout: string;
   readonly only?: string;
@@ -26,7 +24,7 @@ const examples = `
 Examples:
   cellmesh check                                    the cell of \`cellmesh up\`
   cellmesh check --fail-before 60d --only certificates   for a timer: certificates only
-  cellmesh check --kubeconfig ~/.kube/config        a cell in a cluster
+  cellmesh check --kube                             the cell of the cluster that kubectl reaches
 
 Ends with 1 when a check has failed, or could not look: \`--skip\` leaves out what is not to be looked at. Warnings fail with \`--strict\` only.`;
 
@@ -37,10 +35,8 @@ export function addCheck(program: Command): void {
       .command('check')
       .summary('what is wrong with a cell, and how to mend it')
       .description(
-        'Looks at a whole cell and changes nothing: the state directory of `cellmesh up` and what runs from it, or with --kubeconfig a cluster. Says of everything that is not well how it is mended (docs/check.md lists the checks). Works with the control plane down and with certificates that have ended.',
+        'Looks at a whole cell and changes nothing: the state directory of `cellmesh up` and what runs from it, or with --kube a cluster. Says of everything that is not well how it is mended (docs/check.md lists the checks). Works with the control plane down and with certificates that have ended.',
       )
-      .option('--kubeconfig <file>', 'a cluster instead of this machine: a kubeconfig file, or `in-cluster`')
-      .option('--namespace <name>', 'namespace of the control plane in the cluster', 'cellmesh')
       .option('--fail-before <duration>', 'fail when a certificate ends sooner than in this time', '30d')
       .option('--timeout <duration>', 'how long to wait for answers, in all', '20s')
       .option('--only <checks>', 'these checks or groups, separated by commas')
@@ -70,8 +66,9 @@ export function addCheck(program: Command): void {
 }
 
 /** @throws CellmeshError `config_invalid` */
-function chosenChecks({ only, skip, kubeconfig, list }: Options): readonly Check[] {
-  const place = kubeconfig === undefined ? 'machine' : 'cluster';
+function chosenChecks(options: Options): readonly Check[] {
+  const { only, skip, list } = options;
+  const place = isInCluster(options) ? 'cluster' : 'machine';
   const there = list === true ? checks : checks.filter(({ places }) => places.includes(place));
   const wanted = only === undefined ? () => true : namedIn('--only', only);
   const unwanted = skip === undefined ? () => false : namedIn('--skip', skip);

@@ -2,12 +2,13 @@ import type { Certificate } from '#certs/certificate.ts';
 import type { CellDocument } from '#policy/cell-document.ts';
 import type { LintReport } from '#policy/lint/lint.ts';
 import type { ServicePolicy } from '#policy/manifest.ts';
-import { messageOf } from '#runtime/errors.ts';
+import type { ErrorCode } from '#runtime/error-codes.ts';
+import { isCellmeshError, messageOf } from '#runtime/errors.ts';
 import type { OpenFiles } from '#runtime/open-files.ts';
 import type { ClusterFacts } from './cluster-facts.ts';
 
-/** What was found out, or why it could not be. */
-export type Fact<T> = { readonly value: T } | { readonly unknown: string };
+/** What was found out, or why it could not be; `code` of our own errors. */
+export type Fact<T> = { readonly value: T } | { readonly unknown: string; readonly code?: ErrorCode };
 
 /** Everything that checks judge, collected once. Times are milliseconds since the epoch. */
 export interface Facts {
@@ -16,7 +17,8 @@ export interface Facts {
   readonly failBeforeMs: number;
   readonly program: ProgramFacts;
   readonly certificates: readonly CertificateFacts[];
-  readonly controlPlane: Fact<ControlPlaneFacts>;
+  /** What each replica says of itself; one at least. */
+  readonly controlPlane: readonly ReplicaFacts[];
   readonly policy: Fact<PolicyFacts>;
   readonly rollouts: Fact<readonly RolloutFacts[]>;
   /** Of a state directory only. */
@@ -48,6 +50,13 @@ export interface CertificateSpan {
   readonly kind: CertificateKind;
   readonly notBefore: number;
   readonly notAfter: number;
+}
+
+/** A replica of the control plane; outside of a cluster there is one. */
+export interface ReplicaFacts {
+  /** `the control plane`, or that of a pod. */
+  readonly name: string;
+  readonly said: Fact<ControlPlaneFacts>;
 }
 
 /** What the control plane says of itself (`GetStatus`), and when it was asked by our clock. */
@@ -141,7 +150,7 @@ export async function factOf<T>(ask: () => Promise<T>, signal: AbortSignal): Pro
     signal.throwIfAborted();
     return { value: await Promise.race([ask(), aborted]) };
   } catch (error) {
-    return { unknown: reasonOf(error) };
+    return { unknown: reasonOf(error), ...(isCellmeshError(error) && { code: error.code }) };
   } finally {
     signal.removeEventListener('abort', onAbort);
   }

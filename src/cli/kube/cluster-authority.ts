@@ -23,7 +23,12 @@ interface ReachOptions extends KubectlOptions {
   readonly address?: Address;
   /** A file with a token of the user's own, made for the authority's SPIFFE ID. */
   readonly tokenFile?: string;
+  /** Where its roots do not name it. */
+  readonly trustDomain?: TrustDomain;
 }
+
+/** What is done with a client of each replica, and how each is called for people. */
+export type UseReplicas<T> = (clients: readonly ApiClient[], names: readonly string[]) => Promise<T>;
 
 /** Whom `kubectl create token` is asked for; a Role may allow that for this account alone. */
 const operatorAccount = 'cellmesh-operator';
@@ -41,35 +46,39 @@ export async function atCluster<T>(
   authority: ClusterAuthority,
   options: ReachOptions,
   replicas: 'all' | 'one',
-  use: (clients: readonly ApiClient[]) => Promise<T>,
+  use: UseReplicas<T>,
 ): Promise<T> {
   await using reached = new AsyncDisposableStack();
   const bundle = await trustBundle(authority, options);
   const expect = authority.expectIn(bundle.trustDomain);
   const token = await operatorToken(expect, options);
+  const replicaNames: string[] = [];
   const addresses: Address[] = [];
-  if (options.address !== undefined) addresses.push(options.address);
-  else {
+  if (options.address !== undefined) {
+    addresses.push(options.address);
+    replicaNames.push('the control plane');
+  } else {
     const pods = await readyPods(authority, options);
     for (const pod of replicas === 'all' ? pods : pods.slice(0, 1)) {
       addresses.push(reached.use(await startPortForward(options, pod, authority.port)).address);
+      replicaNames.push(pod);
     }
   }
   const identity = new WatchSource({ bundles: bundlesOf(bundle) });
   const clients = addresses.map((at) =>
     reached.use(new ApiClient({ ...at, expect, identity, token, clock: systemClock })),
   );
-  return await use(clients);
+  return await use(clients, replicaNames);
 }
 
-async function trustBundle({ trustBundle: name }: ClusterAuthority, options: KubectlOptions) {
+async function trustBundle({ trustBundle: name }: ClusterAuthority, options: ReachOptions) {
   const args = ['get', 'configmap', name, `--output=jsonpath={.data.${bundleKey.replace('.', '\\.')}}`];
   const text = await runKubectl(options, args);
-  const trustDomain = text === '' ? undefined : trustDomainNamedBy(text);
+  const trustDomain = text === '' ? undefined : (options.trustDomain ?? trustDomainNamedBy(text));
   if (trustDomain !== undefined) return parseTrustBundle(text, trustDomain);
   throw new CellmeshError(
     'trust_bundle_invalid',
-    `the ConfigMap ${name} in ${options.namespace} has no ${bundleKey} whose roots name their trust domain`,
+    `the ConfigMap ${name} in ${options.namespace} has no ${bundleKey} whose roots name their trust domain; that of an authority of your own: --trust-domain`,
   );
 }
 

@@ -6,6 +6,8 @@ export interface KubectlOptions {
   readonly kubeconfig?: string;
   readonly context?: string;
   readonly namespace: string;
+  /** Ends it. */
+  readonly signal?: AbortSignal;
 }
 
 /** Long enough for whoever logs in by a browser first. */
@@ -23,7 +25,8 @@ export function kubectlArguments(
   args: readonly string[],
 ): readonly string[] {
   return [
-    ...(kubeconfig === undefined ? [] : [`--kubeconfig=${kubeconfig}`]),
+    // In a pod it finds its own way.
+    ...(kubeconfig === undefined || kubeconfig === 'in-cluster' ? [] : [`--kubeconfig=${kubeconfig}`]),
     ...(context === undefined ? [] : [`--context=${context}`]),
     `--namespace=${namespace}`,
     ...args,
@@ -33,7 +36,8 @@ export function kubectlArguments(
 /** Runs it to its end, and returns what it printed. @throws CellmeshError `kubectl_failed` with its words */
 export function runKubectl(options: KubectlOptions, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    const limits = { timeout: runMsMax, maxBuffer: outputBytesMax };
+    const { signal } = options;
+    const limits = { timeout: runMsMax, maxBuffer: outputBytesMax, ...(signal !== undefined && { signal }) };
     const child = execFile(
       kubectlProgram(),
       kubectlArguments(options, args),

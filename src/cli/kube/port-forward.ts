@@ -19,7 +19,10 @@ const linePattern = /^Forwarding from (127\.0\.0\.1):(\d+) -> \d+$/;
 export async function startPortForward(options: KubectlOptions, pod: string, port: number): Promise<PortForward> {
   const args = ['port-forward', '--address=127.0.0.1', `pod/${pod}`, `:${port}`];
   const { child, release } = startedForUs(() =>
-    spawn(kubectlProgram(), kubectlArguments(options, args), { stdio: ['ignore', 'pipe', 'pipe'] }),
+    spawn(kubectlProgram(), kubectlArguments(options, args), {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...(options.signal !== undefined && { signal: options.signal }),
+    }),
   );
   const end = async () => {
     await ended(child);

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
-import { type Rollout, Rollouts } from '#api/generated/cellmesh/policy/v1/rollouts_pb.ts';
-import { type AuthorityOptions, atControlPlane, withAuthority } from '../operator.ts';
+import type { Rollout } from '#api/generated/cellmesh/policy/v1/rollouts_pb.ts';
+import { type AuthorityOptions, atControlPlanes, withAuthority } from '../operator.ts';
 import { print, table } from '../output.ts';
+import { rolloutsOfAll } from './rollouts-of-all.ts';
 
 /** How candidates fare beside the versions in force. */
 export function addRollout(policy: Command): void {
@@ -13,7 +14,7 @@ export function addRollout(policy: Command): void {
       ),
     'control plane',
   ).action(async (options: AuthorityOptions) => {
-    const { rollouts } = await atControlPlane(options, (client) => client.call(Rollouts.method.list, {}));
+    const rollouts = await atControlPlanes(options, (clients) => rolloutsOfAll(clients));
     const rows = rollouts.map(rowOf);
     print(rows, () => (rows.length === 0 ? noneText : tableOf(rows)), options);
   });

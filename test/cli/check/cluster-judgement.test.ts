@@ -6,7 +6,7 @@ import type { Facts } from '#cli/check/facts.ts';
 import { hasFailed, judge } from '#cli/check/judge.ts';
 import { type Case, checkCases } from './cases.ts';
 import { goodCluster, goodPod, goodWebhook, wellInCluster } from './well-cluster.ts';
-import { goodControlPlane, nowMs } from './well-facts.ts';
+import { goodControlPlane, nowMs, said } from './well-facts.ts';
 
 function cluster(change: Partial<ClusterFacts>): Facts {
   return { ...wellInCluster, cluster: { ...goodCluster, ...change } };
@@ -187,7 +187,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   'trust-bundle-maps': [
     {
       name: 'an older one than the control plane hands out',
-      facts: { ...wellInCluster, controlPlane: { value: { ...goodControlPlane, roots: ['BBBB'] } } },
+      facts: { ...wellInCluster, controlPlane: said({ ...goodControlPlane, roots: ['BBBB'] }) },
       verdict: 'fail',
       says: /bundle in cellmesh is not the one/,
     },

@@ -5,6 +5,7 @@ import { toPem } from '#certs/pem.ts';
 import { readTextFile } from '#certs/private-file.ts';
 import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { openWebCertificate } from '#certs/web-certificate.ts';
+import { controlPlanePermissions, rulesOf } from '#cli/install/permissions.ts';
 import { injectPod } from '#control-plane/injector/inject-pod.ts';
 import type { Pod } from '#control-plane/injector/pod.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -83,20 +84,9 @@ export function policy(name: string, spec: object = {}) {
 
 export const allowed = { name: 'read', http: { methods: ['GET'], paths: ['/orders'] }, scopes: ['orders:read'] };
 
-/** What the API server tells of each verb that the service account of the control plane needs. */
-const rules = [
-  { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
-  { apiGroups: ['authorization.k8s.io'], resources: ['subjectaccessreviews'], verbs: ['create'] },
-  { apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] },
-  { apiGroups: [''], resources: ['services', 'namespaces'], verbs: ['list', 'watch'] },
-  { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
-  { apiGroups: ['cellmesh.io'], resources: ['servicepolicies', 'cells'], verbs: ['list', 'watch'] },
-  { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'patch'] },
-  { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['get', 'update'] },
-  { apiGroups: [''], resources: ['secrets'], verbs: ['get'], resourceNames: ['cellmesh-root'] },
-];
-
 const name = 'cellmesh-control-plane';
+/** Of the roles. */
+export const installedRights = 'installed';
 const rbac = '/apis/rbac.authorization.k8s.io/v1';
 
 /** What an installation and its leader make: everything that is looked at but webhooks and pods. */
@@ -119,15 +109,23 @@ export async function createInstallation(server: KubernetesServer, bundle: Trust
     metadata,
     spec: { minAvailable: 1, selector },
   });
-  await server.send('POST', `${rbac}/clusterroles`, { metadata: { name }, rules });
-  await server.send('POST', `${rbac}/clusterrolebindings`, {
-    metadata: { name },
-    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
-    subjects: [{ kind: 'ServiceAccount', name, namespace: 'cellmesh' }],
-  });
+  await grantInstalledRights(server);
   const data = { 'injector.yaml': `image: ${image}\n` };
   await server.send('POST', '/api/v1/namespaces/cellmesh/configmaps', { metadata: { name }, data });
   for (const namespace of ['cellmesh', 'shop']) await createBundle(server, namespace, serializeTrustBundle(bundle));
+}
+
+/** As `cellmesh install` gives them. */
+async function grantInstalledRights(server: KubernetesServer): Promise<void> {
+  const metadata = { name: installedRights };
+  const subjects = [{ kind: 'ServiceAccount', name, namespace: 'cellmesh' }];
+  const roleRef = (kind: string) => ({ apiGroup: 'rbac.authorization.k8s.io', kind, name: installedRights });
+  const { cluster, namespace } = controlPlanePermissions;
+  await server.send('POST', `${rbac}/clusterroles`, { metadata, rules: rulesOf(cluster) });
+  await server.send('POST', `${rbac}/clusterrolebindings`, { metadata, roleRef: roleRef('ClusterRole'), subjects });
+  const own = `${rbac}/namespaces/cellmesh`;
+  await server.send('POST', `${own}/roles`, { metadata, rules: rulesOf(namespace) });
+  await server.send('POST', `${own}/rolebindings`, { metadata, roleRef: roleRef('Role'), subjects });
 }
 
 export async function createBundle(server: KubernetesServer, namespace: string, text: string): Promise<void> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
@@ -12,8 +12,14 @@ import { definitions, definitionsPath } from '../../kubernetes/policy-objects.ts
 import { runCommand } from '../../support/command.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
-import { createServiceAccount, createToken } from '../../support/kubernetes-objects.ts';
+import {
+  bindClusterRole,
+  createNamespace,
+  createServiceAccount,
+  createToken,
+} from '../../support/kubernetes-objects.ts';
 import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
+import { serviceNames } from '../../support/messaging-application.ts';
 import { startCell } from '../../support/start-cell.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { testAuthority } from '../../support/test-authority.ts';
@@ -23,6 +29,7 @@ import {
   createBundle,
   createInstallation,
   createWebhooks,
+  installedRights,
   policy,
   renewLeases,
   setAccepted,
@@ -46,13 +53,18 @@ const deployment = '/apis/apps/v1/namespaces/cellmesh/deployments/cellmesh-contr
 const injectorPath = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/cellmesh-injector';
 
 describe('a cell in a cluster', { skip }, () => {
+  const { kubectl } = programs as Exclude<typeof programs, { skip: string }>;
   let server: KubernetesServer;
   let injector: TestInjector;
   let bundle: TrustBundle;
   const owned = new AsyncDisposableStack();
 
-  async function run(kubeconfig: string, ...args: readonly string[]): Promise<Told> {
-    const { code, stdout, stderr } = await runCommand(['check', '--json', '--kubeconfig', kubeconfig, ...args]);
+  const runWith = (kubectl: string, ...args: readonly string[]) => runAs(server.kubeconfig, kubectl, ...args);
+  const run = (kubeconfig: string, ...args: readonly string[]) => runAs(kubeconfig, '/nowhere/kubectl', ...args);
+
+  async function runAs(kubeconfig: string, kubectl: string, ...args: readonly string[]): Promise<Told> {
+    const command = ['check', '--json', '--kubeconfig', kubeconfig, ...args];
+    const { code, stdout, stderr } = await runCommand(command, '', { KUBECTL: kubectl });
     assert.equal(stderr, '');
     return { code, told: (JSON.parse(stdout) as { checks: Told['told'] }).checks };
   }
@@ -87,7 +99,7 @@ describe('a cell in a cluster', { skip }, () => {
     injector = owned.use(await startTestInjector(join(directory, 'injector'), bundle));
     for (const definition of definitions) await server.send('POST', definitionsPath, definition);
     const labels = { 'cellmesh.io/inject': 'enabled' };
-    await server.send('POST', '/api/v1/namespaces', { metadata: { name: 'cellmesh' } });
+    await createNamespace(server, 'cellmesh');
     await server.send('POST', '/api/v1/namespaces', { metadata: { name: 'shop', labels } });
     await createInstallation(server, bundle);
     await createWebhooks(server, injector);
@@ -112,48 +124,48 @@ describe('a cell in a cluster', { skip }, () => {
 
   after(() => owned.disposeAsync());
 
-  test('is well but for the control plane, which nobody was told how to ask', async () => {
+  test('is well but for the control plane, when there is no kubectl to ask it', async () => {
     await renewLeases(server);
     const { code, told } = await run(server.kubeconfig, '--strict');
     const wrong = told.filter(({ verdict }) => verdict !== 'ok');
     assert.deepEqual(
-      wrong.filter(({ findings }) => !findings.some(({ what }) => /the control plane was not asked/.test(what))),
+      wrong.filter(({ findings }) => !findings.some(({ what }) => /\/nowhere\/kubectl is not there/.test(what))),
       [],
     );
+    assert.deepEqual(new Set(wrong.map(({ verdict }) => verdict)), new Set(['unknown']));
     assert.equal(code, 1);
     const looked = ['--skip', 'control plane,versions,policy-in-force,rollouts', '--strict'];
     assert.equal((await run(server.kubeconfig, ...looked)).code, 0);
   });
 
-  test('asks the control plane where it is told how', async () => {
-    await using running = await startCell();
-    await running.whenReady();
-    const admin = join(running.manifestsDir, '../control-plane/admin');
+  test('asks the control plane by a token of the cluster, and says which right is missing', async () => {
+    const account = { namespace: 'cellmesh', name: 'cellmesh-operator' };
+    const token = await createToken(server, { namespace: 'cellmesh', name: 'cellmesh-control-plane' });
+    await using running = await startCell({
+      withoutSidecars: serviceNames,
+      controlPlaneFlags: { kubernetes: await server.kubeconfigAs('control-plane', token) },
+    });
+    await createServiceAccount(server, account.namespace, account.name);
+    await bindClusterRole(server, account, [{ apiGroups: ['cellmesh.io'], resources: ['status'], verbs: ['get'] }]);
+    const map = `${ownMaps}/cellmesh-trust-bundle`;
+    const text = await readFile(join(running.manifestsDir, '../control-plane/trust-bundle.json'), 'utf8');
+    await server.send('PATCH', map, { data: { 'trust-bundle.json': text } });
     const address = `127.0.0.1:${running.controlPlane.address.port}`;
-    const asked = [
-      '--only',
-      'control plane,versions,svids-end,intermediates-end',
-      '--address',
-      address,
-      '--admin',
-      admin,
-    ];
-    const { code, told } = await run(server.kubeconfig, ...asked);
+    const { told } = await runWith(kubectl, '--only', 'control plane,rollouts', '--address', address);
+    await server.send('PATCH', map, { data: { 'trust-bundle.json': serializeTrustBundle(bundle) } });
     assert.deepEqual(
       told.map(({ id, verdict }) => [id, verdict]),
       [
-        'versions',
-        'intermediates-end',
-        'svids-end',
-        'control-plane',
-        'clock',
-        'token-keys',
-        'decision-store',
-        'sidecars-behind',
-      ].map((id) => [id, 'ok']),
+        ['control-plane', 'ok'],
+        ['clock', 'ok'],
+        ['token-keys', 'ok'],
+        ['decision-store', 'ok'],
+        ['sidecars-behind', 'ok'],
+        ['rollouts', 'unknown'],
+      ],
       JSON.stringify(told),
     );
-    assert.equal(code, 0);
+    assert.match(told.at(-1)!.findings[0]!.what, /may not get policies\.cellmesh\.io/);
   });
 
   test('fails within --fail-before of the end of its root and of the authority of its webhooks', async () => {
@@ -269,9 +281,14 @@ describe('a cell in a cluster', { skip }, () => {
   });
 
   test('tells of rights that the control plane lacks', async () => {
-    await server.send('DELETE', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/cellmesh-control-plane');
+    const rbac = '/apis/rbac.authorization.k8s.io/v1';
+    await server.send('DELETE', `${rbac}/namespaces/cellmesh/rolebindings/${installedRights}`);
     await eventually(async () =>
-      assert.match(await say('rights'), /^fail\n.* may not create tokenreviews\.authentication\.k8s\.io\n/),
+      assert.match(await say('rights'), /^fail\n.* may not create leases\.coordination\.k8s\.io in cellmesh \(elect/),
+    );
+    await server.send('DELETE', `${rbac}/clusterrolebindings/${installedRights}`);
+    await eventually(async () =>
+      assert.match(await say('rights'), /^fail\n.* may not create tokenreviews\.authentication\.k8s\.io \(/),
     );
   });
 

@@ -14,14 +14,15 @@ import {
   manifests,
   nowMs,
   policyOf,
+  said,
   wellOnMachine,
 } from './well-facts.ts';
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 
-function said(change: Partial<ControlPlaneFacts>): Facts {
-  return { ...wellOnMachine, controlPlane: { value: { ...goodControlPlane, ...change } } };
+function saying(change: Partial<ControlPlaneFacts>): Facts {
+  return { ...wellOnMachine, controlPlane: said({ ...goodControlPlane, ...change }) };
 }
 
 function machine(change: Partial<MachineFacts>): Facts {
@@ -45,7 +46,7 @@ function ending(
 
 const gone: Facts = {
   ...wellOnMachine,
-  controlPlane: { unknown: 'ECONNREFUSED' },
+  controlPlane: [{ name: 'the control plane', said: { unknown: 'ECONNREFUSED' } }],
   rollouts: { unknown: 'ECONNREFUSED' },
 };
 
@@ -92,7 +93,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     { name: 'a sidecar that does not tell', facts: sidecar({ version: '' }), verdict: 'warn', says: /does not tell/ },
     {
       name: 'a command that is far off',
-      facts: said({ version: '1.7.0' }),
+      facts: saying({ version: '1.7.0' }),
       verdict: 'warn',
       says: /this command is 1\.4\.0/,
     },
@@ -107,7 +108,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     },
     {
       name: 'a limit nearly reached',
-      facts: said({ openFiles: { open: 9_000, max: 10_000 } }),
+      facts: saying({ openFiles: { open: 9_000, max: 10_000 } }),
       verdict: 'fail',
       says: /9000 files open/,
     },
@@ -174,7 +175,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   'trust-bundles': [
     {
       name: 'a bundle on disk that is old',
-      facts: said({ roots: ['AAAA', 'BBBB'] }),
+      facts: saying({ roots: ['AAAA', 'BBBB'] }),
       verdict: 'fail',
       says: /bundle on disk is not the one/,
     },
@@ -187,32 +188,32 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   ],
   'control-plane': [{ name: 'no control plane', facts: gone, verdict: 'fail', says: /ECONNREFUSED/ }],
   clock: [
-    { name: 'a minute off', facts: said({ timeMs: nowMs + minuteMs }), verdict: 'warn', says: /60\.0 s behind/ },
+    { name: 'a minute off', facts: saying({ timeMs: nowMs + minuteMs }), verdict: 'warn', says: /60\.0 s behind/ },
     {
       name: 'three minutes off',
-      facts: said({ timeMs: nowMs - 3 * minuteMs }),
+      facts: saying({ timeMs: nowMs - 3 * minuteMs }),
       verdict: 'fail',
       says: /180\.0 s ahead of/,
     },
-    { name: 'no time told', facts: said({ timeMs: undefined }), verdict: 'unknown', says: /too old/ },
+    { name: 'no time told', facts: saying({ timeMs: undefined }), verdict: 'unknown', says: /too old/ },
     { name: 'no control plane', facts: gone, verdict: 'unknown', says: /ECONNREFUSED/ },
   ],
   'token-keys': [
     {
       name: 'no keys',
-      facts: said({ tokenKeys: { count: 0, isConnected: true, ageMs: 1 } }),
+      facts: saying({ tokenKeys: { count: 0, isConnected: true, ageMs: 1 } }),
       verdict: 'fail',
       says: /every token is refused/,
     },
     {
       name: 'identity away for an hour',
-      facts: said({ tokenKeys: { count: 2, isConnected: false, ageMs: hourMs } }),
+      facts: saying({ tokenKeys: { count: 2, isConnected: false, ageMs: hourMs } }),
       verdict: 'warn',
       says: /not connected/,
     },
     {
       name: 'identity away for nearly twelve hours',
-      facts: said({ tokenKeys: { count: 2, isConnected: false, ageMs: 11.5 * hourMs } }),
+      facts: saying({ tokenKeys: { count: 2, isConnected: false, ageMs: 11.5 * hourMs } }),
       verdict: 'fail',
       says: /after 12 h/,
     },
@@ -220,7 +221,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   'decision-store': [
     {
       name: 'a full store',
-      facts: said({ decisions: { records: 9, bytes: 950, bytesMax: 1_000 } }),
+      facts: saying({ decisions: { records: 9, bytes: 950, bytesMax: 1_000 } }),
       verdict: 'warn',
       says: /before their time/,
     },
@@ -228,7 +229,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   'sidecars-behind': [
     {
       name: 'a sidecar that refuses',
-      facts: said({
+      facts: saying({
         subscribers: [
           {
             name: 'web',
@@ -242,7 +243,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     },
     {
       name: 'a sidecar that is silent',
-      facts: said({
+      facts: saying({
         subscribers: [
           {
             name: 'web',
@@ -309,13 +310,13 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
   'policy-in-force': [
     {
       name: 'a refused set',
-      facts: said({ policyProblems: ['web.yaml:3: unknown field'] }),
+      facts: saying({ policyProblems: ['web.yaml:3: unknown field'] }),
       verdict: 'fail',
       says: /refused: web\.yaml:3/,
     },
     {
       name: 'another version',
-      facts: said({ policyVersion: 'old' }),
+      facts: saying({ policyVersion: 'old' }),
       verdict: 'warn',
       says: /version old is in force/,
     },

@@ -110,6 +110,13 @@ export function policyOf(services = manifests, cell = cellDocument): Facts['poli
   return { value: policyFactsOf(texts, nowMs) };
 }
 
+/** What each replica says; of several each has a name. */
+export function said(...all: readonly ControlPlaneFacts[]): Facts['controlPlane'] {
+  const [only] = all;
+  if (all.length === 1) return [{ name: 'the control plane', said: { value: only! } }];
+  return all.map((value, at) => ({ name: `pod-${at + 1}`, said: { value } }));
+}
+
 const policy = policyOf();
 
 /** A cell on one machine with which everything is well. */
@@ -118,7 +125,7 @@ export const wellOnMachine: Facts = {
   failBeforeMs: 30 * dayMs,
   program: { version: '1.4.0', nodeVersion: '26.10.0', nodeOptions: '', openFiles: { open: 20, max: 65_536 } },
   certificates,
-  controlPlane: { value: { ...goodControlPlane, policyVersion: 'value' in policy ? policy.value.version! : '' } },
+  controlPlane: said({ ...goodControlPlane, policyVersion: 'value' in policy ? policy.value.version! : '' }),
   policy,
   rollouts: { value: [] },
   machine: goodMachine,

@@ -1,7 +1,17 @@
 import { backdateMs } from '#certs/roots.ts';
 import { durationText } from '#runtime/duration.ts';
 import { distance } from '../../output.ts';
-import { type Check, counted, everywhere, type Finding, fail, known, onMachine, orElse } from '../check-definition.ts';
+import {
+  answersOf,
+  type Check,
+  counted,
+  everywhere,
+  type Finding,
+  fail,
+  known,
+  onMachine,
+  orElse,
+} from '../check-definition.ts';
 import type { CertificateKind, CertificateSpan, Facts } from '../facts.ts';
 
 interface EndRule {
@@ -61,11 +71,11 @@ export const certificateChecks: readonly Check[] = [
     places: ['machine'],
     question: 'Do sidecars and router trust the roots that the control plane hands out?',
     pain: 'A rotation that has reached some only',
-    judge: onMachine(({ roots, heldRoots }, { controlPlane }) =>
+    judge: onMachine(({ roots, heldRoots }, facts) =>
       known(roots, 'start the control plane, which writes its trust bundle', (expected) =>
         orElse(
           [
-            ...differing('the trust bundle on disk', expected, controlPlane),
+            ...differing('the trust bundle on disk', expected, facts),
             ...heldRoots.flatMap(({ name, roots: held }) =>
               known(held, `start ${name}, which stores what it trusts`, (found) =>
                 sameSet(found, expected)
@@ -131,12 +141,8 @@ function judgeSpan(
 }
 
 /** Whether a written bundle is behind what the control plane hands out; nothing where it is not known. */
-export function differing(
-  what: string,
-  roots: readonly string[],
-  controlPlane: Facts['controlPlane'],
-): readonly Finding[] {
-  const handedOut = 'value' in controlPlane ? controlPlane.value.roots : undefined;
+export function differing(what: string, roots: readonly string[], facts: Facts): readonly Finding[] {
+  const handedOut = answersOf(facts)[0]?.roots;
   if (handedOut === undefined || sameSet(roots, handedOut)) return [];
   return [
     fail(

@@ -1,16 +1,17 @@
+import type { ErrorCode } from '#runtime/error-codes.ts';
 import {
   type Check,
   counted,
+  eachReplica,
   everywhere,
   type Finding,
   fail,
-  known,
   ok,
   orElse,
   unknown,
   warn,
 } from '../check-definition.ts';
-import type { ControlPlaneFacts, Facts } from '../facts.ts';
+import type { ControlPlaneFacts, Facts, ReplicaFacts } from '../facts.ts';
 
 const skewWarnMs = 30_000;
 /** SVIDs are back-dated by two minutes: beyond that a new one is not yet valid. */
@@ -20,7 +21,13 @@ const keysAgeWarnMs = 5 * 60_000;
 const keysAgeFailMs = 11 * 3600_000;
 const storeShareMax = 0.9;
 
-const askMend = 'mend what the check `control-plane` says';
+/** Why nobody could be asked, which says nothing of the control plane. */
+const askerMends: Readonly<Partial<Record<ErrorCode, string>>> = {
+  kubectl_failed:
+    'install `kubectl`, and let it reach the cluster with the rights of docs/check.md; or `--address` and `--token-file`',
+  rpc_denied: 'bind the right that it names to whoever asks (docs/operations.md, operators in a cluster)',
+  trust_bundle_invalid: 'say `--trust-domain`, or see the check `trust-bundle-maps`',
+};
 
 export const controlPlaneChecks: readonly Check[] = [
   {
@@ -29,15 +36,7 @@ export const controlPlaneChecks: readonly Check[] = [
     places: everywhere,
     question: 'Does the control plane answer?',
     pain: 'Stale state that nobody notices',
-    judge: ({ controlPlane }) =>
-      'unknown' in controlPlane
-        ? [
-            fail(
-              controlPlane.unknown,
-              'start it (`cellmesh up`), or see its log; running pods are served on for as long as their SVIDs live',
-            ),
-          ]
-        : [ok(`it answers, in ${Math.round(controlPlane.value.receivedMs - controlPlane.value.sentMs)} ms`)],
+    judge: ({ controlPlane }) => controlPlane.map(judgeReplica),
   },
   said(
     'clock',
@@ -63,8 +62,18 @@ function said(
 ): Check {
   return {
     ...{ id, group: 'control plane', places: everywhere, question, pain },
-    judge: ({ controlPlane }: Facts) => known(controlPlane, askMend, judge),
+    judge: (facts: Facts) => eachReplica(facts, judge),
   };
+}
+
+function judgeReplica({ name, said }: ReplicaFacts): Finding {
+  if ('value' in said) return ok(`${name} answers, in ${Math.round(said.value.receivedMs - said.value.sentMs)} ms`);
+  const mend = said.code && askerMends[said.code];
+  if (mend !== undefined) return unknown(`${name} was not asked: ${said.unknown}`, mend);
+  return fail(
+    `${name}: ${said.unknown}`,
+    'start it (`cellmesh up`), or see its log; running pods are served on for as long as their SVIDs live',
+  );
 }
 
 /** Half of the way there and back is how far the answer can be off. */

@@ -28,9 +28,9 @@ export const podChecks: readonly Check[] = [
       pain: 'A rotation that has reached some only',
     },
     question: 'Does every namespace have the newest trust bundle?',
-    judge: inCluster(({ bundles, namespace, roots }, { controlPlane }) => {
+    judge: inCluster(({ bundles, namespace, roots }, facts) => {
       const own = 'value' in roots ? roots.value.map(({ der }) => der) : undefined;
-      const behind = own === undefined ? [] : differing(`the trust bundle in ${namespace}`, own, controlPlane);
+      const behind = own === undefined ? [] : differing(`the trust bundle in ${namespace}`, own, facts);
       return behind.length > 0 ? behind : known(bundles, look, judgeBundles);
     }),
   },

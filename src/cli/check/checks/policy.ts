@@ -5,6 +5,7 @@ import { tokenBytesMax } from '#tokens/mint.ts';
 import {
   type Check,
   counted,
+  eachReplica,
   everywhere,
   type Finding,
   fail,
@@ -130,8 +131,9 @@ function ofPolicy(
   };
 }
 
-function judgeInForce({ controlPlane, policy }: Facts): readonly Finding[] {
-  return known(controlPlane, 'mend what the check `control-plane` says', ({ policyVersion, policyProblems }) => {
+function judgeInForce(facts: Facts): readonly Finding[] {
+  const { policy } = facts;
+  return eachReplica(facts, ({ policyVersion, policyProblems }) => {
     const mend = 'correct the manifests; the set before stays in force until then';
     if (policyProblems.length > 0) return policyProblems.map((problem) => fail(`refused: ${problem}`, mend));
     if ('unknown' in policy) return [unknown(policy.unknown, 'see that you may read the manifests')];

@@ -1,5 +1,15 @@
 import type { OpenFiles } from '#runtime/open-files.ts';
-import { type Check, everywhere, type Finding, fail, ok, orElse, warn } from '../check-definition.ts';
+import {
+  answersOf,
+  type Check,
+  everywhere,
+  type Finding,
+  fail,
+  ok,
+  orElse,
+  unknown,
+  warn,
+} from '../check-definition.ts';
 import type { Facts } from '../facts.ts';
 
 /** Older ones lose the issuers of a client's chain (nodejs/node#65579); the launcher refuses them too. */
@@ -77,8 +87,7 @@ function programsOf({ program, controlPlane, machine }: Facts): readonly Program
   const sidecars = (machine?.sidecars ?? []).flatMap(({ name, state }) =>
     'value' in state ? [{ name: `the sidecar of ${name}`, ...state.value }] : [],
   );
-  const said = 'value' in controlPlane ? [{ name: 'the control plane', ...controlPlane.value }] : [];
-  return [{ name: 'this command', ...program }, ...said, ...sidecars];
+  return [{ name: 'this command', ...program }, ...answersOf({ controlPlane }), ...sidecars];
 }
 
 function isBefore(nodeVersion: string): boolean {
@@ -88,22 +97,29 @@ function isBefore(nodeVersion: string): boolean {
 
 /** Control plane first, then sidecars; two minors back are supported (DESIGN.md 7). */
 function judgeVersions(facts: Facts): readonly Finding[] {
-  const { controlPlane, program } = facts;
-  if ('unknown' in controlPlane)
-    return [
-      {
-        verdict: 'unknown',
-        what: `not known: this command is ${program.version}; of the control plane: ${controlPlane.unknown}`,
-        mend: 'mend what the check `control-plane` says',
-      },
-    ];
-  const { version: leading, subscribers } = controlPlane.value;
-  if (leading === '')
-    return [warn('the control plane does not tell its version: it is older than this command', upgradeControlPlane)];
+  const { program } = facts;
+  const gaps = facts.controlPlane.flatMap(({ name, said }) =>
+    'unknown' in said
+      ? [
+          unknown(
+            `this command is ${program.version}; of ${name}: ${said.unknown}`,
+            'mend what the check `control-plane` says',
+          ),
+        ]
+      : [],
+  );
   const own = programsOf(facts).filter(({ name }) => name.startsWith('the sidecar of'));
-  const all = [...own, ...subscribers.map(({ name, version }) => ({ name: `subscriber ${name}`, version }))];
-  const problems = [...judgeCommand(program.version, leading), ...all.flatMap((one) => judgeSidecar(one, leading))];
-  return orElse(problems, `control plane ${leading}, this command ${program.version}, and all sidecars go together`);
+  const problems = answersOf(facts).flatMap(({ name, version: leading, subscribers }) => {
+    if (leading === '')
+      return [warn(`${name} does not tell its version: it is older than this command`, upgradeControlPlane)];
+    const all = [...own, ...subscribers.map(({ name, version }) => ({ name: `subscriber ${name}`, version }))];
+    return [...judgeCommand(program.version, leading), ...all.flatMap((one) => judgeSidecar(one, leading))];
+  });
+  const leading = [...new Set(answersOf(facts).map(({ version }) => version))].join(', ');
+  return orElse(
+    [...problems, ...gaps],
+    `control plane ${leading}, this command ${program.version}, and all sidecars go together`,
+  );
 }
 
 const upgradeControlPlane = 'upgrade the control plane first, then the sidecars';

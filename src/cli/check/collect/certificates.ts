@@ -41,6 +41,6 @@ export function certificatesOnMachine(
   ]);
 }
 
-export function spanOfChain(certificate: Certificate): CertificateSpan {
+function spanOfChain(certificate: Certificate): CertificateSpan {
   return spanOf(certificate.basicConstraints?.isAuthority === true ? 'intermediate' : 'svid', certificate);
 }

@@ -1,14 +1,11 @@
-import { inspectSvid } from '#certs/svid.ts';
 import type { AuthorityFacts, ClusterFacts } from '../cluster-facts.ts';
-import { type CertificateFacts, type CertificateKind, type CertificateSpan, factOf } from '../facts.ts';
-import { spanOfChain } from './certificates.ts';
+import type { CertificateFacts, CertificateKind, CertificateSpan } from '../facts.ts';
 
-/** What ends in a cluster, as far as it lies in objects; and who asks, where that is by an SVID. */
-export async function certificatesInCluster(
-  { roots, webhooks }: Pick<ClusterFacts, 'roots' | 'webhooks'>,
-  admin: string | undefined,
-  signal: AbortSignal,
-): Promise<readonly CertificateFacts[]> {
+/** What ends in a cluster, as far as it lies in objects. */
+export function certificatesInCluster({
+  roots,
+  webhooks,
+}: Pick<ClusterFacts, 'roots' | 'webhooks'>): readonly CertificateFacts[] {
   const found = 'unknown' in roots ? roots : { value: roots.value.map((one) => spanOf('root', one)) };
   const hooks = 'unknown' in webhooks ? [] : webhooks.value;
   return [
@@ -17,16 +14,7 @@ export async function certificatesInCluster(
       const spans = (found?.authorities ?? []).map((one) => spanOf('webhook', one));
       return spans.length === 0 ? [] : [{ of: configuration, kinds: ['webhook'], found: { value: spans } }];
     }),
-    ...(admin === undefined ? [] : [await ofAdministrator(admin, signal)]),
   ];
-}
-
-async function ofAdministrator(directory: string, signal: AbortSignal): Promise<CertificateFacts> {
-  return {
-    of: `the administrator in ${directory}`,
-    kinds: ['svid', 'intermediate'],
-    found: await factOf(async () => (await inspectSvid(directory)).chain.map(spanOfChain), signal),
-  };
 }
 
 function spanOf(kind: CertificateKind, { notBefore, notAfter }: AuthorityFacts): CertificateSpan {

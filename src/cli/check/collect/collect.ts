@@ -1,12 +1,10 @@
-import { KubernetesClient } from '#kubernetes/client.ts';
-import { readClusterAccess } from '#kubernetes/cluster-access.ts';
 import { type Clock, deadline } from '#runtime/clock.ts';
 import { durationText } from '#runtime/duration.ts';
 import { readOpenFiles } from '#runtime/open-files.ts';
-import { systemRandom } from '#runtime/random.ts';
 import { version } from '#runtime/version.ts';
+import { connect } from '../../install/connect.ts';
 import { readInstallation } from '../../installation.ts';
-import type { AuthorityOptions } from '../../operator.ts';
+import { type AuthorityOptions, isInCluster } from '../../operator.ts';
 import { readManifestDir } from '../../policy/manifest-files.ts';
 import type { ClusterFacts } from '../cluster-facts.ts';
 import { type Facts, factOf } from '../facts.ts';
@@ -16,11 +14,6 @@ import { certificatesInCluster } from './cluster-certificates.ts';
 import { askControlPlane } from './control-plane.ts';
 import { machineFacts, shown } from './machine.ts';
 import { policyFactsOf } from './policy.ts';
-
-interface CollectOptions extends AuthorityOptions {
-  readonly kubeconfig?: string;
-  readonly namespace: string;
-}
 
 interface Bounds {
   readonly failBeforeMs: number;
@@ -34,7 +27,7 @@ interface Bounds {
  * `file_unreadable`
  */
 export async function collectFacts(
-  options: CollectOptions,
+  options: AuthorityOptions,
   { failBeforeMs, timeoutMs }: Bounds,
   clock: Clock,
 ): Promise<Facts> {
@@ -47,16 +40,15 @@ export async function collectFacts(
     nodeOptions: process.env['NODE_OPTIONS'] ?? '',
     openFiles: await readOpenFiles(),
   };
-  const found =
-    options.kubeconfig === undefined
-      ? onMachine(options, nowMs, clock, signal)
-      : inCluster(options, nowMs, clock, signal);
+  const found = isInCluster(options)
+    ? inCluster(options, nowMs, clock, signal)
+    : onMachine(options, nowMs, clock, signal);
   return { nowMs, failBeforeMs, program, ...(await found) };
 }
 
 type Found = Omit<Facts, 'nowMs' | 'failBeforeMs' | 'program'>;
 
-async function onMachine(options: CollectOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
+async function onMachine(options: AuthorityOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
   const installation = await readInstallation(options.state);
   const [asked, certificates, policy, machine] = await Promise.all([
     askControlPlane(options, clock, signal),
@@ -67,22 +59,19 @@ async function onMachine(options: CollectOptions, nowMs: number, clock: Clock, s
   return { ...asked, certificates, policy, machine };
 }
 
-async function inCluster(options: CollectOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
-  const access = await readClusterAccess(options.kubeconfig!, process.env);
-  await using client = await KubernetesClient.open({ access, clock, random: systemRandom });
+async function inCluster(options: AuthorityOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
+  const { kubeconfig, context, namespace = 'cellmesh' } = options;
+  await using client = await connect(kubeconfig, context);
   const [asked, cluster] = await Promise.all([
-    askInCluster(options, clock, signal),
-    clusterFacts(client, options.namespace, signal),
+    askControlPlane(options, clock, signal),
+    clusterFacts(client, namespace, signal),
   ]);
-  const certificates = await certificatesInCluster(cluster, options.admin, signal);
-  return { ...asked, certificates, policy: policyInCluster(cluster, nowMs), cluster };
-}
-
-/** The way to the control plane of a cluster. */
-function askInCluster(options: CollectOptions, clock: Clock, signal: AbortSignal): ReturnType<typeof askControlPlane> {
-  if (options.address !== undefined && options.admin !== undefined) return askControlPlane(options, clock, signal);
-  const notAsked = { unknown: 'the control plane was not asked: --address and --admin say where it is and who asks' };
-  return Promise.resolve({ controlPlane: notAsked, rollouts: notAsked });
+  return {
+    ...asked,
+    certificates: certificatesInCluster(cluster),
+    policy: policyInCluster(cluster, nowMs),
+    cluster,
+  };
 }
 
 /** What the objects say. Which version they come to is the control plane's to say: `policies-accepted` tells whether it has taken them. */

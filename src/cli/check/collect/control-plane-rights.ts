@@ -1,47 +1,38 @@
 import type { KubernetesClient } from '#kubernetes/client.ts';
+import { controlPlanePermissions, type Permission } from '../../install/permissions.ts';
 import { accessReviews } from './cluster-objects.ts';
 
-interface Right {
-  readonly group: string;
-  readonly resource: string;
-  readonly verbs: readonly string[];
-  /** In the namespace of the control plane only. */
-  readonly isOwn?: true;
-  readonly name?: string;
-}
-
-/** What the service account of the control plane must be allowed, so that everything that it is for works. */
-const rights: readonly Right[] = [
-  { group: 'authentication.k8s.io', resource: 'tokenreviews', verbs: ['create'] },
-  { group: 'authorization.k8s.io', resource: 'subjectaccessreviews', verbs: ['create'] },
-  { group: '', resource: 'pods', verbs: ['get', 'list', 'watch'] },
-  { group: '', resource: 'services', verbs: ['list', 'watch'] },
-  { group: '', resource: 'namespaces', verbs: ['list', 'watch'] },
-  { group: 'discovery.k8s.io', resource: 'endpointslices', verbs: ['list', 'watch'] },
-  { group: 'cellmesh.io', resource: 'servicepolicies', verbs: ['list', 'watch'] },
-  { group: 'cellmesh.io', resource: 'cells', verbs: ['list', 'watch'] },
-  { group: '', resource: 'configmaps', verbs: ['get', 'patch'], name: 'cellmesh-trust-bundle' },
-  {
-    group: 'coordination.k8s.io',
-    resource: 'leases',
-    verbs: ['get', 'update'],
-    isOwn: true,
-    name: 'cellmesh-control-plane',
-  },
-  { group: '', resource: 'secrets', verbs: ['get'], isOwn: true, name: 'cellmesh-root' },
-];
-
-/** Asks the API server what the control plane may. @throws KubernetesError where we may not ask */
+/** Asks the API server whether the control plane may do what an installation gives it. @throws KubernetesError where we may not ask */
 export async function controlPlaneRights(client: KubernetesClient, namespace: string, signal: AbortSignal) {
   const user = `system:serviceaccount:${namespace}:cellmesh-control-plane`;
   const groups = ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'];
-  const asked = rights.flatMap(({ verbs, ...right }) => verbs.map((verb) => ({ verb, ...right })));
+  const { cluster, namespace: own } = controlPlanePermissions;
+  const asked = [...cluster.flatMap((one) => attributesOf(one)), ...own.flatMap((one) => attributesOf(one, namespace))];
   return Promise.all(
-    asked.map(async ({ verb, group, resource, isOwn, name }) => {
-      const resourceAttributes = { verb, group, resource, ...(isOwn && { namespace }), ...(name && { name }) };
+    asked.map(async ({ reason, ...resourceAttributes }) => {
       const isAllowed = await client.review(accessReviews, { user, groups, resourceAttributes }, signal);
-      const full = group === '' ? resource : `${resource}.${group}`;
-      return { what: `${verb} ${full}${name === undefined ? '' : `/${name}`}`, isAllowed };
+      return { what: `${textOf(resourceAttributes)} (${reason})`, isAllowed };
     }),
   );
+}
+
+/** One question for each verb and name. */
+function attributesOf({ apiGroup, resource: full, names, verbs, reason }: Permission, namespace?: string) {
+  const [resource = '', subresource] = full.split('/');
+  return (names ?? [undefined]).flatMap((name) =>
+    verbs.map((verb) => ({
+      ...{ verb, group: apiGroup, resource, reason },
+      ...(subresource !== undefined && { subresource }),
+      ...(name !== undefined && { name }),
+      ...(namespace !== undefined && { namespace }),
+    })),
+  );
+}
+
+type Attributes = Omit<ReturnType<typeof attributesOf>[number], 'reason'>;
+
+/** `patch cells/status.cellmesh.io`, `get secrets cellmesh-root in cellmesh`. */
+function textOf({ verb, group, resource, subresource, name, namespace }: Attributes): string {
+  const kind = `${resource}${subresource === undefined ? '' : `/${subresource}`}${group === '' ? '' : `.${group}`}`;
+  return `${verb} ${kind}${name === undefined ? '' : ` ${name}`}${namespace === undefined ? '' : ` in ${namespace}`}`;
 }

@@ -1,40 +1,57 @@
+import type { ApiClient } from '#api/api-client.ts';
 import {
   ControlPlane,
   type GetStatusResponse,
   type Subscriber,
 } from '#api/generated/cellmesh/controlplane/v1/control_plane_pb.ts';
-import { Rollouts } from '#api/generated/cellmesh/policy/v1/rollouts_pb.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { type AuthorityOptions, atControlPlane } from '../../operator.ts';
-import { type ControlPlaneFacts, type Fact, factOf, type RolloutFacts, type SubscriberFacts } from '../facts.ts';
+import { type AuthorityOptions, atControlPlanes } from '../../operator.ts';
+import { rolloutsOfAll } from '../../policy/rollouts-of-all.ts';
+import {
+  type ControlPlaneFacts,
+  type Fact,
+  type Facts,
+  factOf,
+  type RolloutFacts,
+  type SubscriberFacts,
+} from '../facts.ts';
 import { rootsOf } from './authorities.ts';
 
 interface Asked {
-  readonly controlPlane: Fact<ControlPlaneFacts>;
+  readonly controlPlane: Facts['controlPlane'];
   readonly rollouts: Fact<readonly RolloutFacts[]>;
 }
 
-/** Asks the control plane, wherever it is. What keeps it from answering is a fact too. */
+/** Asks every replica of the control plane, wherever it is. What keeps it from answering is a fact too. */
 export async function askControlPlane(options: AuthorityOptions, clock: Clock, signal: AbortSignal): Promise<Asked> {
   const asked = await factOf(
     () =>
-      atControlPlane(options, async (client): Promise<Asked> => {
+      atControlPlanes({ ...options, signal }, async (clients, names): Promise<Asked> => {
         // First, so that the time of the second call is not that of a handshake.
-        const rollouts = await factOf(async () => {
-          const { rollouts } = await client.call(Rollouts.method.list, {}, signal);
-          return rollouts.map(({ service, percent, withdrawnAtMs, newlyDenied, allowed }) => ({
-            ...{ service, percent, isWithdrawn: withdrawnAtMs !== undefined },
-            ...{ newlyDenied: Number(newlyDenied), allowed: Number(allowed) },
-          }));
-        }, signal);
-        const sentMs = clock.now();
-        const status = await client.call(ControlPlane.method.getStatus, {}, signal);
-        const controlPlane = { value: controlPlaneFactsOf(status, sentMs, clock.now()) };
-        return { controlPlane, rollouts };
+        const rollouts = await factOf(() => rolloutsOf(clients, signal), signal);
+        const controlPlane = clients.map(async (client, at) => ({
+          name: names[at]!,
+          said: await factOf(() => statusOf(client, clock, signal), signal),
+        }));
+        return { controlPlane: await Promise.all(controlPlane), rollouts };
       }),
     signal,
   );
-  return 'value' in asked ? asked.value : { controlPlane: asked, rollouts: asked };
+  if ('value' in asked) return asked.value;
+  return { controlPlane: [{ name: 'the control plane', said: asked }], rollouts: asked };
+}
+
+async function rolloutsOf(clients: readonly ApiClient[], signal: AbortSignal): Promise<readonly RolloutFacts[]> {
+  return (await rolloutsOfAll(clients, signal)).map(({ service, percent, withdrawnAtMs, newlyDenied, allowed }) => ({
+    ...{ service, percent, isWithdrawn: withdrawnAtMs !== undefined },
+    ...{ newlyDenied: Number(newlyDenied), allowed: Number(allowed) },
+  }));
+}
+
+async function statusOf(client: ApiClient, clock: Clock, signal: AbortSignal): Promise<ControlPlaneFacts> {
+  const sentMs = clock.now();
+  const status = await client.call(ControlPlane.method.getStatus, {}, signal);
+  return controlPlaneFactsOf(status, sentMs, clock.now());
 }
 
 function controlPlaneFactsOf(status: GetStatusResponse, sentMs: number, receivedMs: number): ControlPlaneFacts {
