@@ -29,6 +29,8 @@ const cellFile = join(import.meta.dirname, 'cell.yaml');
 const command = join(import.meta.dirname, '../../../cellmesh');
 /** Of the control plane. */
 const replicas = 1;
+/** So short that renewals and a rotation of the root happen while somebody looks. */
+const settings = '{ svidLifetime: 2m, rootPublishMin: 5s }';
 
 export async function installMesh(cluster: Cluster): Promise<Mesh> {
   const { kubectl } = cluster;
@@ -36,7 +38,8 @@ export async function installMesh(cluster: Cluster): Promise<Mesh> {
   const install = (...more: readonly string[]) =>
     cellmesh(
       ...['install', 'cell', '--cell', cellFile, '--apply', '--wait', '--timeout', '2m'],
-      ...['--set', `image.name=${cluster.image}`, '--set', `replicas=${replicas}`, ...more],
+      ...['--set', `image.name=${cluster.image}`, '--set', `replicas=${replicas}`],
+      ...['--set', `settings=${settings}`, ...more],
     );
   const remove = async () => {
     await cellmesh('uninstall', 'cell', '--crds', '--delete-root', '--yes');
