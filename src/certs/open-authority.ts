@@ -8,6 +8,7 @@ import { writePrivateFile } from './private-file.ts';
 import type { RootHolder } from './root-holder.ts';
 import { RootKeeper } from './root-keeper.ts';
 import type { RootSigner } from './root-signer.ts';
+import type { RootStore } from './root-store.ts';
 import { FileRootStore } from './root-store-file.ts';
 import type { TrustDomain } from './spiffe-id.ts';
 import { serializeTrustBundle, type TrustBundle } from './trust-bundle.ts';
@@ -20,7 +21,7 @@ interface RootConfig {
   readonly rootPublishMin: number;
 }
 
-interface OpenAuthorityOptions {
+export interface OpenAuthorityOptions {
   readonly trustDomain: TrustDomain;
   /** An operator's own, in place of ours. */
   readonly operatorRoot?: RootSigner | undefined;
@@ -30,7 +31,7 @@ interface OpenAuthorityOptions {
 }
 
 /** An authority, and the roots that it is signed by. */
-interface OpenedAuthority extends AsyncDisposable {
+export interface OpenedAuthority extends AsyncDisposable {
   readonly authority: Authority;
   readonly roots: RootHolder;
 }
@@ -43,37 +44,44 @@ const bundleFile = 'trust-bundle.json';
  * @throws CellmeshError `root_expired`, `svid_not_issued`, or what reading the roots throws
  */
 export async function openAuthority(config: RootConfig, options: OpenAuthorityOptions): Promise<OpenedAuthority> {
-  const { trustDomain, operatorRoot, logger } = options;
   await using opening = new AsyncDisposableStack();
-  const roots = opening.use(
-    operatorRoot === undefined
-      ? await RootKeeper.open({
-          ...options,
-          store: rootStoreIn(config.stateDir, trustDomain),
-          rootLifetimeMs: config.rootLifetime,
-          rules: {
-            beginAfter: config.rootRotateAfter,
-            publishMsMin: config.rootPublishMin,
-            svidLifetimeMs: config.svidLifetime,
-          },
-        })
-      : fixedRoot(operatorRoot, options),
-  );
+  const store = rootStoreIn(config.stateDir, options.trustDomain);
+  const roots = opening.use(await openRootsIn(store, config, options));
+  const { authority } = opening.use(await authorityBelow(roots, config, options));
+  const owned = opening.move();
+  return { authority, roots, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** The roots that a store keeps, or the operator's own. @throws CellmeshError `root_expired`, `svid_not_issued`, or what reading them throws */
+export async function openRootsIn(
+  store: RootStore,
+  config: RootConfig,
+  { operatorRoot, ...options }: OpenAuthorityOptions,
+): Promise<RootHolder> {
+  if (operatorRoot !== undefined) return fixedRoot(operatorRoot, options);
+  const { rootLifetime: rootLifetimeMs, svidLifetime: svidLifetimeMs } = config;
+  const rules = { beginAfter: config.rootRotateAfter, publishMsMin: config.rootPublishMin, svidLifetimeMs };
+  return RootKeeper.open({ ...options, store, rootLifetimeMs, rules });
+}
+
+/** The authority of one process below roots that may lie elsewhere; they are the caller's. @throws CellmeshError `svid_not_issued` */
+export async function authorityBelow(
+  roots: RootHolder,
+  config: RootConfig,
+  options: Omit<OpenAuthorityOptions, 'operatorRoot'>,
+): Promise<OpenedAuthority> {
+  await using opening = new AsyncDisposableStack();
+  const { bundle, intermediates } = roots;
   const authority = opening.use(
-    await Authority.create({
-      ...options,
-      bundle: roots.bundle,
-      intermediates: roots.intermediates,
-      svidLifetimeMs: config.svidLifetime,
-    }),
+    await Authority.create({ ...options, bundle, intermediates, svidLifetimeMs: config.svidLifetime }),
   );
-  const write = async (): Promise<void> => void (await writeBundle(config.stateDir, roots.bundle.current));
+  const write = async (): Promise<void> => void (await writeBundle(config.stateDir, bundle.current));
   let writing: Promise<void> = write();
   await writing;
-  const unsubscribe = roots.bundle.subscribe(() => {
+  const unsubscribe = bundle.subscribe(() => {
     writing = writing
       .then(write)
-      .catch((error: unknown) => logger.error('the trust bundle cannot be stored', { error }));
+      .catch((error: unknown) => options.logger.error('the trust bundle cannot be stored', { error }));
   });
   opening.defer(async () => {
     unsubscribe();

@@ -34,6 +34,7 @@ const exitOf: Partial<Record<ErrorCode, Exit>> = {
   rpc_unavailable: 'unavailable',
   rpc_rate_limited: 'unavailable',
   kubernetes_unavailable: 'unavailable',
+  no_leader: 'unavailable',
   kubectl_failed: 'unavailable',
   dial_failed: 'unavailable',
   dial_timeout: 'unavailable',

@@ -12,6 +12,7 @@ import { type TlsIdentity, watchTlsIdentity } from '#net/tls-identity.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
 import { GlobalBundle } from './global-bundle.ts';
+import type { OpenedCell } from './open-cell.ts';
 import type { CellConfig } from './settings.ts';
 import type { ProcessDependencies } from './start-control-plane.ts';
 
@@ -30,19 +31,26 @@ export interface CellTrust {
 const adminDirectory = 'admin';
 
 /**
- * Opens the roots (made at the first start, or the operator's), and issues what the process itself and its first administrator need.
+ * Opens the roots (made at the first start, or the operator's; of a cluster those that its replicas share), and issues what the process itself and its first administrator need.
  * @throws CellmeshError `config_invalid`, `root_expired`, or what reading keys and bundles throws
  */
 export async function openCellTrust(
-  config: CellConfig,
+  { config, connection }: Pick<OpenedCell, 'config' | 'connection'>,
   trustDomain: TrustDomain,
   dependencies: ProcessDependencies,
   signal: AbortSignal,
 ): Promise<CellTrust> {
   await using opening = new AsyncDisposableStack();
-  const operatorRoot = await openOperatorRoot(config, trustDomain);
   const globalBundle = await GlobalBundle.open(config, dependencies.logger);
-  const { authority, roots } = opening.use(await openAuthority(config, { trustDomain, operatorRoot, ...dependencies }));
+  const readOperatorRoot = operatorRootOf(config, trustDomain);
+  const options = { trustDomain, ...dependencies };
+  const { authority, roots } = opening.use(
+    connection === undefined
+      ? await openAuthority(config, { ...options, operatorRoot: await readOperatorRoot?.() })
+      : await (await import('./roots/open-cluster-authority.ts')).openClusterAuthority(config, {
+          ...{ ...options, connection, readOperatorRoot, signal },
+        }),
+  );
   const all = () =>
     bundlesOf(roots.bundle.current, ...(globalBundle === undefined ? [] : [globalBundle.bundle.current]));
   const bundles = new WatchSource(all());
@@ -58,17 +66,17 @@ export async function openCellTrust(
   return { authority, roots, globalBundle, bundles, identity: own.identity, close: () => owned.disposeAsync() };
 }
 
-/** Undefined when the roots are ours. */
-async function openOperatorRoot(
-  { rootKey, rootCertificate }: CellConfig,
+/** Reads the operator's own; undefined when the roots are ours. @throws CellmeshError `config_invalid` */
+function operatorRootOf(
+  { rootKey: keyFile, rootCertificate: certificateFile }: CellConfig,
   trustDomain: TrustDomain,
-): Promise<RootSigner | undefined> {
-  if (rootKey === undefined && rootCertificate === undefined) return undefined;
-  if (rootKey === undefined || rootCertificate === undefined) {
+): (() => Promise<RootSigner>) | undefined {
+  if (keyFile === undefined && certificateFile === undefined) return undefined;
+  if (keyFile === undefined || certificateFile === undefined) {
     throw new CellmeshError(
       'config_invalid',
       '--root-key and --root-certificate belong together; one of them is missing',
     );
   }
-  return rootSignerFromFiles({ keyFile: rootKey, certificateFile: rootCertificate, trustDomain });
+  return () => rootSignerFromFiles({ keyFile, certificateFile, trustDomain });
 }

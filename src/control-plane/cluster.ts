@@ -6,6 +6,7 @@ import type { JoinTokens } from '#certs/join-token.ts';
 import type { JoinTokenStore } from '#certs/join-token-store.ts';
 import { sqliteJoinTokenStore } from '#certs/join-token-store-sqlite.ts';
 import { controlPlaneId } from '#certs/reserved-ids.ts';
+import type { Listener } from '#certs/root-rotation.ts';
 import { type SpiffeId, type TrustDomain, workloadId, workloadOf } from '#certs/spiffe-id.ts';
 import type { FeedServer } from '#feeds/feed-server.ts';
 import type { FeedType } from '#feeds/snapshot.ts';
@@ -56,6 +57,8 @@ export interface Cluster extends AsyncDisposable {
   readonly onProgress?: () => void;
   /** This control plane has withdrawn a candidate: its sidecars are to know, and its other replicas. */
   onWithdrawn(withdrawal: Withdrawal): void;
+  /** Who of the other replicas, and of those that they feed, has not taken the bundle that is in force here. */
+  listeners(): readonly Listener[];
   /** How long the API server has said nothing of pods; undefined without one. */
   readonly podsAgeMs?: () => number;
   /** Whether this replica acts for all. */
@@ -71,7 +74,8 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
     const attestor = evidenceAttestor({ ...options, joined, lasts });
     const endpointsOf = (_: SpiffeId, registered: readonly Endpoint[]) => registered;
     const onWithdrawn = () => options.changed('policy');
-    return { attestor, endpointsOf, onWithdrawn, zoneAt: () => undefined, async [Symbol.asyncDispose]() {} };
+    const alone = { listeners: () => [], zoneAt: () => undefined };
+    return { attestor, endpointsOf, onWithdrawn, ...alone, async [Symbol.asyncDispose]() {} };
   }
   await using opening = new AsyncDisposableStack();
   const { client } = connection;
@@ -92,6 +96,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
       options.changed('policy');
       controller.onWithdrawn(withdrawal);
     },
+    listeners: () => controller.listeners(options.authority.bundle.current),
     podsAgeMs: () => pods.ageMs(),
     leadership: connection.leadership,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -78,7 +78,7 @@ export async function startControlPlane(
   const cell = starting.use(await openCell(given, dependencies));
   const { policy, config } = cell;
   const { trustDomain } = policy.cell.current.document;
-  const trust = await openCellTrust(config, trustDomain, dependencies, abort.signal);
+  const trust = await openCellTrust(cell, trustDomain, dependencies, abort.signal);
   starting.defer(() => trust.close());
 
   const joinTokens = new JoinTokens({ store: await joinTokenStore(database, cell.connection), clock, random });
@@ -110,7 +110,7 @@ export async function startControlPlane(
     }),
   );
   starting.defer(policy.cell.subscribe(() => changed('bundles', 'policy', 'endpoints', 'routes')));
-  starting.defer(followRoots(trust, feeds, identityFeed, () => changed('bundles')));
+  starting.defer(followRoots(trust, feeds, cluster, identityFeed, () => changed('bundles')));
   starting.defer(keySet.subscribe(() => changed('keys')));
 
   const refusals = starting.use(new RefusalLog({ clock, logger }));
@@ -188,11 +188,16 @@ function trustServices(trust: CellTrust, { attestor }: Cluster, logger: Logger) 
 function followRoots(
   { bundles, roots }: CellTrust,
   feeds: FeedServer,
+  cluster: Cluster,
   identityFeed: IdentityFeed | undefined,
   onChanged: () => void,
 ): () => void {
   const unsubscribe = bundles.subscribe(onChanged);
-  roots.follow(() => [...feeds.behind('bundles').map((name) => ({ name })), ...(identityFeed?.listeners() ?? [])]);
+  roots.follow(() => [
+    ...feeds.behind('bundles').map((name) => ({ name })),
+    ...cluster.listeners(),
+    ...(identityFeed?.listeners() ?? []),
+  ]);
   return unsubscribe;
 }
 

@@ -57,6 +57,10 @@ export const errorCodes = {
     meaning: 'What is stored as the roots of a trust domain cannot be read, or is not theirs.',
     action: 'Restore it from a backup; without one, move it away, and everybody joins again.',
   },
+  no_leader: {
+    meaning: 'None of the replicas of a control plane has done what only their leader does.',
+    action: 'Wait some seconds; the log of each replica says who leads, and why it cannot.',
+  },
   rotation_refused: {
     meaning: 'The root is not replaced here, or not this way.',
     action: 'Do what the message says.',

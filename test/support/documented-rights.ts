@@ -9,15 +9,20 @@ import { createNamespace, createServiceAccount, createToken } from './kubernetes
 export async function grantDocumentedRights(server: KubernetesServer): Promise<string> {
   const page = await readFile(join(root, 'docs/operations.md'), 'utf8');
   const blocks = [...page.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, text]) => parseDocument(text!).toJS());
-  const role = blocks.find(({ kind }) => kind === 'ClusterRole');
-  await server.send('POST', '/apis/rbac.authorization.k8s.io/v1/clusterroles', role);
   await createNamespace(server, 'cellmesh');
   await createServiceAccount(server, 'cellmesh', 'control-plane');
-  await server.send('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
-    metadata: { name: role.metadata.name },
-    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role.metadata.name },
-    subjects: [{ kind: 'ServiceAccount', namespace: 'cellmesh', name: 'control-plane' }],
-  });
+  const subjects = [{ kind: 'ServiceAccount', namespace: 'cellmesh', name: 'control-plane' }];
+  for (const kind of ['ClusterRole', 'Role']) {
+    const role = blocks.find((block) => block.kind === kind && block.metadata.name === 'cellmesh-control-plane');
+    const path = `/apis/rbac.authorization.k8s.io/v1${kind === 'Role' ? '/namespaces/cellmesh' : ''}`;
+    const plural = `${kind.toLowerCase()}s`;
+    await server.send('POST', `${path}/${plural}`, role);
+    await server.send('POST', `${path}/${plural.replace('roles', 'rolebindings')}`, {
+      metadata: { name: role.metadata.name },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind, name: role.metadata.name },
+      subjects,
+    });
+  }
   return server.kubeconfigAs(
     'control-plane',
     await createToken(server, { namespace: 'cellmesh', name: 'control-plane' }),

@@ -66,7 +66,7 @@ export const controlPlanePermissions: Permissions = {
     {
       apiGroup: 'certificates.k8s.io',
       resource: 'certificatesigningrequests',
-      verbs: ['create', 'delete', 'get', ...follow],
+      verbs: ['create', 'delete', ...follow],
       reason: 'replicas ask the leader for their intermediate certificates',
     },
     {

@@ -29,6 +29,7 @@ const partOf = 'app.kubernetes.io/part-of=cellmesh';
 /** Made by the control plane as it runs. */
 const trustBundle = 'cellmesh-trust-bundle';
 const ofControlPlane = {
+  ConfigMap: ['cellmesh-roots'],
   Secret: ['cellmesh-root', 'cellmesh-account-key', 'cellmesh-join-tokens', 'cellmesh-joined-by-token'],
   Lease: ['cellmesh-control-plane'],
 } as const;
@@ -64,17 +65,16 @@ export async function planUninstall(
 async function madeByControlPlane(
   client: UninstallOptions['client'],
   resource: Resource<KubernetesObject>,
-  own: string,
+  namespace: string,
   injected: readonly KubernetesObject[],
 ): Promise<KubernetesObject[]> {
-  if (resource === kinds.ConfigMap) {
-    const bundles = await found(client, resource, { fieldSelector: `metadata.name=${trustBundle}` });
-    const inUse = new Set(injected.map(({ metadata }) => metadata.namespace));
-    return bundles.filter(({ metadata }) => !inUse.has(metadata.namespace));
-  }
   const names = Object.entries(ofControlPlane).find(([kind]) => kind === resource.kind)?.[1] ?? [];
-  const selections = names.map((name) => ({ namespace: own, fieldSelector: `metadata.name=${name}` }));
-  return (await Promise.all(selections.map((one) => found(client, resource, one)))).flat();
+  const selections = names.map((name) => ({ namespace, fieldSelector: `metadata.name=${name}` }));
+  const own = (await Promise.all(selections.map((one) => found(client, resource, one)))).flat();
+  if (resource !== kinds.ConfigMap) return own;
+  const bundles = await found(client, resource, { fieldSelector: `metadata.name=${trustBundle}` });
+  const inUse = new Set(injected.map((pod) => pod.metadata.namespace));
+  return [...own, ...bundles.filter(({ metadata }) => !inUse.has(metadata.namespace))];
 }
 
 async function injectedPods(client: UninstallOptions['client']): Promise<KubernetesObject[]> {

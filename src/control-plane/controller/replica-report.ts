@@ -1,4 +1,4 @@
-import { listAt, valueAt } from '#kubernetes/json.ts';
+import { listAt, numberAt, textsAt, valueAt } from '#kubernetes/json.ts';
 
 /** How many of the sidecars that one replica feeds have taken up what is in force. */
 export interface Progress {
@@ -7,6 +7,18 @@ export interface Progress {
   readonly subscribers: number;
   readonly programmed: number;
 }
+
+/** Which trust bundle a replica hands out, and who of those that it feeds has not taken it. */
+export interface BundleProgress {
+  /** Of the bundle. */
+  readonly sequence: number;
+  readonly behind: number;
+  /** Some of them. */
+  readonly names: readonly string[];
+}
+
+/** A ConfigMap with those of thousands would be too long. */
+const namesMax = 20;
 
 /** By the uid of the object; those that nobody is subscribed for are left out. */
 export type ReplicaReport = ReadonlyMap<string, Progress>;
@@ -18,6 +30,23 @@ export function serializeReport(report: ReplicaReport): string {
       entries.map(([uid, { generation, subscribers, programmed }]) => [uid, [generation, subscribers, programmed]]),
     ),
   );
+}
+
+export function serializeBundleProgress(sequence: number, behind: readonly string[]): string {
+  return JSON.stringify({ sequence, behind: behind.length, names: behind.slice(0, namesMax) });
+}
+
+/** What cannot be read counts as a replica that has heard of nothing. */
+export function parseBundleProgress(text: string): BundleProgress {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch {
+    document = undefined;
+  }
+  const names = textsAt(document, 'names');
+  const behind = numberAt(document, 'behind') ?? 0;
+  return { sequence: numberAt(document, 'sequence') ?? -1, behind: Math.max(behind, names.length), names };
 }
 
 /** What cannot be read counts for nothing. */

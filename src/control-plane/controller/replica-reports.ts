@@ -1,3 +1,4 @@
+import type { Listener } from '#certs/root-rotation.ts';
 import type { KubernetesClient } from '#kubernetes/client.ts';
 import { Informer } from '#kubernetes/informer.ts';
 import { KubernetesError } from '#kubernetes/kubernetes-error.ts';
@@ -7,7 +8,19 @@ import type { Clock, Scheduled } from '#runtime/clock.ts';
 import { isCellmeshError } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
-import { parseReport, type ReplicaReport, serializeReport } from './replica-report.ts';
+import {
+  type BundleProgress,
+  parseBundleProgress,
+  parseReport,
+  type ReplicaReport,
+  serializeReport,
+} from './replica-report.ts';
+
+interface Seen {
+  readonly report: ReplicaReport;
+  readonly bundles: BundleProgress;
+  readonly seenAt: number;
+}
 
 interface ReplicaReportsOptions {
   readonly client: Pick<KubernetesClient, 'get' | 'list' | 'watch' | 'apply'>;
@@ -15,6 +28,8 @@ interface ReplicaReportsOptions {
   readonly replica: string;
   /** What this replica has to say at this moment. */
   readonly own: () => ReplicaReport;
+  /** As `serializeBundleProgress` writes it. */
+  readonly ownBundles: () => string;
   /** `all` is another one now. */
   readonly onChange: () => void;
   readonly clock: Clock;
@@ -27,6 +42,8 @@ const writeAfterMs = 500;
 const renewEveryMs = 10_000;
 /** A replica that has not renewed its report for so long is gone, and its sidecars are others' by then. */
 const goneAfterMs = 35_000;
+/** A rotation waits no longer for a replica that is lost, and whose report nobody takes away. */
+const lostWaitMsMax = 24 * 3600_000;
 
 /**
  * What each replica knows of its own sidecars, for the one that writes the status of objects: a ConfigMap each, in the control plane's namespace, renewed
@@ -36,7 +53,7 @@ export class ReplicaReports implements AsyncDisposable {
   readonly #options: ReplicaReportsOptions;
   readonly #informer: Informer<ConfigMap>;
   /** By name; when each was seen to change, by the monotonic clock. */
-  readonly #reports = new Map<string, { readonly report: ReplicaReport; readonly seenAt: number }>();
+  readonly #reports = new Map<string, Seen>();
   readonly #abort = new AbortController();
   #timer: Scheduled;
   #writing: Promise<void> | undefined;
@@ -69,6 +86,22 @@ export class ReplicaReports implements AsyncDisposable {
     return [...this.#reports.values()].filter(({ seenAt }) => seenAt >= since).map(({ report }) => report);
   }
 
+  /** Who of the others has not heard of the bundle with this sequence, or feeds somebody who has not. */
+  listeners(sequence: number): readonly Listener[] {
+    if (!this.#isListed) return [{ name: 'the other replicas, which are not known yet' }];
+    const own = nameOf(this.#options.replica);
+    const since = this.#options.clock.monotonic() - goneAfterMs;
+    return [...this.#reports].flatMap(([name, { bundles, seenAt }]): Listener[] => {
+      if (name === own) return [];
+      // It may feed sidecars still, and be cut off from the API server alone.
+      if (seenAt < since) return [{ name: `${name}, which is not heard of`, waitMsMax: lostWaitMsMax }];
+      if (bundles.sequence < sequence) return [{ name }];
+      const more = bundles.behind - bundles.names.length;
+      const named = bundles.names.map((one) => ({ name: one }));
+      return more > 0 ? [...named, { name: `${more} more at ${name}` }] : named;
+    });
+  }
+
   /** What this replica has to say may be another thing now. */
   ownChanged(): void {
     if (this.#isSoon) return;
@@ -88,7 +121,11 @@ export class ReplicaReports implements AsyncDisposable {
     const { clock, onChange } = this.#options;
     if (now === undefined) this.#reports.delete(before!.name);
     else if (now.data['renewed'] !== before?.data['renewed'] || !this.#reports.has(now.name))
-      this.#reports.set(now.name, { report: parseReport(now.data['report'] ?? ''), seenAt: clock.monotonic() });
+      this.#reports.set(now.name, {
+        report: parseReport(now.data['report'] ?? ''),
+        bundles: parseBundleProgress(now.data['bundles'] ?? ''),
+        seenAt: clock.monotonic(),
+      });
     if (this.#isListed && now?.data['report'] !== before?.data['report']) onChange();
   }
 
@@ -99,8 +136,8 @@ export class ReplicaReports implements AsyncDisposable {
 
   #write(): void {
     this.#isSoon = false;
-    const text = serializeReport(this.#options.own());
-    this.#writing = this.#apply(text)
+    const { own, ownBundles } = this.#options;
+    this.#writing = this.#apply({ report: serializeReport(own()), bundles: ownBundles() })
       .catch((error: unknown) => {
         if (this.#abort.signal.aborted) return;
         this.#options.logger.warn('what this replica has to report is not written', { error });
@@ -110,12 +147,12 @@ export class ReplicaReports implements AsyncDisposable {
     this.#options.onChange();
   }
 
-  async #apply(report: string): Promise<void> {
+  async #apply(said: Readonly<Record<string, string>>): Promise<void> {
     const { client, clock, namespace, replica } = this.#options;
     this.#owners ??= await this.#findOwners();
     const labels = { [label]: 'true' };
     const metadata = { namespace, name: nameOf(replica), labels, ownerReferences: this.#owners };
-    const data = { report, renewed: new Date(clock.now()).toISOString() };
+    const data = { ...said, renewed: new Date(clock.now()).toISOString() };
     const options = { fieldManager: `cellmesh-${nameOf(replica)}`, force: true };
     await client.apply(configMaps, metadata, { data }, options, this.#abort.signal);
   }

@@ -239,7 +239,7 @@ test('a control plane with identity and without the bundle to trust it by does n
   const flags = { stateDir: join(directory.path, 'state'), manifestsDir: directory.path, identity: '127.0.0.1:1' };
   const config = loadConfig(controlPlaneSettings, { environment: {}, flags });
   const surroundings = { clock: systemClock, random: systemRandom, logger: logLines().logger };
-  await assert.rejects(startControlPlane(config, surroundings), /it needs --global-bundle/);
+  await assert.rejects(startControlPlane(config, surroundings), /needs --global-bundle/);
 });
 
 test('a cell may have no customers from outside: neither identity nor a global bundle', async () => {

@@ -28,7 +28,7 @@ const trustDomain = 'cell-1.e2e.example';
 const cellFile = join(import.meta.dirname, 'cell.yaml');
 const command = join(import.meta.dirname, '../../../cellmesh');
 /** Of the control plane. */
-const replicas = 1;
+const replicas = 2;
 /** So short that renewals and a rotation of the root happen while somebody looks. */
 const settings = '{ svidLifetime: 2m, rootPublishMin: 5s }';
 
