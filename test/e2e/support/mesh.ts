@@ -43,7 +43,7 @@ export async function installMesh(cluster: Cluster): Promise<Mesh> {
     );
   const remove = async () => {
     await cellmesh('uninstall', 'cell', '--crds', '--delete-root', '--yes');
-    await kubectl(['delete', 'namespace', namespace, '--ignore-not-found', '--timeout=90s']);
+    await kubectl(['delete', 'namespace', namespace, 'cellmesh-global', '--ignore-not-found', '--timeout=90s']);
   };
   // Of a run that was broken off.
   await remove();
