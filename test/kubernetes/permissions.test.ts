@@ -99,12 +99,22 @@ describe('rights in a cluster', { skip: 'skip' in programs && programs.skip }, (
     [
       'cellmesh',
       'cellmesh-operator',
-      { cluster: operatorPermissions('cellmesh.policy.', 'cellmesh.controlplane.'), namespace: [] },
+      {
+        cluster: operatorPermissions('cellmesh.policy.', 'cellmesh.controlplane.', 'cellmesh.certs.v1.Roots/'),
+        namespace: [],
+      },
     ],
     [
       'cellmesh-global',
       'cellmesh-operator',
-      { cluster: operatorPermissions('cellmesh.identity.', 'cellmesh.policy.v1.DecisionLog/'), namespace: [] },
+      {
+        cluster: operatorPermissions(
+          'cellmesh.identity.',
+          'cellmesh.policy.v1.DecisionLog/',
+          'cellmesh.certs.v1.Roots/',
+        ),
+        namespace: [],
+      },
     ],
   ];
   for (const [namespace, name, { cluster, namespace: own }] of processes) {
@@ -166,8 +176,8 @@ describe('the table of rights', () => {
 
   test('has every permission that an operator can need', () => {
     const both = [
-      ...operatorPermissions('cellmesh.policy.', 'cellmesh.controlplane.'),
-      ...operatorPermissions('cellmesh.identity.'),
+      ...operatorPermissions('cellmesh.policy.', 'cellmesh.controlplane.', 'cellmesh.certs.v1.Roots/'),
+      ...operatorPermissions('cellmesh.identity.', 'cellmesh.certs.v1.Roots/'),
     ];
     const needed = Object.values(rpcTable)
       .filter(({ callers }) => callers.includes('admin'))

@@ -40,7 +40,7 @@ export function cellFiles(values: CellValues, release: Release): InstallationFil
       release,
       component,
       'cellmesh-operator',
-      operatorPermissions('cellmesh.policy.', 'cellmesh.controlplane.'),
+      operatorPermissions('cellmesh.policy.', 'cellmesh.controlplane.', 'cellmesh.certs.v1.Roots/'),
     ),
     'user-roles': userRoles(release),
     'config-map': [settings],

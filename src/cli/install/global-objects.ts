@@ -49,7 +49,7 @@ export function globalFiles(values: GlobalValues, release: Release): Installatio
       release,
       'identity',
       'cellmesh-global-operator',
-      operatorPermissions('cellmesh.identity.', 'cellmesh.policy.v1.DecisionLog/'),
+      operatorPermissions('cellmesh.identity.', 'cellmesh.policy.v1.DecisionLog/', 'cellmesh.certs.v1.Roots/'),
     ),
     'identity-config-map': [identity],
     'router-config-map': [router],
