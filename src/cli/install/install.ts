@@ -42,7 +42,7 @@ const examples = `
 Examples:
   cellmesh install cell --cell cell.yaml --set image.name=registry.example/cellmesh:0.1.0 --apply
   cellmesh install cell --values values.yaml | kubectl diff --server-side -f -
-  cellmesh install global --values global.yaml --apply --wait`;
+  cellmesh install global --values global.yaml --apply`;
 
 export function addInstall(program: Command): void {
   program

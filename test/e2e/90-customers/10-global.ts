@@ -30,5 +30,7 @@ export const step: Step = async (scenario) => {
     ...{ 'router.replicas': '1', 'router.service.type': 'ClusterIP' },
   };
   const flags = Object.entries(values).flatMap(([name, value]) => ['--set', `${name}=${value}`]);
-  await scenario.mesh.cellmesh('install', 'global', '--apply', '--wait', '--timeout', '2m', ...flags);
+  // Without --wait: routers are ready when they know a cell.
+  await scenario.mesh.cellmesh('install', 'global', '--apply', ...flags);
+  await kubectl(['-n', 'cellmesh-global', 'rollout', 'status', 'statefulset/cellmesh-identity', '--timeout=90s']);
 };

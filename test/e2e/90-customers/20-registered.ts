@@ -22,4 +22,6 @@ export const step: Step = async ({ cluster, mesh }) => {
   const address = 'cellmesh-identity.cellmesh-global.svc:14030';
   await writeFile(values, stringify({ identity: { address, trustBundle } }));
   await mesh.install('--values', values);
+  const router = ['rollout', 'status', 'deployment/cellmesh-router', '--timeout=60s'];
+  await cluster.kubectl(['-n', 'cellmesh-global', ...router]);
 };
