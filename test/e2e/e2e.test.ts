@@ -11,12 +11,11 @@ const cluster = await findCluster(process.env);
 if ('skip' in cluster) {
   for (const { name } of folders) test(name, { skip: cluster.skip }, () => {});
 } else {
-  const policies = new Map(folders.map(({ name, policies }) => [`${name}.yaml`, policies]));
-  const mesh = await installMesh(cluster, policies);
+  const mesh = await installMesh(cluster);
   after(() => mesh.remove());
   for (const folder of folders) {
     test(folder.name, async (context) => {
-      const scenario = await openScenario(folder, cluster, mesh);
+      const scenario = await openScenario(folder, cluster, mesh, (text) => context.diagnostic(text));
       try {
         for (const step of folder.steps) {
           let failure: unknown;

@@ -79,7 +79,7 @@ describe('`install` into a cluster', { skip: 'skip' in programs && programs.skip
   });
 
   test('brings the webhooks when the control plane is ready', async () => {
-    const running = install('--cell', cell, '--json', '--wait');
+    const running = install('--cell', cell, '--json');
     const isBefore = exists('/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/cellmesh-injector');
     assert.equal(await isBefore, false);
     await setDeploymentReady(server, 'cellmesh', 'cellmesh-control-plane');
@@ -100,6 +100,23 @@ describe('`install` into a cluster', { skip: 'skip' in programs && programs.skip
     const other = resultsOf(await install('--json', '--set', 'replicas=3'));
     const changed = other.applied.filter(({ outcome }) => outcome !== 'unchanged');
     assert.deepEqual(changed, [{ object: 'Deployment cellmesh/cellmesh-control-plane', outcome: 'changed' }]);
+  });
+
+  test('with --wait says why the API server gets no answers', async () => {
+    const waits = () => install('--wait', '--timeout', '1s');
+    resultsOf(await install('--json'));
+    await setDeploymentReady(server, 'cellmesh', 'cellmesh-control-plane');
+    const { code, stderr } = await waits();
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /webhooks do not answer after 1 s: the control plane has not written its roots into MutatingWebhookConfiguration cellmesh-injector yet/,
+    );
+    await writeCaBundle(server);
+    assert.match(
+      (await waits()).stderr,
+      /has not written its roots into ValidatingWebhookConfiguration cellmesh-policies yet/,
+    );
   });
 
   test('keeps what the control plane writes into the webhooks', async () => {

@@ -7,6 +7,7 @@ import { found, rightsNeeded } from './found.ts';
 import type { KubernetesObject } from './installations.ts';
 import { cells, nameOf, resourceOf } from './kinds.ts';
 import { untilEstablished, untilReady, type Waiting } from './readiness.ts';
+import { untilWebhooksAnswer } from './webhooks-answer.ts';
 
 export interface Applied {
   readonly object: string;
@@ -17,7 +18,7 @@ interface ApplyOptions extends Waiting {
   readonly client: Pick<KubernetesClient, 'get' | 'list' | 'apply' | 'ask'>;
   /** Takes fields that somebody else has set. */
   readonly isForced: boolean;
-  /** Whether all pods must be ready at the end. */
+  /** Whether all pods must be ready at the end, and the API server get answers. */
   readonly waits: boolean;
   readonly onApplied: (applied: Applied) => void;
   /** Something takes its time. */
@@ -57,6 +58,11 @@ export async function applyAll({ definitions, objects }: ToApply, options: Apply
     }
   }
   for (const one of webhooks) await applyOne(one, options);
+  const namespace = controllers[0]?.metadata.namespace;
+  if (options.waits && webhooks.length > 0 && namespace !== undefined) {
+    options.onWaiting('the API server is to get answers');
+    await untilWebhooksAnswer(webhooks, namespace, options);
+  }
   return [];
 }
 

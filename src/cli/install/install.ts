@@ -42,7 +42,7 @@ const examples = `
 Examples:
   cellmesh install cell --cell cell.yaml --set image.name=registry.example/cellmesh:0.1.0 --apply
   cellmesh install cell --values values.yaml | kubectl diff --server-side -f -
-  cellmesh install global --values global.yaml --apply --wait`;
+  cellmesh install global --values global.yaml --apply`;
 
 export function addInstall(program: Command): void {
   program
@@ -61,7 +61,7 @@ export function addInstall(program: Command): void {
     .option('--namespace <name>', 'where; default: cellmesh, cellmesh-global')
     .option('--apply', 'apply, in place of printing')
     .option('--kubeconfig <file>', 'the cluster; default: KUBECONFIG, ~/.kube/config, or the one around this pod')
-    .option('--wait', 'until all pods are ready')
+    .option('--wait', 'until all pods are ready, and the API server gets answers')
     .option('--timeout <duration>', 'how long pods may take to get ready', '5m')
     .option('--force-conflicts', 'take fields that somebody else has set')
     .option('--json', 'print JSON: the objects as a List, or what became of each')

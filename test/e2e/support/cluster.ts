@@ -8,6 +8,8 @@ import { buffer } from 'node:stream/consumers';
 export interface Cluster {
   /** `image:tag` of cellmesh, as pods name it. */
   readonly image: string;
+  /** The path of the file by which it is reached. */
+  readonly kubeconfig: string;
   /** What `kubectl` prints. @throws Error with what it says when it fails */
   kubectl(args: readonly string[], input?: string): Promise<string>;
   /** What it prints on both, whether it fails or not: for logs, and for commands that are to fail. */
@@ -15,8 +17,8 @@ export interface Cluster {
 }
 
 /**
- * The cluster of `KUBECONFIG`, as its administrator. `E2E_IMAGE` is in it already, or comes into it by `E2E_LOAD`, a command that is given the path of an
- * image archive (`E2E_ARCHIVE`).
+ * The cluster of `KUBECONFIG`, as its administrator. `E2E_IMAGE` is in it already, or comes into it by `E2E_LOAD`, a command that is given the path of
+ * each image archive of `E2E_ARCHIVE`.
  * @returns why there is none, where there is none
  * @throws when it is named and cannot be used, and where `REQUIRE_PARTS=1` and there is none
  */
@@ -36,19 +38,34 @@ export async function findCluster(environment: NodeJS.ProcessEnv): Promise<Clust
     if (environment['REQUIRE_PARTS'] === '1') throw new Error(skip);
     return { skip };
   }
-  if (E2E_LOAD !== undefined) await run('sh', ['-c', `${E2E_LOAD} "$0"`, E2E_ARCHIVE!]);
+  // For commands of cellmesh that run it.
+  process.env['KUBECTL'] = kubectl!;
+  if (E2E_LOAD !== undefined)
+    for (const archive of E2E_ARCHIVE!.split(',')) await run('sh', ['-c', `${E2E_LOAD} "$0"`, archive]);
   return {
     image: E2E_IMAGE!,
+    kubeconfig: KUBECONFIG!,
     kubectl: (args, input) => run(kubectl!, args, input),
-    kubectlSaid: (args) => run(kubectl!, args).catch(({ message }) => message),
+    kubectlSaid: (args) => said(kubectl!, args),
   };
 }
 
 /** Ends with what the program printed. @throws Error with what it said when it fails */
 export async function run(program: string, args: readonly string[], input = ''): Promise<string> {
+  const { code, out, error } = await outcomeOf(program, args, input);
+  if (code !== 0) throw new Error(`${program} ${args.join(' ')}: ${code}: ${error}${out}`);
+  return out;
+}
+
+/** Ends with what it printed on both, whether it fails or not. */
+export async function said(program: string, args: readonly string[]): Promise<string> {
+  const { out, error } = await outcomeOf(program, args);
+  return `${error}${out}`;
+}
+
+async function outcomeOf(program: string, args: readonly string[], input = '') {
   const child = spawn(program, args, { stdio: 'pipe' });
   child.stdin.on('error', () => {}).end(input);
   const [out, error, [code]] = await Promise.all([buffer(child.stdout), buffer(child.stderr), once(child, 'close')]);
-  if (code !== 0) throw new Error(`${program} ${args.join(' ')}: ${code}: ${error}${out}`);
-  return out.toString();
+  return { code: code as number | null, out: out.toString(), error: error.toString() };
 }

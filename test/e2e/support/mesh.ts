@@ -1,19 +1,21 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { stringify } from 'yaml';
-import { parseTrustDomain } from '#certs/spiffe-id.ts';
-import { serializeTrustBundle } from '#certs/trust-bundle.ts';
-import { systemClock } from '#runtime/clock.ts';
 import { eventually } from '../../support/eventually.ts';
-import { testAuthority } from '../../support/test-authority.ts';
-import { type Cluster, run } from './cluster.ts';
+import { type Cluster, run, said } from './cluster.ts';
 
-/** A cell that is installed in a cluster. What installing one takes stands in this file alone. */
+/** A cell that is installed in a cluster, as the command installs it. What that takes stands in this file alone. */
 export interface Mesh {
-  /** Objects of a namespace: applied, with sidecars in the pods of opted-in ones. */
-  apply(namespace: string, yaml: string): Promise<void>;
-  /** Lets pods of the namespace join. */
-  addNamespace(namespace: string): Promise<void>;
+  readonly namespace: string;
+  readonly cellId: string;
+  /** Trust domain of its workloads. */
+  readonly trustDomain: string;
+  /** `cellmesh ...` as an operator runs it who has the cluster's kubeconfig and kubectl. @throws Error with what it says when it fails */
+  cellmesh(...args: readonly string[]): Promise<string>;
+  /** What it prints on both, whether it fails or not. */
+  cellmeshSaid(...args: readonly string[]): Promise<string>;
+  /** Installs it, or brings it up to date, with more values over those of the test. */
+  install(...more: readonly string[]): Promise<string>;
+  /** Lets pods of the namespace join: its policies are taken. */
+  addNamespace(namespace: string, policies: string): Promise<void>;
   /** What the control plane knows of a decision, as `cellmesh explain` says it. */
   explain(decisionId: string): Promise<string>;
   logs(): Promise<string>;
@@ -22,67 +24,45 @@ export interface Mesh {
 
 const namespace = 'cellmesh';
 const cellId = 'cell-1';
-const domains = { cell: 'cell-1.e2e.example', global: 'e2e.example' };
-const objects = join(import.meta.dirname, 'mesh');
+const trustDomain = 'cell-1.e2e.example';
+const cellFile = join(import.meta.dirname, 'cell.yaml');
 const command = join(import.meta.dirname, '../../../cellmesh');
-const stateDir = '/var/lib/cellmesh/state';
+/** Of the control plane. */
+const replicas = 2;
+/** So short that renewals and a rotation of the root happen while somebody looks. */
+const settings = '{ svidLifetime: 2m, rootPublishMin: 5s }';
 
-/** @param policies manifests of all scenarios, by their names */
-export async function installMesh(cluster: Cluster, policies: ReadonlyMap<string, string>): Promise<Mesh> {
+export async function installMesh(cluster: Cluster): Promise<Mesh> {
   const { kubectl } = cluster;
-  const controlPlane = (await readFile(join(objects, 'control-plane.yaml'), 'utf8')).replaceAll(
-    'E2E_IMAGE',
-    cluster.image,
-  );
-  const cell = await readFile(join(objects, 'cell.yaml'), 'utf8');
-  const { bundles } = await testAuthority(systemClock, domains.global);
-  const globalBundle = serializeTrustBundle(bundles.get(parseTrustDomain(domains.global))!);
-  const maps = [
-    configMap(namespace, 'cellmesh-manifests', { 'cell.yaml': cell, ...Object.fromEntries(policies) }),
-    configMap(namespace, 'cellmesh-global-trust-bundle', { 'trust-bundle.json': globalBundle }),
-  ];
+  const cellmesh = (...args: readonly string[]) => run(command, args);
+  const install = (...more: readonly string[]) =>
+    cellmesh(
+      ...['install', 'cell', '--cell', cellFile, '--apply', '--wait', '--timeout', '2m'],
+      ...['--set', `image.name=${cluster.image}`, '--set', `replicas=${replicas}`],
+      ...['--set', `settings=${settings}`, ...more],
+    );
   const remove = async () => {
-    await kubectl(['delete', '--ignore-not-found', '--timeout=90s', '-f', '-'], controlPlane);
+    await cellmesh('uninstall', 'cell', '--crds', '--delete-root', '--yes');
+    await kubectl(['delete', 'namespace', namespace, 'cellmesh-global', '--ignore-not-found', '--timeout=90s']);
   };
   // Of a run that was broken off.
   await remove();
-  await kubectl(['apply', '-f', '-'], [controlPlane, ...maps].join('\n---\n'));
-  const logs = () => cluster.kubectlSaid(['-n', namespace, 'logs', 'deployment/cellmesh-control-plane', '--tail=100']);
-  const rollOut = ['rollout', 'status', 'deployment/cellmesh-control-plane', '--timeout=60s'];
-  await kubectl(['-n', namespace, ...rollOut]).catch(async (cause) => {
-    throw new Error(`the control plane does not start: ${await logs()}`, { cause });
+  const logs = () =>
+    cluster.kubectlSaid(['-n', namespace, 'logs', 'deployment/cellmesh-control-plane', '--tail=100', '--prefix']);
+  await install().catch(async (cause) => {
+    throw new Error(`the control plane does not start: ${cause.message}${await logs()}`, { cause });
   });
-  const inPod = (...args: readonly string[]) =>
-    kubectl(['-n', namespace, 'exec', 'deployment/cellmesh-control-plane', '--', ...args]);
-  const bundle = await inPod('node', '-p', `fs.readFileSync('${stateDir}/trust-bundle.json', 'utf8')`);
   return {
-    async apply(target, yaml) {
-      const injected = await run(command, ['inject', '-f', '-', ...injectorFlags(cluster.image)], yaml);
-      await kubectl(['-n', target, 'apply', '-f', '-'], injected);
-    },
-    addNamespace: async (target) => {
-      await kubectl(['apply', '-f', '-'], configMap(target, 'cellmesh-trust-bundle', { 'trust-bundle.json': bundle }));
+    ...{ namespace, cellId, trustDomain, cellmesh, install, logs, remove },
+    cellmeshSaid: (...args) => said(command, args),
+    async addNamespace(target, policies) {
       // Pods are refused until their namespace has its default service account.
       await eventually(() => kubectl(['-n', target, 'get', 'serviceaccount', 'default']), 30_000, 200);
+      if (policies === '') return;
+      await kubectl(['apply', '-f', '-'], policies);
+      const accepted = ['wait', '--for=condition=Accepted', 'servicepolicy', '--all', '--timeout=30s'];
+      await kubectl(['-n', target, ...accepted]);
     },
-    explain: (decisionId) => inPod('cellmesh', 'explain', decisionId, ...operatorFlags()),
-    logs,
-    remove,
+    explain: (decisionId) => cellmesh('explain', decisionId, '--kube'),
   };
-}
-
-function injectorFlags(image: string): string[] {
-  return [
-    ...['--image', image, '--cell-id', cellId, '--trust-domain', domains.cell, '--global-trust-domain', domains.global],
-    ...['--control-plane', `cellmesh-control-plane.${namespace}.svc:14010`],
-  ];
-}
-
-/** As the operator whose identity the control plane has made at its start. */
-function operatorFlags(): string[] {
-  return ['--address', '127.0.0.1:14010', '--admin', `${stateDir}/admin`];
-}
-
-function configMap(target: string, name: string, data: Readonly<Record<string, string>>): string {
-  return stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace: target }, data });
 }

@@ -11,8 +11,10 @@ export interface Scenario {
   readonly mesh: Mesh;
   /** In the namespace. @throws Error with what it says when it fails */
   kubectl(...args: readonly string[]): Promise<string>;
-  /** A file of the scenario's folder, in the namespace, with sidecars. */
-  apply(file: string): Promise<void>;
+  /** A file of the scenario's folder, in the namespace. @returns what `kubectl` prints */
+  apply(file: string): Promise<string>;
+  /** Something that was measured, for whoever reads the report. */
+  note(text: string): void;
 }
 
 /** A step in TypeScript: `export const step: Step = async (scenario) => {...}`. It throws when what it shows is not so. */
@@ -21,7 +23,7 @@ export type Step = (scenario: Scenario) => Promise<void>;
 export interface Folder {
   readonly name: string;
   readonly path: string;
-  /** Manifests of cellmesh, which the control plane has before anything of the scenario is there. */
+  /** Manifests of cellmesh, which the control plane has before anything of the scenario is there; empty when the steps bring them. */
   readonly policies: string;
   /** `10-deploy.yaml`, `20-calls.ts`, in order. */
   readonly steps: readonly string[];
@@ -37,32 +39,38 @@ export async function readFolders({ E2E_ONLY = '' }: NodeJS.ProcessEnv): Promise
     names.map(async (name) => {
       const path = join(root, name);
       const steps = (await readdir(path)).filter((file) => /^\d+-.*\.(ts|yaml)$/.test(file)).sort();
-      return { name, path, steps, policies: await readFile(join(path, 'policies.yaml'), 'utf8') };
+      const policies = await readFile(join(path, 'policies.yaml'), 'utf8').catch(() => '');
+      return { name, path, steps, policies };
     }),
   );
 }
 
 /** Makes the namespace, with the small programs of `apps/` in a ConfigMap. */
-export async function openScenario(folder: Folder, cluster: Cluster, mesh: Mesh): Promise<Scenario> {
+export async function openScenario(
+  folder: Folder,
+  cluster: Cluster,
+  mesh: Mesh,
+  note: (text: string) => void,
+): Promise<Scenario> {
   const manifest = await readFile(join(folder.path, 'namespace.yaml'), 'utf8');
   const namespace = (parse(manifest) as { metadata: { name: string } }).metadata.name;
   const kubectl = (...args: readonly string[]) => cluster.kubectl(['-n', namespace, ...args]);
   // Of a run that was broken off.
   await cluster.kubectl(['delete', 'namespace', namespace, '--ignore-not-found', '--timeout=90s']);
   await cluster.kubectl(['apply', '-f', '-'], manifest);
-  await mesh.addNamespace(namespace);
+  await mesh.addNamespace(namespace, folder.policies);
   await kubectl('create', 'configmap', 'apps', `--from-file=${apps}`);
   return {
-    ...{ namespace, cluster, mesh, kubectl },
+    ...{ namespace, cluster, mesh, kubectl, note },
     async apply(file) {
       const yaml = await readFile(join(folder.path, file), 'utf8');
-      await mesh.apply(namespace, yaml.replaceAll('E2E_IMAGE', cluster.image));
+      return await cluster.kubectl(['-n', namespace, 'apply', '-f', '-'], yaml.replaceAll('E2E_IMAGE', cluster.image));
     },
   };
 }
 
 export async function runStep(scenario: Scenario, folder: Folder, file: string): Promise<void> {
-  if (file.endsWith('.yaml')) return scenario.apply(file);
+  if (file.endsWith('.yaml')) return void (await scenario.apply(file));
   const { step } = (await import(join(folder.path, file))) as { step: Step };
   return step(scenario);
 }
