@@ -190,7 +190,7 @@ describe('a cell in a cluster', { skip }, () => {
     ].map(({ told }) => told[0]!);
     await server.send('PATCH', map, { data: { 'trust-bundle.json': serializeTrustBundle(bundle) } });
     assert.equal(unnamed!.verdict, 'unknown');
-    assert.match(unnamed!.findings[0]!.what, /whose roots name their trust domain; .*: --trust-domain/);
+    assert.match(unnamed!.findings[0]!.what, /whose roots name their trust domain; .*: --trust-domain, /);
     assert.equal(named!.verdict, 'fail');
     assert.match(named!.findings[0]!.what, /127\.0\.0\.1:1/);
   });
