@@ -3,7 +3,7 @@ import { systemClock } from '#runtime/clock.ts';
 import { parseDuration } from '#runtime/duration.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { type AuthorityOptions, withAuthority } from '../operator.ts';
+import { type AuthorityOptions, withState } from '../operator.ts';
 import { print, table } from '../output.ts';
 import type { Check } from './check-definition.ts';
 import { checks } from './checks.ts';
@@ -32,7 +32,7 @@ Ends with 1 when a check has failed, or could not look: \`--skip\` leaves out wh
 
 /** What is wrong with a cell, and how it is mended. */
 export function addCheck(program: Command): void {
-  withAuthority(
+  withState(
     program
       .command('check')
       .summary('what is wrong with a cell, and how to mend it')
@@ -48,25 +48,27 @@ export function addCheck(program: Command): void {
       .option('--strict', 'fail on warnings too')
       .option('--list', 'say which checks there are, and look at nothing')
       .addHelpText('after', examples),
-    'control plane',
-  ).action(async (options: Options) => {
-    const chosen = chosenChecks(options);
-    if (options.list === true) return list(chosen, options);
-    const [failBeforeMs, timeoutMs] = [
-      durationOf('--fail-before', options.failBefore),
-      durationOf('--timeout', options.timeout),
-    ];
-    const results = judge(chosen, await collectFacts(options, { failBeforeMs, timeoutMs }, systemClock));
-    const failed = hasFailed(results, { strict: options.strict === true });
-    const told = results.map(({ check, verdict, findings }) => ({
-      id: check.id,
-      group: check.group,
-      verdict,
-      findings,
-    }));
-    print({ failed, counts: countOf(results), checks: told }, () => reportText(results), options);
-    if (failed) process.exitCode = exitCodes.failed.code;
-  });
+  )
+    .option('--address <host:port>', "the control plane's gRPC port (default: as in the state directory)")
+    .option('--admin <dir>', 'directory with an admin SVID (default: as in the state directory)')
+    .action(async (options: Options) => {
+      const chosen = chosenChecks(options);
+      if (options.list === true) return list(chosen, options);
+      const [failBeforeMs, timeoutMs] = [
+        durationOf('--fail-before', options.failBefore),
+        durationOf('--timeout', options.timeout),
+      ];
+      const results = judge(chosen, await collectFacts(options, { failBeforeMs, timeoutMs }, systemClock));
+      const failed = hasFailed(results, { strict: options.strict === true });
+      const told = results.map(({ check, verdict, findings }) => ({
+        id: check.id,
+        group: check.group,
+        verdict,
+        findings,
+      }));
+      print({ failed, counts: countOf(results), checks: told }, () => reportText(results), options);
+      if (failed) process.exitCode = exitCodes.failed.code;
+    });
 }
 
 /** @throws CellmeshError `config_invalid` */

@@ -18,7 +18,7 @@ interface Asked {
 export async function askControlPlane(options: AuthorityOptions, clock: Clock, signal: AbortSignal): Promise<Asked> {
   const asked = await factOf(
     () =>
-      atControlPlane(options, async (client): Promise<Asked> => {
+      atControlPlane(here(options), async (client): Promise<Asked> => {
         // First, so that the time of the second call is not that of a handshake.
         const rollouts = await factOf(async () => {
           const { rollouts } = await client.call(Rollouts.method.list, {}, signal);
@@ -72,4 +72,9 @@ function subscriberFactsOf({ spiffeId, instance, version, types }: Subscriber): 
       revisionAcked: Number(revisionAcked),
     })),
   };
+}
+
+/** Where a cluster is looked at, its control plane is called by address and SVID, not through `kubectl`. */
+function here({ kubeconfig: _, namespace: __, ...options }: AuthorityOptions): AuthorityOptions {
+  return options;
 }
