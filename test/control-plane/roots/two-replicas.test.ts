@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ApiClient } from '#api/api-client.ts';
@@ -27,10 +27,12 @@ import { logLines } from '../../support/log-lines.ts';
 import { serviceNames } from '../../support/messaging-application.ts';
 import { type Cell, startCell } from '../../support/start-cell.ts';
 import { startEdge } from '../../support/start-edge.ts';
+import { startTcpRelay } from '../../support/tcp-relay.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const trustDomain = parseTrustDomain('cell-1.cellmesh.localhost');
 const drill = { svidLifetime: '20s', rootPublishMin: '2s' };
+const lease = '/apis/coordination.k8s.io/v1/namespaces/cellmesh/leases/cellmesh-control-plane';
 const perSecond = 20;
 const rotationMsMax = 60_000;
 const lookEveryMs = 250;
@@ -90,12 +92,15 @@ describe('a cell whose control plane has two replicas', { skip: 'skip' in progra
     return cell.callAsRouter({ token, method: 'POST', body: 'hello' });
   }
 
-  async function startReplica(replica: string, health = 0): Promise<RunningControlPlane> {
+  async function startReplica(
+    replica: string,
+    { health = 0, kubernetes = server.kubeconfig } = {},
+  ): Promise<RunningControlPlane> {
     const stateDir = join(stack.use(await temporaryDirectory()).path, 'state');
     await mkdir(stateDir, { mode: 0o700 });
     const flags = {
       ...{ stateDir, listen: '127.0.0.1:0', health: `127.0.0.1:${health}`, globalTrustDomain, replica },
-      ...{ globalBundle: cell.globalBundleFile, kubernetes: server.kubeconfig, ...drill },
+      ...{ globalBundle: cell.globalBundleFile, kubernetes, ...drill },
       identity: `127.0.0.1:${cell.identity.identity.address.port}`,
     };
     const surroundings = { clock: systemClock, random: systemRandom, logger: lines.logger };
@@ -182,14 +187,31 @@ describe('a cell whose control plane has two replicas', { skip: 'skip' in progra
     assert.deepEqual(serialsOf(await show(cell.controlPlane)), before);
   });
 
+  test('goes on signing when the leader is cut off, which serves on', async () => {
+    const relay = stack.use(await startTcpRelay(Number(new URL(server.url).port)));
+    const kubernetes = join(server.directory, 'relayed.kubeconfig');
+    const kubeconfig = await readFile(server.kubeconfig, 'utf8');
+    await writeFile(kubernetes, kubeconfig.replace(server.url, `https://127.0.0.1:${relay.port}`), { mode: 0o600 });
+    await using third = await startReplica('third', { kubernetes });
+    await cell.stopControlPlane();
+    await second[Symbol.asyncDispose]();
+    await eventually(async () => assert.ok(await leads(third)));
+    await cell.startControlPlane();
+    const before = serialsOf(await show(third));
+    relay.cut();
+    await eventually(async () => assert.ok(await leads(cell.controlPlane)), 40_000);
+    assert.equal(await leads(third), false);
+    await using fourth = await startReplica('fourth');
+    assert.deepEqual(serialsOf(await show(fourth)), before);
+    assert.deepEqual(serialsOf(await show(third)), before);
+  });
+
   test('lets a new replica wait while nobody leads that could sign, and says so', async () => {
     const health = await freePort();
     await cell.stopControlPlane();
-    await second[Symbol.asyncDispose]();
-    const lease = '/apis/coordination.k8s.io/v1/namespaces/cellmesh/leases/cellmesh-control-plane';
     const holdLease = { holderIdentity: 'somebody', leaseDurationSeconds: 3_600 };
     await server.send('PATCH', lease, { spec: holdLease });
-    const starting = startReplica('fourth', health);
+    const starting = startReplica('fifth', { health });
     await eventually(async () => {
       const { status, body } = await callHttp({ port: health, path: '/readyz' });
       assert.equal(status, 503);
@@ -199,7 +221,7 @@ describe('a cell whose control plane has two replicas', { skip: 'skip' in progra
       );
     }, 10_000);
     await server.send('PATCH', lease, { spec: { holderIdentity: '', leaseDurationSeconds: 1 } });
-    await using fourth = await starting;
-    await eventually(async () => assert.ok(await leads(fourth)));
+    await using fifth = await starting;
+    await eventually(async () => assert.ok(await leads(fifth)));
   });
 });
