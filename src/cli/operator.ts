@@ -29,7 +29,10 @@ export interface AuthorityOptions extends StateOptions {
   readonly context?: string;
   readonly namespace?: string;
   readonly tokenFile?: string;
+  /** Of the control plane; `cells register` has one of the name for the cell. */
   readonly trustDomain?: string;
+  /** Of identity. */
+  readonly globalTrustDomain?: string;
   /** Ends the wait for kubectl. */
   readonly signal?: AbortSignal;
 }
@@ -37,6 +40,7 @@ export interface AuthorityOptions extends StateOptions {
 type Authority = 'control plane' | 'identity';
 
 const clusterNamespaces = { 'control plane': 'cellmesh', identity: 'cellmesh-global' } as const;
+const trustDomainFlags = { 'control plane': '--trust-domain', identity: '--global-trust-domain' } as const;
 const clusterOptionsHelp = 'In a cluster:';
 
 /** `--state` and `--json`. */
@@ -57,7 +61,10 @@ export function withAuthority(command: Command, authority: Authority): Command {
     .option('--context <name>', 'with this context of it; means --kube')
     .option('--namespace <name>', `where it runs; means --kube (default: ${clusterNamespaces[authority]})`)
     .option('--token-file <file>', 'a token for its SPIFFE ID (default: kubectl create token cellmesh-operator)')
-    .option('--trust-domain <domain>', 'where its roots do not name it: those of an authority of your own');
+    .option(
+      `${trustDomainFlags[authority]} <domain>`,
+      'where its roots do not name it: those of an authority of your own',
+    );
   return authority === 'identity'
     ? described.optionsGroup('Options:').option('--region <name>', 'the region of identity', regionDefault)
     : described;
@@ -111,13 +118,20 @@ function atControlPlaneOfCluster<T>(
 async function atClusterAuthority<T>(
   authority: ClusterAuthority,
   name: Authority,
-  { address: given, trustDomain, namespace = clusterNamespaces[name], ...options }: AuthorityOptions,
+  {
+    address: given,
+    namespace = clusterNamespaces[name],
+    trustDomain: ofCell,
+    globalTrustDomain,
+    ...options
+  }: AuthorityOptions,
   replicas: 'all' | 'one',
   use: UseReplicas<T>,
 ): Promise<T> {
   if (options.admin !== undefined)
     throw new CellmeshError('config_invalid', '--admin is not for a cluster: a token says who calls');
   const { atCluster } = await import('./kube/cluster-authority.ts');
+  const trustDomain = name === 'identity' ? globalTrustDomain : ofCell;
   const reached = {
     ...{ ...options, namespace },
     ...(given !== undefined && { address: parseAddress(given) }),

@@ -71,7 +71,8 @@ export class FeedClient implements AsyncDisposable {
 
   /** Milliseconds since the publisher last stood by what is held; infinite before the first word. */
   get ageMs(): number {
-    return this.#options.clock.now() - this.#confirmedAt;
+    // A clock may be set back.
+    return Math.max(0, this.#options.clock.now() - this.#confirmedAt);
   }
 
   /** Whether what is held, or was found on disk, is older than it may be: what depends on it is refused. Who never held anything is not stale. */

@@ -12,16 +12,13 @@ export async function grantDocumentedRights(server: KubernetesServer): Promise<s
   await createNamespace(server, 'cellmesh');
   await createServiceAccount(server, 'cellmesh', 'control-plane');
   const subjects = [{ kind: 'ServiceAccount', namespace: 'cellmesh', name: 'control-plane' }];
+  const name = 'cellmesh-control-plane';
   for (const kind of ['ClusterRole', 'Role']) {
-    const role = blocks.find((block) => block.kind === kind && block.metadata.name === 'cellmesh-control-plane');
+    const role = blocks.find((block) => block.kind === kind && block.metadata.name === name);
     const path = `/apis/rbac.authorization.k8s.io/v1${kind === 'Role' ? '/namespaces/cellmesh' : ''}`;
-    const plural = `${kind.toLowerCase()}s`;
-    await server.send('POST', `${path}/${plural}`, role);
-    await server.send('POST', `${path}/${plural.replace('roles', 'rolebindings')}`, {
-      metadata: { name: role.metadata.name },
-      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind, name: role.metadata.name },
-      subjects,
-    });
+    await server.send('POST', `${path}/${kind.toLowerCase()}s`, role);
+    const roleRef = { apiGroup: 'rbac.authorization.k8s.io', kind, name };
+    await server.send('POST', `${path}/${kind.toLowerCase()}bindings`, { metadata: { name }, roleRef, subjects });
   }
   return server.kubeconfigAs(
     'control-plane',

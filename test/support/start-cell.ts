@@ -13,7 +13,7 @@ import { type RunningControlPlane, startControlPlane } from '#control-plane/star
 import { dialMtls } from '#net/dial.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import { type DecisionRecord, parseDecisionRecord } from '#policy/decision-record.ts';
-import { systemClock } from '#runtime/clock.ts';
+import { type Clock, systemClock } from '#runtime/clock.ts';
 import { loadConfig } from '#runtime/config.ts';
 import { type Logger, silentLogger } from '#runtime/logger.ts';
 import { type Random, systemRandom } from '#runtime/random.ts';
@@ -97,6 +97,8 @@ export interface CellOptions {
   readonly identityFlags?: Readonly<Record<string, string>>;
   readonly controlPlaneFlags?: Readonly<Record<string, string | undefined>>;
   readonly sidecarFlags?: Readonly<Record<string, string>>;
+  /** Of the control plane alone: its machine's may be wrong. */
+  readonly controlPlaneClock?: Clock;
   readonly logger?: Logger;
   /** Puts cell document and manifests into a cluster, in place of a directory; `controlPlaneFlags` say which. */
   readonly applyManifests?: (texts: readonly string[]) => Promise<void>;
@@ -143,7 +145,10 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
       identity: `127.0.0.1:${identity.identity.address.port}`,
       ...options.controlPlaneFlags,
     };
-    controlPlane = await startControlPlane(loadConfig(controlPlaneSettings, { environment: {}, flags }), surroundings);
+    controlPlane = await startControlPlane(loadConfig(controlPlaneSettings, { environment: {}, flags }), {
+      ...surroundings,
+      clock: options.controlPlaneClock ?? clock,
+    });
     controlPlanePort = controlPlane.address.port;
   };
   const stopTheControlPlane = async () => {

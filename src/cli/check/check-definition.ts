@@ -81,6 +81,15 @@ export function orElse(problems: readonly Finding[], well: string): readonly Fin
   return problems.length > 0 ? problems : [ok(well)];
 }
 
+const shownMax = 20;
+
+/** As `orElse`, where hundreds may have the same trouble. */
+export function few(problems: readonly Finding[], well: string): readonly Finding[] {
+  const rest = problems.length - shownMax;
+  if (rest <= 0) return orElse(problems, well);
+  return [...problems.slice(0, shownMax), warn(`and ${rest} more`, 'as above')];
+}
+
 export function onMachine(judge: (machine: MachineFacts, facts: Facts) => readonly Finding[]): Check['judge'] {
   return (facts) => (facts.machine === undefined ? [] : judge(facts.machine, facts));
 }

@@ -112,5 +112,9 @@ export interface PolicyObject {
   /** The document, in JSON. */
   readonly text: string;
   /** Condition `Accepted`: undefined while nobody has judged what it says now. */
-  readonly accepted: { readonly isAccepted: boolean; readonly message: string } | undefined;
+  readonly accepted: { readonly isAccepted: boolean; readonly isWhole: boolean; readonly message: string } | undefined;
+  /** Condition `Programmed`, likewise, and since when it says so. */
+  readonly programmed:
+    | { readonly isProgrammed: boolean; readonly message: string; readonly sinceMs: number }
+    | undefined;
 }

@@ -5,6 +5,7 @@ import type { ServicePolicy } from '#policy/manifest.ts';
 import type { ErrorCode } from '#runtime/error-codes.ts';
 import { isCellmeshError, messageOf } from '#runtime/errors.ts';
 import type { OpenFiles } from '#runtime/open-files.ts';
+import type { RootsReport } from '../roots.ts';
 import type { ClusterFacts } from './cluster-facts.ts';
 
 /** What was found out, or why it could not be; `code` of our own errors. */
@@ -21,6 +22,10 @@ export interface Facts {
   readonly controlPlane: readonly ReplicaFacts[];
   readonly policy: Fact<PolicyFacts>;
   readonly rollouts: Fact<readonly RolloutFacts[]>;
+  /** Of the cell, and of the global trust domain where it is known; `of` is for people. */
+  readonly rotations: readonly { readonly of: string; readonly roots: Fact<RootsReport> }[];
+  /** Of the last 24 hours; undefined where no service hears callers without TLS. */
+  readonly plaintextCallers: Fact<readonly PlaintextCaller[]> | undefined;
   /** Of a state directory only. */
   readonly machine?: MachineFacts;
   /** Of a cluster only. */
@@ -35,7 +40,7 @@ interface ProgramFacts {
   readonly openFiles: OpenFiles | undefined;
 }
 
-export type CertificateKind = 'svid' | 'intermediate' | 'root' | 'web' | 'webhook';
+export type CertificateKind = 'svid' | 'intermediate' | 'root' | 'web' | 'webhook' | 'federated';
 
 /** Certificates of one place. */
 export interface CertificateFacts {
@@ -97,6 +102,15 @@ export interface PolicyFacts {
   readonly policies: readonly ServicePolicy[];
   /** Of what they come to; undefined while errors keep them from being in force, and where versions cannot be compared. */
   readonly version: string | undefined;
+}
+
+/** Whoever called a service without TLS. */
+export interface PlaintextCaller {
+  /** `namespace/service-account` of the service that was called. */
+  readonly service: string;
+  readonly address: string;
+  readonly lastMs: number;
+  readonly requests: number;
 }
 
 export interface RolloutFacts {

@@ -78,7 +78,7 @@ async function trustBundle({ trustBundle: name }: ClusterAuthority, options: Rea
   if (trustDomain !== undefined) return parseTrustBundle(text, trustDomain);
   throw new CellmeshError(
     'trust_bundle_invalid',
-    `the ConfigMap ${name} in ${options.namespace} has no ${bundleKey} whose roots name their trust domain; that of an authority of your own: --trust-domain`,
+    `the ConfigMap ${name} in ${options.namespace} has no ${bundleKey} whose roots name their trust domain; that of an authority of your own: --trust-domain, of identity --global-trust-domain`,
   );
 }
 

@@ -157,16 +157,43 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
     {
       name: 'a refused one',
       facts: cluster({
-        policyObjects: { value: [{ ...object!, accepted: { isAccepted: false, message: 'no manifest declares x' } }] },
+        policyObjects: {
+          value: [{ ...object!, accepted: { isAccepted: false, isWhole: false, message: 'no manifest declares x' } }],
+        },
       }),
       verdict: 'fail',
       says: /shop\/web is refused: no manifest declares x/,
+    },
+    {
+      name: 'one that is in force in part',
+      facts: cluster({
+        policyObjects: { value: [{ ...object!, accepted: { isAccepted: true, isWhole: false, message: 'a typo' } }] },
+      }),
+      verdict: 'warn',
+      says: /in force in part: a typo/,
     },
     {
       name: 'a new one',
       facts: cluster({ policyObjects: { value: [{ ...object!, accepted: undefined }] } }),
       verdict: 'warn',
       says: /nobody has judged/,
+    },
+  ],
+  'policies-programmed': [
+    {
+      name: 'pods that do not have it',
+      facts: cluster({
+        policyObjects: {
+          value: [
+            {
+              ...object!,
+              programmed: { isProgrammed: false, message: '1 of 3 pods have it', sinceMs: nowMs - 600_000 },
+            },
+          ],
+        },
+      }),
+      verdict: 'warn',
+      says: /ServicePolicy shop\/web is not everywhere, since 10 min ago: 1 of 3 pods have it/,
     },
   ],
   'node-clocks': [

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -11,6 +12,7 @@ import { systemClock } from '#runtime/clock.ts';
 import { definitions, definitionsPath } from '../../kubernetes/policy-objects.ts';
 import { runCommand } from '../../support/command.ts';
 import { eventually } from '../../support/eventually.ts';
+import { authorityExtensions, handmade, nameOf } from '../../support/handmade-certificates.ts';
 import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import {
   bindClusterRole,
@@ -100,6 +102,7 @@ describe('a cell in a cluster', { skip }, () => {
     for (const definition of definitions) await server.send('POST', definitionsPath, definition);
     const labels = { 'cellmesh.io/inject': 'enabled' };
     await createNamespace(server, 'cellmesh');
+    await createServiceAccount(server, 'cellmesh', 'cellmesh-operator');
     await server.send('POST', '/api/v1/namespaces', { metadata: { name: 'shop', labels } });
     await createInstallation(server, bundle);
     await createWebhooks(server, injector);
@@ -134,7 +137,7 @@ describe('a cell in a cluster', { skip }, () => {
     );
     assert.deepEqual(new Set(wrong.map(({ verdict }) => verdict)), new Set(['unknown']));
     assert.equal(code, 1);
-    const looked = ['--skip', 'control plane,versions,policy-in-force,rollouts', '--strict'];
+    const looked = ['--skip', 'control plane,versions,policy-in-force,rollouts,rotation', '--strict'];
     assert.equal((await run(server.kubeconfig, ...looked)).code, 0);
   });
 
@@ -145,7 +148,6 @@ describe('a cell in a cluster', { skip }, () => {
       withoutSidecars: serviceNames,
       controlPlaneFlags: { kubernetes: await server.kubeconfigAs('control-plane', token) },
     });
-    await createServiceAccount(server, account.namespace, account.name);
     await bindClusterRole(server, account, [{ apiGroups: ['cellmesh.io'], resources: ['status'], verbs: ['get'] }]);
     const map = `${ownMaps}/cellmesh-trust-bundle`;
     const text = await readFile(join(running.manifestsDir, '../control-plane/trust-bundle.json'), 'utf8');
@@ -168,6 +170,31 @@ describe('a cell in a cluster', { skip }, () => {
     assert.match(told.at(-1)!.findings[0]!.what, /may not get policies\.cellmesh\.io/);
   });
 
+  test('is asked with the name of its trust domain where its roots do not say it', async () => {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const issuer = { name: nameOf('Own CA'), publicKey, privateKey };
+    const [usage, constraints] = authorityExtensions('any.example');
+    const notBefore = Date.now() - 60_000;
+    const der = handmade({
+      ...{ issuer, publicKey, subject: issuer.name, notBefore, notAfter: notBefore + 3_600_000 },
+      extensions: [usage!, constraints!],
+    });
+    const key = { ...publicKey.export({ format: 'jwk' }), use: 'x509-svid', x5c: [der.toString('base64')] };
+    const map = `${ownMaps}/cellmesh-trust-bundle`;
+    const nameless = JSON.stringify({ spiffe_sequence: 1, keys: [key] });
+    await server.send('PATCH', map, { data: { 'trust-bundle.json': nameless } });
+    const ask = ['--only', 'control-plane', '--address', '127.0.0.1:1'];
+    const [unnamed, named] = [
+      await runWith(kubectl, ...ask),
+      await runWith(kubectl, ...ask, '--trust-domain', 'cell-1.example'),
+    ].map(({ told }) => told[0]!);
+    await server.send('PATCH', map, { data: { 'trust-bundle.json': serializeTrustBundle(bundle) } });
+    assert.equal(unnamed!.verdict, 'unknown');
+    assert.match(unnamed!.findings[0]!.what, /whose roots name their trust domain; .*: --trust-domain, /);
+    assert.equal(named!.verdict, 'fail');
+    assert.match(named!.findings[0]!.what, /127\.0\.0\.1:1/);
+  });
+
   test('fails within --fail-before of the end of its root and of the authority of its webhooks', async () => {
     const { code, told } = await run(server.kubeconfig, '--only', 'certificates', '--fail-before', '10000d');
     assert.equal(code, 1);
@@ -176,6 +203,7 @@ describe('a cell in a cluster', { skip }, () => {
       [
         ['roots-end', 'fail'],
         ['webhook-certificate-ends', 'fail'],
+        ['rotation', 'unknown'],
       ],
     );
   });

@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { serializeTrustBundle, type TrustBundle } from '#certs/trust-bundle.ts';
 import { checks } from '#cli/check/checks.ts';
+import { federatedCertificates } from '#cli/check/collect/certificates.ts';
 import type { CertificateSpan, ControlPlaneFacts, Facts, MachineFacts, SidecarState } from '#cli/check/facts.ts';
 import { hasFailed, judge } from '#cli/check/judge.ts';
 import { reportText } from '#cli/check/report-text.ts';
+import { systemClock } from '#runtime/clock.ts';
+import type { ErrorCode } from '#runtime/error-codes.ts';
+import { testAuthority } from '../../support/test-authority.ts';
 import { type Case, checkCases } from './cases.ts';
+import { plaintextCases } from './plaintext-cases.ts';
+import { rotationCases, wellRotating } from './rotation-cases.ts';
 import {
   cellDocument,
   dayMs,
@@ -42,6 +49,11 @@ function ending(
     ...wellOnMachine,
     certificates: [{ of: 'shop/web', kinds: [kind], found: { value: [{ kind, notBefore, notAfter }] } }],
   };
+}
+
+/** Two, of which one differs. */
+function replicas(change: Partial<ControlPlaneFacts>): Facts {
+  return { ...wellOnMachine, controlPlane: said(goodControlPlane, { ...goodControlPlane, ...change }) };
 }
 
 const gone: Facts = {
@@ -111,6 +123,14 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       facts: saying({ openFiles: { open: 9_000, max: 10_000 } }),
       verdict: 'fail',
       says: /9000 files open/,
+    },
+  ],
+  'federation-ends': [
+    {
+      name: 'a bundle of others that nobody has replaced',
+      facts: ending('federated', nowMs + 29 * dayMs),
+      verdict: 'fail',
+      says: /the last root of shop\/web ends in 29 d/,
     },
   ],
   'roots-end': [
@@ -382,6 +402,23 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       says: /shop\/web is in audit/,
     },
   ],
+  rotation: rotationCases,
+  plaintext: plaintextCases,
+  'replicas-agree': [
+    {
+      name: 'another version',
+      facts: replicas({ version: '1.5.0' }),
+      verdict: 'warn',
+      says: /the version of the program differs: pod-1 1\.4\.0, pod-2 1\.5\.0/,
+    },
+    {
+      name: 'another policy',
+      facts: replicas({ policyVersion: 'other' }),
+      verdict: 'warn',
+      says: /the policy in force differs/,
+    },
+    { name: 'another root', facts: replicas({ roots: ['BBBB'] }), verdict: 'warn', says: /the trust bundle differs/ },
+  ],
   rollouts: [
     {
       name: 'a candidate that was withdrawn',
@@ -474,6 +511,58 @@ checkCases(
   checks.filter(({ group }) => group !== 'cluster' && group !== 'pods'),
   cases,
 );
+
+test('of the roots of others the last is judged', async () => {
+  const { authority } = await testAuthority(systemClock, 'partner.test');
+  const bundle = authority.bundle.current;
+  const entry = JSON.stringify({ trustDomain: 'partner.test', trustBundle: serializeTrustBundle(bundle) });
+  const policy = policyOf(manifests, `${cellDocument}  federation: [${entry}]\n`);
+  const [found, ...others] = federatedCertificates(policy);
+  const [{ notBefore, notAfter }] = bundle.roots as [TrustBundle['roots'][number]];
+  assert.deepEqual(found, {
+    of: 'partner.test',
+    kinds: ['federated'],
+    found: { value: [{ kind: 'federated', notBefore, notAfter }] },
+  });
+  assert.deepEqual(others, []);
+  assert.deepEqual(federatedCertificates(policyOf()), []);
+});
+
+test('rotations that are under way are well', () => {
+  for (const facts of wellRotating) {
+    const [result] = judge(
+      checks.filter(({ id }) => id === 'rotation'),
+      facts,
+    );
+    assert.equal(result!.verdict, 'ok', JSON.stringify(result!.findings));
+  }
+});
+
+test('of several replicas it is said which one is meant', () => {
+  const [result] = judge(
+    checks.filter(({ id }) => id === 'token-keys'),
+    replicas({ tokenKeys: { count: 0, isConnected: false, ageMs: undefined } }),
+  );
+  assert.deepEqual(
+    result!.findings.map(({ verdict, what }) => `${verdict} ${what.split(':')[0]}`),
+    ['ok pod-1', 'fail pod-2'],
+  );
+});
+
+test('whoever could not ask knows nothing of the control plane', () => {
+  const verdictOf = (code: ErrorCode) => {
+    const controlPlane = [{ name: 'the control plane', said: { unknown: 'no', code } }];
+    return judge(
+      checks.filter(({ id }) => id === 'control-plane'),
+      { ...wellOnMachine, controlPlane },
+    )[0]!.verdict;
+  };
+  assert.deepEqual((['kubectl_failed', 'rpc_denied', 'not_found'] as const).map(verdictOf), [
+    'unknown',
+    'unknown',
+    'fail',
+  ]);
+});
 
 test('checks have names of their own', () => {
   assert.equal(new Set(checks.map(({ id }) => id)).size, checks.length);

@@ -1,5 +1,6 @@
 import { policyFactsOf } from '#cli/check/collect/policy.ts';
 import type { CertificateFacts, ControlPlaneFacts, Facts, MachineFacts, SidecarState } from '#cli/check/facts.ts';
+import type { RootsReport } from '#cli/roots.ts';
 
 export const nowMs = Date.parse('2026-12-01T12:00:00Z');
 export const dayMs = 24 * 3600_000;
@@ -59,6 +60,27 @@ export const goodMachine: MachineFacts = {
   roots: { value: ['AAAA'] },
   heldRoots: [{ name: 'shop/web', roots: { value: ['AAAA'] } }],
 };
+
+const moment = (ms: number) => new Date(ms).toISOString();
+
+/** One root, and no rotation under way. */
+export const restingRoots: RootsReport = {
+  trustDomain: 'cell-1.example',
+  sequence: 1,
+  roots: [root('active', nowMs - 30 * dayMs)],
+  waitsFor: [],
+  waitsUntil: undefined,
+  rotatesAt: moment(nowMs + 200 * dayMs),
+  intermediate: { serial: '01', notAfter: moment(nowMs + 7 * dayMs) },
+};
+
+/** A root that lives 365 days. */
+export function root(phase: string, sinceMs: number, untilMs?: number): RootsReport['roots'][number] {
+  return {
+    ...{ phase, serial: '01', since: moment(sinceMs), until: untilMs === undefined ? undefined : moment(untilMs) },
+    ...{ notBefore: moment(sinceMs), notAfter: moment(sinceMs + 365 * dayMs) },
+  };
+}
 
 export const cellDocument = `
 apiVersion: cellmesh.io/v1alpha1
@@ -128,5 +150,7 @@ export const wellOnMachine: Facts = {
   controlPlane: said({ ...goodControlPlane, policyVersion: 'value' in policy ? policy.value.version! : '' }),
   policy,
   rollouts: { value: [] },
+  rotations: [{ of: 'the cell', roots: { value: restingRoots } }],
+  plaintextCallers: undefined,
   machine: goodMachine,
 };

@@ -27,7 +27,7 @@ const endRules = {
   'roots-end': {
     kind: 'root',
     noun: 'root',
-    mend: 'bring a new root into the bundles before it ends: `--root-key` and `--root-certificate` of the control plane (docs/operations.md)',
+    mend: 'rotate it: `cellmesh certs rotate-root`; one that has ended: `cellmesh certs recover` (docs/operations.md#roots)',
   },
   'intermediates-end': {
     kind: 'intermediate',
@@ -48,15 +48,21 @@ const endRules = {
     noun: 'HTTPS certificate',
     mend: 'start `cellmesh up` again, which renews it in its last 30 days; one of your own: put the new files in place and start the router again',
   },
+  'federation-ends': {
+    kind: 'federated',
+    noun: 'last root',
+    mend: 'ask them for their newest trust bundle, and put it into `federation` of the Cell (docs/manifest.md)',
+  },
   'webhook-certificate-ends': {
     kind: 'webhook',
-    noun: 'authority of the webhooks',
+    noun: 'webhook root',
     mend: 'the leader of the control plane keeps `caBundle` current: see the log of whoever holds the Lease',
   },
 } as const satisfies Readonly<Record<string, EndRule>>;
 
 export const certificateChecks: readonly Check[] = [
   endCheck('roots-end', everywhere, 'Do the roots of cell and global trust domain hold for long enough?'),
+  endCheck('federation-ends', everywhere, 'Do the bundles of others, in `federation`, hold for long enough?'),
   endCheck('intermediates-end', everywhere, 'Are the intermediates replaced in time?'),
   endCheck('svids-end', everywhere, 'Are the SVIDs of workloads, router and administrators renewed in time?'),
   endCheck('edge-certificate-ends', ['machine'], 'Does the HTTPS certificate that customers see hold for long enough?'),

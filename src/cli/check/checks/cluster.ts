@@ -80,28 +80,6 @@ export const clusterChecks: readonly Check[] = [
     judge: inCluster(judgeAuthority),
   },
   ofCluster('webhook-answers', 'Does a new pod get its sidecar?', blocked, 'trial', judgeTrial),
-  ofCluster(
-    'policies-accepted',
-    'Has the control plane taken every ServicePolicy?',
-    'Policy that is half-way there',
-    'policyObjects',
-    (objects) =>
-      orElse(
-        objects.flatMap(({ name, accepted }) => {
-          if (accepted === undefined)
-            return [
-              warn(
-                `${name}: nobody has judged what it says now`,
-                'ask again in a few seconds; if it stays, see the check `leader`',
-              ),
-            ];
-          return accepted.isAccepted
-            ? []
-            : [fail(`${name} is refused: ${accepted.message}`, 'correct it; what was in force before stays')];
-        }),
-        `${counted(objects.length, 'object')} accepted`,
-      ),
-  ),
   {
     ...{ id: 'node-clocks', group: 'cluster', places: ['cluster'], pain: 'Certificates that are not valid yet' },
     question: 'Do the clocks of the nodes agree with this one?',

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import type { ErrorCode } from '#runtime/error-codes.ts';
 import {
+  answersOf,
   type Check,
   counted,
   eachReplica,
@@ -38,6 +40,14 @@ export const controlPlaneChecks: readonly Check[] = [
     pain: 'Stale state that nobody notices',
     judge: ({ controlPlane }) => controlPlane.map(judgeReplica),
   },
+  {
+    id: 'replicas-agree',
+    group: 'control plane',
+    places: ['cluster'],
+    question: 'Do all replicas hand out the same, by the same version?',
+    pain: 'Version skew changes meaning',
+    judge: judgeAgreement,
+  },
   said(
     'clock',
     'Do the clocks of this machine and the control plane agree?',
@@ -74,6 +84,31 @@ function judgeReplica({ name, said }: ReplicaFacts): Finding {
     `${name}: ${said.unknown}`,
     'start it (`cellmesh up`), or see its log; running pods are served on for as long as their SVIDs live',
   );
+}
+
+/** While a change goes round they differ, for a moment. */
+function judgeAgreement(facts: Facts): readonly Finding[] {
+  const answers = answersOf(facts);
+  if (answers.length < 2) return [];
+  const differing = (what: string, of: (answer: ControlPlaneFacts) => string) => {
+    const all = answers.map((answer) => ({ name: answer.name, value: of(answer) }));
+    if (new Set(all.map(({ value }) => value)).size === 1) return [];
+    const told = all.map(({ name, value }) => `${name} ${value}`).join(', ');
+    return [warn(`${what} differs: ${told}`, 'ask again in a few seconds; if it stays, see the logs of the replicas')];
+  };
+  return orElse(
+    [
+      ...differing('the version of the program', ({ version }) => version),
+      ...differing('the policy in force', ({ policyVersion }) => policyVersion),
+      ...differing('the trust bundle', ({ roots = [] }) => rootsText(roots)),
+    ],
+    `${counted(answers.length, 'replica')} with the same`,
+  );
+}
+
+/** Of each root what tells it from others, for people. */
+function rootsText(roots: readonly string[]): string {
+  return roots.map((der) => createHash('sha256').update(der, 'base64').digest('hex').slice(0, 8)).join('+') || 'none';
 }
 
 /** Half of the way there and back is how far the answer can be off. */

@@ -1,12 +1,22 @@
 import { sidecarPorts } from '#kubernetes/sidecar-ports.ts';
-import { type Check, counted, type Finding, fail, inCluster, known, ok, orElse, warn } from '../check-definition.ts';
+import {
+  type Check,
+  counted,
+  type Finding,
+  fail,
+  few,
+  inCluster,
+  known,
+  ok,
+  orElse,
+  warn,
+} from '../check-definition.ts';
 import type { ClusterFacts, MeshPod, MeshService } from '../cluster-facts.ts';
 
 import { differing } from './certificates.ts';
 
 const look = 'see that you may list this: `kubectl auth can-i`';
 const unmeshed = 'Pods that run unmeshed';
-const shownMax = 20;
 
 export const podChecks: readonly Check[] = [
   {
@@ -179,13 +189,6 @@ function ofPods(id: string, question: string, pain: string, judge: (pod: MeshPod
       ),
     ),
   };
-}
-
-/** Hundreds of pods may have the same trouble. */
-function few(problems: readonly Finding[], well: string): readonly Finding[] {
-  const rest = problems.length - shownMax;
-  if (rest <= 0) return orElse(problems, well);
-  return [...problems.slice(0, shownMax), warn(`and ${rest} more`, 'as above')];
 }
 
 function running(pods: readonly MeshPod[]): readonly MeshPod[] {

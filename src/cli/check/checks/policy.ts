@@ -29,6 +29,8 @@ const oneSided: readonly LintRuleName[] = [
   'router-never-sends',
 ];
 const ending: readonly LintRuleName[] = ['rule-expired', 'rule-expires'];
+/** The check `plaintext` says more of it. */
+const plaintext: readonly LintRuleName[] = ['plaintext-ends'];
 
 export const policyChecks: readonly Check[] = [
   {
@@ -72,7 +74,9 @@ export const policyChecks: readonly Check[] = [
   ofPolicy('policy-warnings', 'Is nothing strange about the manifests?', 'A bad policy', ({ report }) =>
     orElse(
       report.findings
-        .filter(({ severity, rule }) => severity === 'warning' && !oneSided.includes(rule) && !ending.includes(rule))
+        .filter(
+          ({ severity, rule }) => severity === 'warning' && ![...oneSided, ...ending, ...plaintext].includes(rule),
+        )
         .map((one) => warn(placed(one), 'see docs/policy-lint.md, or allow it there with a reason')),
       'nothing is',
     ),

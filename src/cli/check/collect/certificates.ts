@@ -5,7 +5,7 @@ import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { inspectSvid } from '#certs/svid.ts';
 import { parseTrustBundle } from '#certs/trust-bundle.ts';
 import { globalTrustDomain, type Installation, trustDomain } from '../../installation.ts';
-import { type CertificateFacts, type CertificateSpan, factOf, spanOf } from '../facts.ts';
+import { type CertificateFacts, type CertificateSpan, type Facts, factOf, spanOf } from '../facts.ts';
 
 /** Everything in a state directory that ends. Expired certificates are read like others. */
 export function certificatesOnMachine(
@@ -39,6 +39,16 @@ export function certificatesOnMachine(
     ...services.map(({ namespace, name, stateDir }) => chain(`${namespace}/${name}`, stateDir, 'svid')),
     edge(),
   ]);
+}
+
+/** The bundles of others that a Cell names. Of several roots of one the last counts: they are being rotated. */
+export function federatedCertificates(policy: Facts['policy']): readonly CertificateFacts[] {
+  if ('unknown' in policy) return [];
+  const bundles = policy.value.cells.flatMap(({ federation }) => federation);
+  return bundles.map(({ trustDomain, roots }) => {
+    const [last] = roots.toSorted((one, other) => other.notAfter - one.notAfter);
+    return { of: trustDomain, kinds: ['federated'], found: { value: last ? [spanOf('federated', last)] : [] } };
+  });
 }
 
 function spanOfChain(certificate: Certificate): CertificateSpan {

@@ -150,17 +150,36 @@ function policyObjectOf(object: unknown, kind: string): PolicyObject {
     metadata: { name, ...(namespace !== '' && { namespace }) },
     spec: valueAt(object, 'spec'),
   };
-  const accepted = listAt(object, 'status', 'conditions').find((one) => textAt(one, 'type') === 'Accepted');
-  const isOfNow = numberAt(accepted, 'observedGeneration') === numberAt(object, 'metadata', 'generation');
+  const accepted = conditionOf(object, 'Accepted');
+  const programmed = conditionOf(object, 'Programmed');
   return {
     name: namespace === '' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`,
     namespace,
     serviceAccount: textAt(object, 'spec', 'serviceAccount') ?? '',
     text: JSON.stringify(document, undefined, 2),
-    accepted:
-      accepted !== undefined && isOfNow
-        ? { isAccepted: textAt(accepted, 'status') === 'True', message: textAt(accepted, 'message') ?? '' }
-        : undefined,
+    accepted: accepted && {
+      isAccepted: accepted.isTrue,
+      isWhole: accepted.reason !== 'InForceInPart',
+      message: accepted.message,
+    },
+    programmed: programmed && {
+      isProgrammed: programmed.isTrue,
+      message: programmed.message,
+      sinceMs: programmed.sinceMs,
+    },
+  };
+}
+
+/** What is said of the generation that there is now. */
+function conditionOf(object: unknown, type: string) {
+  const found = listAt(object, 'status', 'conditions').find((one) => textAt(one, 'type') === type);
+  if (found === undefined) return undefined;
+  if (numberAt(found, 'observedGeneration') !== numberAt(object, 'metadata', 'generation')) return undefined;
+  return {
+    isTrue: textAt(found, 'status') === 'True',
+    reason: textAt(found, 'reason') ?? '',
+    message: textAt(found, 'message') ?? '',
+    sinceMs: Date.parse(textAt(found, 'lastTransitionTime') ?? '') || 0,
   };
 }
 

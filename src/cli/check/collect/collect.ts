@@ -3,15 +3,15 @@ import { durationText } from '#runtime/duration.ts';
 import { readOpenFiles } from '#runtime/open-files.ts';
 import { version } from '#runtime/version.ts';
 import { connect } from '../../install/connect.ts';
-import { readInstallation } from '../../installation.ts';
+import { readInstallation, region } from '../../installation.ts';
 import { type AuthorityOptions, isInCluster } from '../../operator.ts';
 import { readManifestDir } from '../../policy/manifest-files.ts';
 import type { ClusterFacts } from '../cluster-facts.ts';
 import { type Facts, factOf } from '../facts.ts';
-import { certificatesOnMachine } from './certificates.ts';
+import { certificatesOnMachine, federatedCertificates } from './certificates.ts';
 import { clusterFacts } from './cluster.ts';
 import { certificatesInCluster } from './cluster-certificates.ts';
-import { askControlPlane } from './control-plane.ts';
+import { askControlPlane, askIdentity } from './control-plane.ts';
 import { machineFacts, shown } from './machine.ts';
 import { policyFactsOf } from './policy.ts';
 
@@ -50,28 +50,50 @@ type Found = Omit<Facts, 'nowMs' | 'failBeforeMs' | 'program'>;
 
 async function onMachine(options: AuthorityOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
   const installation = await readInstallation(options.state);
-  const [asked, certificates, policy, machine] = await Promise.all([
-    askControlPlane(options, clock, signal),
+  const reading = factOf(
+    async () => policyFactsOf(await readManifestDir(shown(installation.policyDir)), nowMs),
+    signal,
+  );
+  const [asked, global, certificates, policy, machine] = await Promise.all([
+    askControlPlane(options, reading.then(hearsPlaintext), clock, signal),
+    askIdentity(forIdentity(options), signal),
     certificatesOnMachine(installation, signal),
-    factOf(async () => policyFactsOf(await readManifestDir(shown(installation.policyDir)), nowMs), signal),
+    reading,
     machineFacts(installation, signal),
   ]);
-  return { ...asked, certificates, policy, machine };
+  return {
+    ...asked,
+    rotations: [...asked.rotations, ...global],
+    certificates: [...certificates, ...federatedCertificates(policy)],
+    policy,
+    machine,
+  };
 }
 
 async function inCluster(options: AuthorityOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
   const { kubeconfig, context, namespace = 'cellmesh' } = options;
   await using client = await connect(kubeconfig, context);
+  const looking = clusterFacts(client, namespace, signal);
+  const policy = looking.then((cluster) => policyInCluster(cluster, nowMs));
   const [asked, cluster] = await Promise.all([
-    askControlPlane(options, clock, signal),
-    clusterFacts(client, namespace, signal),
+    askControlPlane(options, policy.then(hearsPlaintext), clock, signal),
+    looking,
   ]);
   return {
     ...asked,
-    certificates: certificatesInCluster(cluster),
-    policy: policyInCluster(cluster, nowMs),
+    certificates: [...certificatesInCluster(cluster), ...federatedCertificates(await policy)],
+    policy: await policy,
     cluster,
   };
+}
+
+/** `--address` is that of the control plane. */
+function forIdentity({ address: _, admin: __, ...options }: AuthorityOptions): AuthorityOptions {
+  return { ...options, region };
+}
+
+function hearsPlaintext(policy: Facts['policy']): boolean {
+  return 'value' in policy && policy.value.policies.some(({ plaintextUntilMs }) => plaintextUntilMs !== undefined);
 }
 
 /** What the objects say. Which version they come to is the control plane's to say: `policies-accepted` tells whether it has taken them. */

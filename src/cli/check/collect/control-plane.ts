@@ -5,8 +5,9 @@ import {
   type Subscriber,
 } from '#api/generated/cellmesh/controlplane/v1/control_plane_pb.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { type AuthorityOptions, atControlPlanes } from '../../operator.ts';
+import { type AuthorityOptions, atControlPlanes, atIdentity } from '../../operator.ts';
 import { rolloutsOfAll } from '../../policy/rollouts-of-all.ts';
+import { type RootsReport, showRoots } from '../../roots.ts';
 import {
   type ControlPlaneFacts,
   type Fact,
@@ -16,29 +17,65 @@ import {
   type SubscriberFacts,
 } from '../facts.ts';
 import { rootsOf } from './authorities.ts';
+import { plaintextCallersOf } from './plaintext-callers.ts';
 
 interface Asked {
   readonly controlPlane: Facts['controlPlane'];
   readonly rollouts: Fact<readonly RolloutFacts[]>;
+  readonly rotations: Facts['rotations'];
+  readonly plaintextCallers: Facts['plaintextCallers'];
 }
 
-/** Asks every replica of the control plane, wherever it is. What keeps it from answering is a fact too. */
-export async function askControlPlane(options: AuthorityOptions, clock: Clock, signal: AbortSignal): Promise<Asked> {
+/**
+ * Asks every replica of the control plane, wherever it is. What keeps it from answering is a fact too.
+ * @param hearsPlaintext whether a service does, so that callers are looked for
+ */
+export async function askControlPlane(
+  options: AuthorityOptions,
+  hearsPlaintext: Promise<boolean>,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Asked> {
   const asked = await factOf(
     () =>
       atControlPlanes({ ...options, signal }, async (clients, names): Promise<Asked> => {
         // First, so that the time of the second call is not that of a handshake.
         const rollouts = await factOf(() => rolloutsOf(clients, signal), signal);
-        const controlPlane = clients.map(async (client, at) => ({
+        const replicas = clients.map(async (client, at) => ({
           name: names[at]!,
           said: await factOf(() => statusOf(client, clock, signal), signal),
         }));
-        return { controlPlane: await Promise.all(controlPlane), rollouts };
+        const roots = clients.map((client) => factOf(() => showRoots((use) => use(client)), signal));
+        return {
+          controlPlane: await Promise.all(replicas),
+          rollouts,
+          rotations: rotationsOf(await Promise.all(roots)),
+          plaintextCallers: (await hearsPlaintext)
+            ? await factOf(() => plaintextCallersOf(clients, clock.now()), signal)
+            : undefined,
+        };
       }),
     signal,
   );
   if ('value' in asked) return asked.value;
-  return { controlPlane: [{ name: 'the control plane', said: asked }], rollouts: asked };
+  return {
+    controlPlane: [{ name: 'the control plane', said: asked }],
+    rollouts: asked,
+    rotations: [{ of: 'the cell', roots: asked }],
+    plaintextCallers: (await hearsPlaintext) ? asked : undefined,
+  };
+}
+
+/** Replicas that keep the same roots say the same of them. */
+function rotationsOf(all: readonly Fact<RootsReport>[]): Facts['rotations'] {
+  const distinct = new Map(all.map((roots) => [JSON.stringify('value' in roots ? roots.value.roots : roots), roots]));
+  return [...distinct.values()].map((roots) => ({ of: 'the cell', roots }));
+}
+
+/** The roots of the global trust domain. */
+export async function askIdentity(options: AuthorityOptions, signal: AbortSignal): Promise<Facts['rotations']> {
+  const roots = await factOf(() => showRoots((use) => atIdentity({ ...options, signal }, use)), signal);
+  return [{ of: 'the global trust domain', roots }];
 }
 
 async function rolloutsOf(clients: readonly ApiClient[], signal: AbortSignal): Promise<readonly RolloutFacts[]> {
