@@ -105,14 +105,6 @@ describe('what is installed', { skip: 'skip' in programs && programs.skip }, () 
 });
 
 describe('settings of the processes', () => {
-  /** What the processes are going to read, and do not yet. A name goes from here when its setting is there. */
-  const awaited: readonly string[] = [
-    'control-plane: injector',
-    'control-plane: webhook',
-    'identity: kubernetes',
-    'identity: routerServiceAccount',
-    'router: attestTokenFile',
-  ];
   const settings: Readonly<Record<string, Settings>> = {
     'control-plane': controlPlaneSettings,
     identity: identitySettings,
@@ -120,11 +112,10 @@ describe('settings of the processes', () => {
   };
 
   test('that an installation gives are there, and have values that can be used', () => {
-    const unknown = new Set<string>();
     const check = (component: string, known: Settings, text: string) => {
       for (const [key, value] of Object.entries(parseAllDocuments(text)[0]!.toJS() as object)) {
-        if (known[key] === undefined) unknown.add(`${component}: ${key}`);
-        else known[key].parse(String(value));
+        assert.ok(known[key] !== undefined, `${component}: ${key}`);
+        known[key].parse(String(value));
       }
     };
     for (const [name, values] of [
@@ -141,6 +132,5 @@ describe('settings of the processes', () => {
         if (injector !== undefined) check('injector', injectorSettings, injector);
       }
     }
-    assert.deepEqual([...unknown].sort(), awaited);
   });
 });
