@@ -112,11 +112,10 @@ describe('settings of the processes', () => {
   };
 
   test('that an installation gives are there, and have values that can be used', () => {
-    const unknown = new Set<string>();
     const check = (component: string, known: Settings, text: string) => {
       for (const [key, value] of Object.entries(parseAllDocuments(text)[0]!.toJS() as object)) {
-        if (known[key] === undefined) unknown.add(`${component}: ${key}`);
-        else known[key].parse(String(value));
+        assert.ok(known[key] !== undefined, `${component}: ${key}`);
+        known[key].parse(String(value));
       }
     };
     for (const [name, values] of [
@@ -133,6 +132,5 @@ describe('settings of the processes', () => {
         if (injector !== undefined) check('injector', injectorSettings, injector);
       }
     }
-    assert.deepEqual([...unknown].sort(), []);
   });
 });

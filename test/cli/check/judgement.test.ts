@@ -189,7 +189,7 @@ const cases: Readonly<Record<string, readonly Case[]>> = {
       name: 'an authority that ends soon',
       facts: ending('webhook', nowMs + 3 * dayMs),
       verdict: 'fail',
-      says: /authority of the webhooks/,
+      says: /webhook root/,
     },
   ],
   'trust-bundles': [

@@ -11,6 +11,8 @@ export const step: Step = async (scenario) => {
   const { kubectl, image } = scenario.cluster;
   const classes = await kubectl(['get', 'storageclasses', '-o', 'name']);
   if (classes === '') {
+    // Of a run that was broken off.
+    await kubectl(['delete', 'persistentvolume', 'cellmesh-e2e-identity', '--ignore-not-found']);
     await scenario.apply('volume.yaml');
     await scenario.kubectl('wait', '--for=jsonpath={.status.phase}=Succeeded', 'pod/volume', '--timeout=60s');
   }

@@ -55,7 +55,7 @@ const endRules = {
   },
   'webhook-certificate-ends': {
     kind: 'webhook',
-    noun: 'authority of the webhooks',
+    noun: 'webhook root',
     mend: 'the leader of the control plane keeps `caBundle` current: see the log of whoever holds the Lease',
   },
 } as const satisfies Readonly<Record<string, EndRule>>;
