@@ -343,20 +343,33 @@ describe('a cell in a cluster', { skip }, () => {
     );
   });
 
-  test('is not looked at with credentials that a program would have to make', async () => {
+  test('is looked at with the credentials that the plugin of a kubeconfig makes, or not at all', async () => {
     const file = join(server.directory, 'exec.kubeconfig');
-    const user = { exec: { apiVersion: 'client.authentication.k8s.io/v1', command: 'aws' } };
+    const written = async (status: object) => {
+      const apiVersion = 'client.authentication.k8s.io/v1';
+      const credential = JSON.stringify({ apiVersion, kind: 'ExecCredential', status });
+      const exec = { apiVersion, command: 'printf', args: ['%s', credential], interactiveMode: 'Never' };
+      await writeFile(file, JSON.stringify({ ...document, ...named('user', { exec }) }));
+    };
     const named = (kind: string, value: object) => ({ [`${kind}s`]: [{ name: 'test', [kind]: value }] });
     const document = {
-      ...named('cluster', { server: server.url }),
-      ...named('user', user),
+      ...named('cluster', { server: server.url, 'certificate-authority': 'pki/ca.crt' }),
       ...named('context', { cluster: 'test', user: 'test' }),
       'current-context': 'test',
     };
-    await writeFile(file, JSON.stringify(document));
+    const [chain, key] = await Promise.all(
+      ['admin.crt', 'admin.key'].map((name) => readFile(join(server.directory, 'pki', name), 'utf8')),
+    );
+    await written({ clientCertificateData: chain, clientKeyData: key });
+    const { told } = await run(file, '--only', 'kubernetes-version');
+    assert.deepEqual(
+      told.map(({ verdict }) => verdict),
+      ['ok'],
+    );
+    await written({});
     const { code, stderr } = await runCommand(['check', '--kubeconfig', file]);
-    assert.equal(code, 64);
-    assert.match(stderr, /it runs a program \(`exec`\).*use a token or a client certificate/);
+    assert.equal(code, 69);
+    assert.match(stderr, /the credential plugin printf has printed .* without a token .*\[credential_plugin_failed\]/);
   });
 
   test('of which nothing answers is told of in time', async () => {
