@@ -36,6 +36,7 @@ const exitOf: Partial<Record<ErrorCode, Exit>> = {
   kubernetes_unavailable: 'unavailable',
   no_leader: 'unavailable',
   kubectl_failed: 'unavailable',
+  credential_plugin_failed: 'unavailable',
   dial_failed: 'unavailable',
   dial_timeout: 'unavailable',
   rpc_denied: 'denied',

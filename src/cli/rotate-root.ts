@@ -28,6 +28,8 @@ export function addRotateRoot(certs: Command): void {
       'Begins to replace the root by a new one: the trust bundle holds both; when all have heard, the new one signs; when no SVID below the old one can be alive, that goes. Nothing is interrupted. It happens by itself in time.',
     );
   withAuthority(command, 'control plane')
+    .option('--global-trust-domain <domain>', 'the same with `--of identity`')
+    .optionsGroup('Options:')
     .addOption(
       new Option('--of <authority>', 'whose root')
         .choices(authorities.map(({ name }) => name))

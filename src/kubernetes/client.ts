@@ -2,7 +2,7 @@ import type { Agent, buildConnector, Dispatcher } from 'undici';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { CellmeshError, isCellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Random } from '#runtime/random.ts';
-import { secretTextOf, textOf, tokenOf } from './cluster-access.ts';
+import { authorizationOf, tlsOptions, withCredentials } from './client-credentials.ts';
 import { listAt, textAt } from './json.ts';
 import type { ClusterAccess } from './kubeconfig.ts';
 import { KubernetesError, refusalOf, unavailable } from './kubernetes-error.ts';
@@ -207,7 +207,11 @@ export class KubernetesClient implements AsyncDisposable {
     return resource.read(await this.#json({ method, path, body, isRepeatable: false }, signal));
   }
 
-  async #json(call: Call, signal?: AbortSignal): Promise<unknown> {
+  #json(call: Call, signal?: AbortSignal): Promise<unknown> {
+    return withCredentials(this.#options.access, signal, () => this.#answer(call, signal));
+  }
+
+  async #answer(call: Call, signal?: AbortSignal): Promise<unknown> {
     const { clock, random } = this.#options;
     const timeout = new AbortController();
     const timer = clock.schedule(callMsMax, () => timeout.abort(unavailable(`no answer in ${callMsMax} ms`)));
@@ -234,9 +238,9 @@ export class KubernetesClient implements AsyncDisposable {
 
   /** One attempt: the response of a success, its body unread. */
   async #send({ method, path, query = {}, body }: Call, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
-    const { server, token } = this.#options.access;
-    const headers: Record<string, string> = { accept: 'application/json', 'user-agent': 'cellmesh' };
-    if (token !== undefined) headers['authorization'] = `Bearer ${(await tokenOf(token)).reveal()}`;
+    const { server } = this.#options.access;
+    const { headers: authorization, reset } = await authorizationOf(this.#options.access);
+    const headers: Record<string, string> = { accept: 'application/json', 'user-agent': 'cellmesh', ...authorization };
     if (body !== undefined) headers['content-type'] = body.type;
     const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined);
     const search = given.length === 0 ? '' : `?${new URLSearchParams(given)}`;
@@ -246,6 +250,7 @@ export class KubernetesClient implements AsyncDisposable {
       method,
       headers,
       body: body?.text ?? null,
+      reset,
       signal,
     });
     if (response.statusCode < 300) return response;
@@ -274,20 +279,6 @@ async function parsed(body: AsyncIterable<Buffer>): Promise<unknown> {
     pieces.push(piece);
   }
   return JSON.parse(Buffer.concat(pieces).toString('utf8'));
-}
-
-async function tlsOptions({ authority, serverName, certificate }: ClusterAccess) {
-  return {
-    minVersion: 'TLSv1.2' as const,
-    keepAlive: true,
-    keepAliveInitialDelay: 30_000,
-    ...(authority !== undefined && { ca: await textOf(authority) }),
-    ...(serverName !== undefined && { servername: serverName }),
-    ...(certificate !== undefined && {
-      cert: await textOf(certificate.chain),
-      key: (await secretTextOf(certificate.key)).reveal(),
-    }),
-  };
 }
 
 function withoutName({ name: _, ...rest }: ObjectName): Partial<ObjectName> {

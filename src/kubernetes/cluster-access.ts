@@ -2,28 +2,41 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import { Secret } from '#runtime/secret.ts';
-import { type ClusterAccess, isBearerToken, type Material, parseKubeconfig } from './kubeconfig.ts';
+import { type ClusterAccess, type KubeconfigAccess, parseKubeconfig } from './kubeconfig.ts';
+import { isBearerToken, type Material } from './kubeconfig-reader.ts';
 
 /** The setting that means the cluster in which this process runs itself. */
-const inCluster = 'in-cluster';
+export const inCluster = 'in-cluster';
 /** Where the kubelet puts what a pod needs, rotated as tokens end. */
 const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** Certificates, keys and tokens are some kilobytes. */
 const materialBytesMax = 256 * 1024;
 
 /**
- * How the API server is reached.
+ * How a process reaches the API server. It runs no credential plugin.
  * @param setting `in-cluster`, or the path of a kubeconfig file
- * @param context of the file; without it the current one
  * @throws CellmeshError `config_invalid`, `document_invalid`, `file_unreadable`
  */
 export async function readClusterAccess(
   setting: string,
   environment: Readonly<Record<string, string | undefined>>,
-  context?: string,
 ): Promise<ClusterAccess> {
   if (setting === inCluster) return inClusterAccess(environment);
-  return parseKubeconfig(await textOf({ file: setting }), setting, dirname(resolve(setting)), context);
+  return parseKubeconfig([await kubeconfigFile(setting)]);
+}
+
+/**
+ * How a person reaches the API server who may run the credential plugin of the kubeconfig.
+ * @param paths one at least; the first file that names something says what it is
+ * @param context without it the current one
+ * @throws CellmeshError `config_invalid`, `document_invalid`, `file_unreadable`
+ */
+export async function readKubeconfig(paths: readonly string[], context?: string): Promise<KubeconfigAccess> {
+  return parseKubeconfig(await Promise.all(paths.map(kubeconfigFile)), { context, takesPlugins: true });
+}
+
+async function kubeconfigFile(path: string) {
+  return { text: await textOf({ file: path }), name: path, directory: dirname(resolve(path)) };
 }
 
 /** @throws CellmeshError `file_unreadable` */

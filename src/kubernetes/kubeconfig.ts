@@ -1,10 +1,8 @@
-import { isAbsolute, join } from 'node:path';
-import { CellmeshError } from '#runtime/errors.ts';
 import { Secret } from '#runtime/secret.ts';
-import { type Node, readYaml } from '#runtime/yaml-document.ts';
-
-/** What is written out, or the file in which it lies and is read anew from each time. */
-export type Material<T = string> = { readonly value: T } | { readonly file: string };
+import type { Node } from '#runtime/yaml-document.ts';
+import { type CredentialPlugin, readCredentialPlugin } from './credential-plugin.ts';
+import type { CredentialSource } from './credential-source.ts';
+import { type KubeconfigFile, KubeconfigReader, type Material } from './kubeconfig-reader.ts';
 
 /** An API server, and who we are towards it. */
 export interface ClusterAccess {
@@ -16,68 +14,105 @@ export interface ClusterAccess {
   readonly serverName?: string;
   readonly certificate?: { readonly chain: Material; readonly key: Material<Secret<string>> };
   readonly token?: Material<Secret<string>>;
+  /** In place of both: something that makes them. */
+  readonly credentials?: CredentialSource;
 }
 
+/** What a kubeconfig says: its user has a certificate, a token, or a plugin that somebody may run. */
+export type KubeconfigAccess = Omit<ClusterAccess, 'credentials'> & { readonly plugin?: CredentialPlugin };
+
+interface KubeconfigOptions {
+  /** Without it the current one. */
+  readonly context?: string | undefined;
+  /** Whether whoever asks will run a plugin; without it a user who has one is refused. */
+  readonly takesPlugins?: boolean;
+}
+
+/** A map of a kubeconfig, with the reader of the file in which it stands. */
+interface Found {
+  readonly reader: KubeconfigReader;
+  readonly node: Node;
+}
+
+const execRefused =
+  'it runs a program (`exec`), and a server starts no programs of others: use a token or a client certificate';
 /** How else others let themselves be authenticated, and why we do not. */
 const refusedUserFields: Readonly<Record<string, string>> = {
-  exec: 'it runs a program (`exec`), and a server starts no programs of others: use a token or a client certificate',
   'auth-provider': '`auth-provider` was removed from Kubernetes: use a token or a client certificate',
   username: 'passwords were removed from Kubernetes: use a token or a client certificate',
   password: 'passwords were removed from Kubernetes: use a token or a client certificate',
   as: 'impersonation is not supported: use the credentials of whoever is meant',
 };
-const base64Pattern = /^[A-Za-z0-9+/\s]+={0,2}\s*$/;
-/** RFC 6750 2.1. What is no token must not get into a header. */
-const tokenPattern = /^[A-Za-z0-9._~+/-]+=*$/;
 
 /**
- * Reads a context of a kubeconfig file: one cluster, and one user by token or client certificate.
- * @param file its path: where problems are, and what relative paths in it begin at is `directory`
- * @param contextName without it the current one
+ * Reads a context of a kubeconfig: one cluster, and one user. Of several files, as of a `KUBECONFIG` with a list, the first one that names
+ * something says what it is.
  * @throws CellmeshError `config_invalid`, or `document_invalid` for what is not YAML
  */
-export function parseKubeconfig(text: string, file: string, directory: string, contextName?: string): ClusterAccess {
-  const [document, ...others] = readYaml(text, file);
-  if (document?.kind !== 'map' || others.length > 0) throw invalid(file, 'one map is expected');
-  const reader = new Reader(file, directory);
-  const context = reader.named(
-    document,
-    'context',
-    contextName ?? reader.text(document, 'current-context', 'the file'),
-  );
-  const cluster = reader.named(document, 'cluster', reader.text(context, 'cluster', 'the current context'));
-  const user = reader.named(document, 'user', reader.text(context, 'user', 'the current context'));
-  return { ...clusterOf(reader, cluster), ...userOf(reader, user) };
+export function parseKubeconfig(
+  files: readonly KubeconfigFile[],
+  { context: name, takesPlugins = false }: KubeconfigOptions = {},
+): KubeconfigAccess {
+  const readers = files.map((file) => new KubeconfigReader(file));
+  const context = named(readers, 'context', name ?? currentContext(readers));
+  const ofContext = (kind: string) =>
+    named(readers, kind, context.reader.text(context.node, kind, 'the current context'));
+  const cluster = ofContext('cluster');
+  const user = ofContext('user');
+  const access = { ...clusterOf(cluster), ...userOf(user, takesPlugins) };
+  const exec = user.reader.map(user.node, 'exec');
+  return exec === undefined ? access : { ...access, plugin: readCredentialPlugin(user.reader, exec, cluster) };
 }
 
-/** Whether a text can be a bearer token. */
-export function isBearerToken(text: string): boolean {
-  return tokenPattern.test(text);
+function currentContext(readers: readonly KubeconfigReader[]): string {
+  for (const reader of readers) {
+    const name = reader.optionalText(reader.document, 'current-context');
+    if (name !== undefined) return name;
+  }
+  throw readers[0]!.invalid(`the file has no \`current-context\`${orOthers(readers)}`);
 }
 
-function clusterOf(reader: Reader, cluster: Node): Pick<ClusterAccess, 'server' | 'authority' | 'serverName'> {
-  if (reader.field(cluster, 'insecure-skip-tls-verify') === true)
+function named(readers: readonly KubeconfigReader[], kind: string, name: string): Found {
+  for (const reader of readers) {
+    const node = reader.named(kind, name);
+    if (node !== undefined) return { reader, node };
+  }
+  throw readers[0]!.invalid(`there is no ${kind} \`${name.slice(0, 64)}\`${orOthers(readers)}`);
+}
+
+function orOthers({ length }: readonly KubeconfigReader[]): string {
+  return length === 1 ? '' : ', nor in the files after it';
+}
+
+function clusterOf({ reader, node }: Found): Pick<ClusterAccess, 'server' | 'authority' | 'serverName'> {
+  if (reader.field(node, 'insecure-skip-tls-verify') === true)
     throw reader.invalid('`insecure-skip-tls-verify` is refused: name the authority in `certificate-authority`');
-  if (reader.field(cluster, 'proxy-url') !== undefined) throw reader.invalid('`proxy-url` is not supported');
-  const authority = reader.material(cluster, 'certificate-authority');
-  const serverName = reader.optionalText(cluster, 'tls-server-name');
+  if (reader.field(node, 'proxy-url') !== undefined) throw reader.invalid('`proxy-url` is not supported');
+  const authority = reader.material(node, 'certificate-authority');
+  const serverName = reader.optionalText(node, 'tls-server-name');
   return {
-    server: reader.server(reader.text(cluster, 'server', 'the cluster')),
+    server: reader.server(reader.text(node, 'server', 'the cluster')),
     ...(authority !== undefined && { authority }),
     ...(serverName !== undefined && { serverName }),
   };
 }
 
-function userOf(reader: Reader, user: Node): Pick<ClusterAccess, 'certificate' | 'token'> {
-  for (const [name, reason] of Object.entries(refusedUserFields)) {
-    if (reader.has(user, name)) throw reader.invalid(`the user of the current context cannot be used: ${reason}`);
-  }
-  const chain = reader.material(user, 'client-certificate');
-  const key = reader.material(user, 'client-key');
+function userOf({ reader, node }: Found, takesPlugins: boolean): Pick<ClusterAccess, 'certificate' | 'token'> {
+  const isExec = reader.has(node, 'exec');
+  const refused = Object.entries(refusedUserFields).find(([name]) => reader.has(node, name))?.[1];
+  const reason = isExec && !takesPlugins ? execRefused : refused;
+  if (reason !== undefined) throw reader.invalid(`the user of the current context cannot be used: ${reason}`);
+  const chain = reader.material(node, 'client-certificate');
+  const key = reader.material(node, 'client-key');
   if ((chain === undefined) !== (key === undefined))
     throw reader.invalid('`client-certificate` and `client-key` belong together; one of them is missing');
-  const token = reader.token(user);
-  if (chain === undefined && token === undefined)
+  const token = reader.token(node);
+  const isGiven = chain !== undefined || token !== undefined;
+  if (isExec && isGiven)
+    throw reader.invalid(
+      'the user of the current context has `exec` and a token or client certificate: which is meant?',
+    );
+  if (!isExec && !isGiven)
     throw reader.invalid('the user of the current context has neither a token nor a client certificate');
   return {
     ...(chain !== undefined && key !== undefined && { certificate: { chain, key: secretOf(key) } }),
@@ -87,89 +122,4 @@ function userOf(reader: Reader, user: Node): Pick<ClusterAccess, 'certificate' |
 
 function secretOf(material: Material): Material<Secret<string>> {
   return 'value' in material ? { value: new Secret(material.value) } : material;
-}
-
-/** Fields by name, of the kind that is expected; what else a file holds is other programs'. */
-class Reader {
-  readonly #file: string;
-  readonly #directory: string;
-
-  constructor(file: string, directory: string) {
-    this.#file = file;
-    this.#directory = directory;
-  }
-
-  has(map: Node, name: string): boolean {
-    const entry = map.kind === 'map' ? map.entries.get(name)?.value : undefined;
-    return entry !== undefined && !(entry.kind === 'scalar' && (entry.value === null || entry.value === ''));
-  }
-
-  field(map: Node, name: string): string | number | boolean | undefined {
-    if (!this.has(map, name) || map.kind !== 'map') return undefined;
-    const { value } = map.entries.get(name)!;
-    if (value.kind !== 'scalar') throw this.invalid(`\`${name}\` must be a single value`);
-    return value.value ?? undefined;
-  }
-
-  optionalText(map: Node, name: string): string | undefined {
-    const value = this.field(map, name);
-    if (value !== undefined && typeof value !== 'string') throw this.invalid(`\`${name}\` must be text`);
-    return value;
-  }
-
-  text(map: Node, name: string, of: string): string {
-    const value = this.optionalText(map, name);
-    if (value === undefined) throw this.invalid(`${of} has no \`${name}\``);
-    return value;
-  }
-
-  /** `{ contexts: [{ name, context: {...} }] }`, and so on: the inner map of the entry with this name. */
-  named(document: Node, kind: string, name: string): Node {
-    const list = document.kind === 'map' ? document.entries.get(`${kind}s`)?.value : undefined;
-    const items = list?.kind === 'list' ? list.items : [];
-    const found = items.find((item) => item.kind === 'map' && this.optionalText(item, 'name') === name);
-    const inner = found?.kind === 'map' ? found.entries.get(kind)?.value : undefined;
-    if (inner?.kind !== 'map') throw this.invalid(`there is no ${kind} \`${name.slice(0, 64)}\``);
-    return inner;
-  }
-
-  /** `name-data`, base64 of PEM, wins over `name`, a path. */
-  material(map: Node, name: string): Material | undefined {
-    const data = this.optionalText(map, `${name}-data`);
-    const path = this.optionalText(map, name);
-    if (data === undefined) return path === undefined ? undefined : this.#path(path);
-    const value = base64Pattern.test(data) ? Buffer.from(data, 'base64').toString('utf8') : '';
-    if (!value.includes('-----BEGIN ')) throw this.invalid(`\`${name}-data\` is not the base64 of PEM`);
-    return { value };
-  }
-
-  /** As kubectl does: the file wins. */
-  token(user: Node): Material<Secret<string>> | undefined {
-    const file = this.optionalText(user, 'tokenFile');
-    if (file !== undefined) return this.#path(file);
-    const text = this.optionalText(user, 'token');
-    if (text === undefined) return undefined;
-    if (!isBearerToken(text)) throw this.invalid('`token` is not a bearer token');
-    return { value: new Secret(text) };
-  }
-
-  server(text: string): URL {
-    const url = URL.canParse(text) ? new URL(text) : undefined;
-    if (url === undefined || url.protocol !== 'https:' || url.username !== '' || url.search !== '' || url.hash !== '')
-      throw this.invalid('`server` must be an https URL without user, query and fragment');
-    url.pathname = url.pathname.replace(/\/+$/, '');
-    return url;
-  }
-
-  invalid(reason: string): CellmeshError {
-    return invalid(this.#file, reason);
-  }
-
-  #path(path: string): { readonly file: string } {
-    return { file: isAbsolute(path) ? path : join(this.#directory, path) };
-  }
-}
-
-function invalid(file: string, reason: string): CellmeshError {
-  return new CellmeshError('config_invalid', `${file}: ${reason}`);
 }

@@ -3,7 +3,7 @@ import type { SpiffeId } from '#certs/spiffe-id.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { KubernetesClient } from './client.ts';
-import { isBearerToken } from './kubeconfig.ts';
+import { isBearerToken } from './kubeconfig-reader.ts';
 import { KubernetesError } from './kubernetes-error.ts';
 import { type Pod, pods, type TokenVerdict, tokenReviews } from './resources.ts';
 

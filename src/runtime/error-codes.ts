@@ -161,6 +161,11 @@ export const errorCodes = {
     action:
       'Run the command that the message names by hand, with the same `--kubeconfig`, `--context` and `--namespace`.',
   },
+  credential_plugin_failed: {
+    meaning:
+      'The program that a kubeconfig names to make credentials (`exec`) is not there, failed, or printed something else.',
+    action: 'Run `kubectl get namespaces` with the same kubeconfig and context: what helps it helps here.',
+  },
   kubernetes_unavailable: {
     meaning: 'The Kubernetes API server does not answer, or not so that it can be understood.',
     action: 'Check the address and that the server runs; it is tried again.',

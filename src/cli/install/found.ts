@@ -4,7 +4,8 @@ import type { Resource } from '#kubernetes/resources.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { KubernetesObject } from './installations.ts';
 
-export const rightsNeeded = 'whoever installs needs the rights of cluster-admin: choose another --kubeconfig';
+export const rightsNeeded =
+  'whoever installs needs the rights of cluster-admin: choose another --kubeconfig or --context';
 
 /** Of a kind that the cluster does not know there is none. */
 export async function found(

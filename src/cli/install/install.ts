@@ -32,6 +32,7 @@ interface Options {
   readonly namespace?: string;
   readonly apply?: boolean;
   readonly kubeconfig?: string;
+  readonly context?: string;
   readonly wait?: boolean;
   readonly timeout: string;
   readonly forceConflicts?: boolean;
@@ -61,6 +62,7 @@ export function addInstall(program: Command): void {
     .option('--namespace <name>', 'where; default: cellmesh, cellmesh-global')
     .option('--apply', 'apply, in place of printing')
     .option('--kubeconfig <file>', 'the cluster; default: KUBECONFIG, ~/.kube/config, or the one around this pod')
+    .option('--context <name>', 'a context of it; default: the current one')
     .option('--wait', 'until all pods are ready, and the API server gets answers')
     .option('--timeout <duration>', 'how long pods may take to get ready', '5m')
     .option('--force-conflicts', 'take fields that somebody else has set')
@@ -95,7 +97,7 @@ async function apply(
 ): Promise<void> {
   const timeoutMs = parseDuration(options.timeout);
   if (timeoutMs === undefined) throw new CellmeshError('config_invalid', '--timeout: write 30s or 5m');
-  await using client = await connect(options.kubeconfig);
+  await using client = await connect(options);
   await refuseOtherCell(client, values);
   const applied: Applied[] = [];
   const say = (line: string) => void (options.json || process.stderr.write(`${line}\n`));

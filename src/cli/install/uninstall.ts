@@ -14,6 +14,7 @@ interface Options {
   readonly dryRun?: boolean;
   readonly yes?: boolean;
   readonly kubeconfig?: string;
+  readonly context?: string;
   readonly json?: boolean;
 }
 
@@ -43,6 +44,7 @@ export function addUninstall(program: Command): void {
     .option('--dry-run', 'say what would be done')
     .option('--yes', 'agree to lose objects of users')
     .option('--kubeconfig <file>', 'the cluster; default: KUBECONFIG, ~/.kube/config, or the one around this pod')
+    .option('--context <name>', 'a context of it; default: the current one')
     .option('--json', 'print JSON')
     .action((what: 'cell' | 'global', options: Options) => uninstall(what, options));
 }
@@ -50,7 +52,7 @@ export function addUninstall(program: Command): void {
 async function uninstall(what: 'cell' | 'global', options: Options): Promise<void> {
   const installation = installations[what];
   const namespace = options.namespace ?? installation.namespace;
-  await using client = await connect(options.kubeconfig);
+  await using client = await connect(options);
   const plan = await planUninstall(installation, {
     client,
     namespace,

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -12,7 +11,6 @@ import { systemClock } from '#runtime/clock.ts';
 import { definitions, definitionsPath } from '../../kubernetes/policy-objects.ts';
 import { runCommand } from '../../support/command.ts';
 import { eventually } from '../../support/eventually.ts';
-import { authorityExtensions, handmade, nameOf } from '../../support/handmade-certificates.ts';
 import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import {
   bindClusterRole,
@@ -22,6 +20,7 @@ import {
 } from '../../support/kubernetes-objects.ts';
 import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
 import { serviceNames } from '../../support/messaging-application.ts';
+import { namelessTrustBundle } from '../../support/nameless-trust-bundle.ts';
 import { startCell } from '../../support/start-cell.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { testAuthority } from '../../support/test-authority.ts';
@@ -171,18 +170,8 @@ describe('a cell in a cluster', { skip }, () => {
   });
 
   test('is asked with the name of its trust domain where its roots do not say it', async () => {
-    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-    const issuer = { name: nameOf('Own CA'), publicKey, privateKey };
-    const [usage, constraints] = authorityExtensions('any.example');
-    const notBefore = Date.now() - 60_000;
-    const der = handmade({
-      ...{ issuer, publicKey, subject: issuer.name, notBefore, notAfter: notBefore + 3_600_000 },
-      extensions: [usage!, constraints!],
-    });
-    const key = { ...publicKey.export({ format: 'jwk' }), use: 'x509-svid', x5c: [der.toString('base64')] };
     const map = `${ownMaps}/cellmesh-trust-bundle`;
-    const nameless = JSON.stringify({ spiffe_sequence: 1, keys: [key] });
-    await server.send('PATCH', map, { data: { 'trust-bundle.json': nameless } });
+    await server.send('PATCH', map, { data: { 'trust-bundle.json': namelessTrustBundle() } });
     const ask = ['--only', 'control-plane', '--address', '127.0.0.1:1'];
     const [unnamed, named] = [
       await runWith(kubectl, ...ask),
@@ -343,20 +332,33 @@ describe('a cell in a cluster', { skip }, () => {
     );
   });
 
-  test('is not looked at with credentials that a program would have to make', async () => {
+  test('is looked at with the credentials that the plugin of a kubeconfig makes, or not at all', async () => {
     const file = join(server.directory, 'exec.kubeconfig');
-    const user = { exec: { apiVersion: 'client.authentication.k8s.io/v1', command: 'aws' } };
+    const written = async (status: object) => {
+      const apiVersion = 'client.authentication.k8s.io/v1';
+      const credential = JSON.stringify({ apiVersion, kind: 'ExecCredential', status });
+      const exec = { apiVersion, command: 'printf', args: ['%s', credential], interactiveMode: 'Never' };
+      await writeFile(file, JSON.stringify({ ...document, ...named('user', { exec }) }));
+    };
     const named = (kind: string, value: object) => ({ [`${kind}s`]: [{ name: 'test', [kind]: value }] });
     const document = {
-      ...named('cluster', { server: server.url }),
-      ...named('user', user),
+      ...named('cluster', { server: server.url, 'certificate-authority': 'pki/ca.crt' }),
       ...named('context', { cluster: 'test', user: 'test' }),
       'current-context': 'test',
     };
-    await writeFile(file, JSON.stringify(document));
+    const [chain, key] = await Promise.all(
+      ['admin.crt', 'admin.key'].map((name) => readFile(join(server.directory, 'pki', name), 'utf8')),
+    );
+    await written({ clientCertificateData: chain, clientKeyData: key });
+    const { told } = await run(file, '--only', 'kubernetes-version');
+    assert.deepEqual(
+      told.map(({ verdict }) => verdict),
+      ['ok'],
+    );
+    await written({});
     const { code, stderr } = await runCommand(['check', '--kubeconfig', file]);
-    assert.equal(code, 64);
-    assert.match(stderr, /it runs a program \(`exec`\).*use a token or a client certificate/);
+    assert.equal(code, 69);
+    assert.match(stderr, /the credential plugin printf has printed .* without a token .*\[credential_plugin_failed\]/);
   });
 
   test('of which nothing answers is told of in time', async () => {

@@ -13,6 +13,7 @@ import { eventually } from '../../support/eventually.ts';
 import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
 import {
   bindClusterRole,
+  createNamespace,
   createPod,
   createServiceAccount,
   createToken,
@@ -21,6 +22,7 @@ import {
 import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
 import { logLines } from '../../support/log-lines.ts';
 import { serviceNames } from '../../support/messaging-application.ts';
+import { namelessTrustBundle } from '../../support/nameless-trust-bundle.ts';
 import { type Cell, startCell } from '../../support/start-cell.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { root } from '../../tidy/source-files.ts';
@@ -118,6 +120,24 @@ describe('an operator with kubectl', { skip: 'skip' in programs && programs.skip
     assert.equal(code, 69, stderr);
     // There is no node that it would lead to.
     assert.match(stderr, /kubectl port-forward --address=127\.0\.0\.1 pod\/ready :14010: .+ \[kubectl_failed\]/);
+  });
+
+  test('names the trust domain of identity for whichever command asks it', async () => {
+    await createNamespace(server, 'own');
+    await createServiceAccount(server, 'own', account.name);
+    await server.send('POST', '/api/v1/namespaces/own/configmaps', {
+      metadata: { name: 'cellmesh-global-trust-bundle' },
+      data: { 'trust-bundle.json': namelessTrustBundle() },
+    });
+    for (const command of [
+      ['accounts', 'list'],
+      ['certs', 'rotate-root', '--of', 'identity'],
+    ]) {
+      const unnamed = await run(...command, '--namespace', 'own');
+      assert.match(unnamed.stderr, /whose roots name .*, of identity --global-trust-domain \[trust_bundle_invalid\]/);
+      const { stderr } = await run(...command, '--namespace', 'own', '--global-trust-domain', 'global.example');
+      assert.match(stderr, /no pod of identity is ready in the namespace own \[not_found\]/);
+    }
   });
 
   test('talks to nobody whom the roots of the cluster do not vouch for', async () => {

@@ -38,7 +38,8 @@ function kubeconfig({ cluster = {}, user = { token: 'abc.def' }, rest = {} }: Pa
   });
 }
 
-const parse = (text: string) => parseKubeconfig(text, 'config.yaml', '/etc/kube');
+const fileOf = (text: string, name = 'config.yaml') => ({ text, name, directory: '/etc/kube' });
+const parse = (text: string) => parseKubeconfig([fileOf(text)]);
 
 describe('a kubeconfig', () => {
   test('names the cluster and the user of the current context', () => {
@@ -127,6 +128,88 @@ users: [{ name: me, user: { client-certificate: me.crt, client-key: /keys/me.key
         assert.ok(isCellmeshError(error), String(error));
       }
     }
+  });
+});
+
+describe('a kubeconfig whose user has a plugin', () => {
+  const exec = {
+    apiVersion: 'client.authentication.k8s.io/v1',
+    command: './bin/login',
+    args: ['get-token', '--cluster', 'one'],
+    env: [{ name: 'PROFILE', value: 'work' }],
+    interactiveMode: 'Never',
+    installHint: 'brew install login',
+    provideClusterInfo: true,
+  };
+  const extensions = [{ name: 'client.authentication.k8s.io/exec', extension: { audience: ['a', { b: 1 }] } }];
+  const pluginOf = (fields: object) =>
+    parseKubeconfig([fileOf(kubeconfig({ cluster: { extensions }, user: { exec: { ...exec, ...fields } } }))], {
+      takesPlugins: true,
+    }).plugin;
+
+  test('says what is to be run, and what is told to it', () => {
+    assert.deepEqual(pluginOf({}), {
+      apiVersion: exec.apiVersion,
+      command: '/etc/kube/bin/login',
+      args: exec.args,
+      env: { PROFILE: 'work' },
+      interactiveMode: 'Never',
+      installHint: exec.installHint,
+      cluster: {
+        server: 'https://one.example.com:6443',
+        authority: { value: pem },
+        config: { audience: ['a', { b: 1 }] },
+      },
+    });
+  });
+
+  test('need not say more than a command', () => {
+    const apiVersion = 'client.authentication.k8s.io/v1beta1';
+    const nothing = { args: null, env: null, interactiveMode: null, installHint: null, provideClusterInfo: false };
+    const plugin = pluginOf({ ...nothing, apiVersion, command: 'login' });
+    assert.deepEqual(plugin, { apiVersion, command: 'login', args: [], env: {}, interactiveMode: 'IfAvailable' });
+  });
+
+  const refused: Readonly<Record<string, readonly [object, RegExp]>> = {
+    'of a version that is gone': [{ apiVersion: 'client.authentication.k8s.io/v1alpha1' }, /`apiVersion` other than/],
+    'without a command': [{ command: '' }, /`exec` has no `command`/],
+    'of v1 that does not say whether it asks': [{ interactiveMode: null }, /one of Never, IfAvailable, Always/],
+    'with a number as an argument': [{ args: [1] }, /`args` of `exec` must be text/],
+    'with a NUL in an argument': [{ args: ['a\0secret'] }, /`args` of `exec` must be text/],
+    'with arguments that are no list': [{ args: 'a' }, /`args` must be a list/],
+    'with a variable without a name': [{ env: [{ value: 'secret' }] }, /`env` of `exec` has no `name`/],
+    'with a number as a variable': [{ env: [{ name: 'a', value: 1 }] }, /`value` of `exec` must be text/],
+  };
+  for (const [which, [fields, reason]] of Object.entries(refused)) {
+    test(`${which} is refused`, () => {
+      const isMeant = (error: Error) =>
+        isCellmeshError(error, 'config_invalid') && reason.test(error.message) && !/secret/.test(error.message);
+      assert.throws(() => pluginOf(fields), isMeant);
+    });
+  }
+
+  test('has no other credentials', () => {
+    const both = fileOf(kubeconfig({ user: { exec, token: 'a' } }));
+    assert.throws(() => parseKubeconfig([both], { takesPlugins: true }), /which is meant/);
+  });
+});
+
+describe('a kubeconfig of several files', () => {
+  const files = [
+    { ...fileOf(JSON.stringify({ users: [{ name: 'me', user: { tokenFile: 'mine' } }] }), 'first'), directory: '/a' },
+    fileOf(kubeconfig({ user: { token: 'second' } }), 'second'),
+    fileOf(kubeconfig({ rest: { 'current-context': 'there' } }), 'third'),
+  ];
+
+  test('is what the first one says that says it, with paths that begin at that one', () => {
+    const { server, token } = parseKubeconfig(files);
+    assert.equal(server.href, 'https://one.example.com:6443/');
+    assert.deepEqual(token, { file: '/a/mine' });
+  });
+
+  test('says where nothing was found', () => {
+    assert.throws(() => parseKubeconfig(files, { context: 'gone' }), /first: there is no context `gone`, nor in the/);
+    assert.throws(() => parseKubeconfig([files[0]!]), /first: the file has no `current-context`$/);
   });
 });
 

@@ -1,3 +1,4 @@
+import type { KubernetesClient } from '#kubernetes/client.ts';
 import { type Clock, deadline } from '#runtime/clock.ts';
 import { durationText } from '#runtime/duration.ts';
 import { readOpenFiles } from '#runtime/open-files.ts';
@@ -24,13 +25,15 @@ interface Bounds {
 /**
  * Looks once, at everything, side by side. What cannot be found out is a fact that says why.
  * @throws CellmeshError `installation_missing`, `state_version`: there is nothing to look at; for a kubeconfig file `config_invalid`, `document_invalid`,
- * `file_unreadable`
+ * `file_unreadable`, `credential_plugin_failed`
  */
 export async function collectFacts(
   options: AuthorityOptions,
   { failBeforeMs, timeoutMs }: Bounds,
   clock: Clock,
 ): Promise<Facts> {
+  // Whoever logs in first takes the time that it takes.
+  await using client = isInCluster(options) ? await connect(options) : undefined;
   using limit = deadline(timeoutMs, new Error(`no answer in ${durationText(timeoutMs)}`));
   const { signal } = limit;
   const nowMs = clock.now();
@@ -40,9 +43,8 @@ export async function collectFacts(
     nodeOptions: process.env['NODE_OPTIONS'] ?? '',
     openFiles: await readOpenFiles(),
   };
-  const found = isInCluster(options)
-    ? inCluster(options, nowMs, clock, signal)
-    : onMachine(options, nowMs, clock, signal);
+  const found =
+    client === undefined ? onMachine(options, nowMs, clock, signal) : inCluster(options, client, nowMs, clock, signal);
   return { nowMs, failBeforeMs, program, ...(await found) };
 }
 
@@ -70,9 +72,14 @@ async function onMachine(options: AuthorityOptions, nowMs: number, clock: Clock,
   };
 }
 
-async function inCluster(options: AuthorityOptions, nowMs: number, clock: Clock, signal: AbortSignal): Promise<Found> {
-  const { kubeconfig, context, namespace = 'cellmesh' } = options;
-  await using client = await connect(kubeconfig, context);
+async function inCluster(
+  options: AuthorityOptions,
+  client: KubernetesClient,
+  nowMs: number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Found> {
+  const { namespace = 'cellmesh' } = options;
   const looking = clusterFacts(client, namespace, signal);
   const policy = looking.then((cluster) => policyInCluster(cluster, nowMs));
   const [asked, cluster] = await Promise.all([
