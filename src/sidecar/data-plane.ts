@@ -99,6 +99,11 @@ export class DataPlane implements AsyncDisposable {
     await this.#others?.flushDecisions();
   }
 
+  /** What the application does not take from now on is another instance's. */
+  leave(): void {
+    this.#others?.leave();
+  }
+
   /** Accepts nothing more of the mesh and lets what is in flight end. The application may need others for that: its calls go on. */
   async drainInbound(graceMs: number): Promise<void> {
     await this.#mesh?.close(graceMs);

@@ -29,6 +29,10 @@ export class Drain {
     this.#options = options;
   }
 
+  get hasBegun(): boolean {
+    return this.#inbound !== undefined;
+  }
+
   /** Not ready any more, out of what others choose from, and, once they know, no more requests of the mesh. Safe to call twice. */
   inbound(): Promise<void> {
     this.#inbound ??= this.#drainInbound();
@@ -47,6 +51,7 @@ export class Drain {
     const { lifecycle, membership, dataPlane, clock, config } = this.#options;
     lifecycle.setCondition('draining', 'this instance goes away');
     membership.leave();
+    dataPlane()?.leave();
     await sleep(clock, config.settle);
     await dataPlane()?.drainInbound(config.drain);
   }

@@ -4,6 +4,16 @@ import type { WireError } from '#wire/wire-error.ts';
 import type { OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 
+/**
+ * A permitted request that an application which goes away has not taken: another instance may have it. Where the protocol cannot say so, or the
+ * application may have seen it, it is answered.
+ */
+export function passOver(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
+  if (!error.retryable || exchange.refuse === undefined) return answerFailure(exchange, record, error);
+  record.reason = failureReasons[error.code];
+  exchange.refuse(error);
+}
+
 /** A permitted request that did not come through: by its own body, or by what lies behind. */
 export function answerFailure(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
   record.reason = failureReasons[error.code];

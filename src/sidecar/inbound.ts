@@ -27,7 +27,7 @@ import type { ActivePolicy } from './active-policy.ts';
 import type { CandidateTally } from './candidate-tally.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
-import { answerFailure } from './failure.ts';
+import { answerFailure, passOver } from './failure.ts';
 import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { leftOf } from './hop.ts';
@@ -48,6 +48,8 @@ interface InboundOptions {
   readonly policy: Watch<ActivePolicy | undefined>;
   /** What is known is older than it may be: nothing can be decided by it (DESIGN.md 7). */
   readonly isStale: () => boolean;
+  /** This instance goes away, and its application may be gone already. */
+  readonly isLeaving: () => boolean;
   readonly tokens: TokenVerifier;
   readonly handles: HandleTable;
   readonly decisions: DecisionLog;
@@ -188,7 +190,7 @@ export class Inbound {
     target: CanonicalTarget,
     trace: RequestTrace,
   ) {
-    const { handles, client, clock } = this.#options;
+    const { handles, client, clock, isLeaving } = this.#options;
     const { token, granted } = permit;
     const handle = token === undefined ? undefined : handles.handleOf({ token, left: granted });
     // An id is made here: it needs no check.
@@ -206,7 +208,7 @@ export class Inbound {
       editResponse: () => responseEdit,
       ...hearGrpcStatus(trace.span),
       onTunnel: (local, application) => this.#join(facts, local, application),
-      onFailed: (error: WireError) => answerFailure(exchange, record, error),
+      onFailed: (error: WireError) => (isLeaving() ? passOver : answerFailure)(exchange, record, error),
     });
   }
 

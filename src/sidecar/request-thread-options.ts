@@ -33,6 +33,8 @@ export interface RequestThreadOptions {
   readonly endpoints: Watch<EndpointsByService>;
   /** What is known is older than it may be. */
   readonly isStale: () => boolean;
+  /** This instance goes away. */
+  readonly isLeaving: () => boolean;
   readonly askForKey?: (iss: string, kid: string) => Promise<void>;
   /** Where finished records go. */
   readonly decisions: DecisionSink;

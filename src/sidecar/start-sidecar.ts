@@ -249,6 +249,7 @@ class RunningSidecar implements Sidecar {
       interception: interceptedPort === undefined ? undefined : await interceptionAt(interceptedPort),
       limits: wireLimitsOf(this.#config),
       isStale: () => this.#membership.feed?.isStale ?? false,
+      isLeaving: () => this.#drain.hasBegun,
       askForKey: (iss, kid) => this.#membership.askForKey(iss, kid),
       decisions: decisionSinks({
         ...this.#config,

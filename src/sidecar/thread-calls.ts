@@ -49,6 +49,8 @@ export type WorkerCalls = {
   endpoints(document: string): void;
   /** What is known is older than it may be. */
   stale(isStale: boolean): void;
+  /** This instance goes away. */
+  leave(nothing: undefined): void;
   identity(identity: IdentityMessage): Promise<void>;
   listen(wanted: Named & { readonly spec: ListenerSpec }): Promise<void>;
   close(wanted: Named & { readonly graceMs: number }): Promise<void>;

@@ -37,6 +37,7 @@ class WorkerThread {
   readonly #thread: Promise<RequestThread>;
   #identity: WatchSource<TlsIdentity> | undefined;
   #isStale = false;
+  #isLeaving = false;
 
   constructor(setting: WorkerSetting) {
     this.#main = new ThreadChannel(parentPort!, this.#answers());
@@ -53,6 +54,7 @@ class WorkerThread {
       logger: loggerOf((line) => this.#main.call('log', line)),
       interception: isIntercepting ? { port: 0, destinationOf: await openOriginalDestination() } : undefined,
       isStale: () => this.#isStale,
+      isLeaving: () => this.#isLeaving,
       askForKey: (iss, kid) => this.#main.call('askForKey', { iss, kid }),
       spans: makesSpans ? { add: (span) => void this.#main.call('span', span).catch(() => {}) } : undefined,
     });
@@ -77,6 +79,9 @@ class WorkerThread {
       endpoints: (document) => this.#endpoints.set(parseEndpoints(document)),
       stale: (isStale) => {
         this.#isStale = isStale;
+      },
+      leave: () => {
+        this.#isLeaving = true;
       },
       identity: (message) => this.#identify(message),
       listen: async ({ id, spec }) => void this.#listeners.set(id, await (await this.#thread).listen(spec)),

@@ -93,6 +93,10 @@ export class WorkerThreads implements AsyncDisposable {
     await this.#all('drainTunnels', undefined);
   }
 
+  leave(): void {
+    this.#tell('leave', undefined);
+  }
+
   async flushDecisions(): Promise<void> {
     await this.#all('flushDecisions', undefined);
   }

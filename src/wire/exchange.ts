@@ -59,6 +59,11 @@ export interface ServerExchange<Context> {
   end(trailers?: string): void;
   /** Cuts the exchange off so that the client sees a broken message, never a short one. */
   abort(error: WireError): void;
+  /**
+   * Says that nobody has looked at the request, so that its sender may give it to somebody else whatever it is (RFC 9113 8.7); HTTP/1.1 cannot say so.
+   * Nothing may have been answered.
+   */
+  refuse?(error: WireError): void;
 
   /**
    * Answers a CONNECT with 200, an upgrade with 101 (HTTP/2: 200), and gives up the connection: what follows on it is the consumer's. HTTP/1.1: the

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { systemRandom } from '#runtime/random.ts';
 import { askAdminSocket, sidecarState } from '../support/admin-socket.ts';
 import { callHttp, type Handler } from '../support/application.ts';
 import { eventually } from '../support/eventually.ts';
@@ -130,4 +131,28 @@ test('instances come and go under load, and no request fails', async () => {
   const { failures, sent, succeeded } = await load.stop();
   assert.deepEqual(failures.slice(0, 3), []);
   assert.equal(succeeded, sent);
+});
+
+test('an application that ends before others know of it costs no request: another instance gets what it has not taken', async () => {
+  await using cell = await startCell({ random: systemRandom });
+  // Nobody listens there, as where an application closes its port at SIGTERM.
+  const second = await cell.addInstance('messaging', { application: '::1', settle: '3s' });
+  await eventually(async () =>
+    assert.match(await instancesThatApiKnows(cell), new RegExp(`"port":${second.ports.inbound}\\b`)),
+  );
+  // `api` hears of nothing any more.
+  await cell.stopControlPlane();
+  const stopped = second[Symbol.asyncDispose]();
+  await eventually(() => assert.match(second.notReady().join(), /draining/));
+  const token = await cell.mint();
+  const statuses = new Set<number>();
+  // A new instance gets a tenth of what the other gets, and that when it is busy.
+  await eventually(async () => {
+    const calls = Array.from({ length: 12 }, () => cell.callAsRouter({ token, path: '/v1/messages' }));
+    for (const { status } of await Promise.all(calls)) statuses.add(status);
+    const metrics = (await callHttp({ port: second.ports.health!, path: '/metrics' })).body;
+    assert.match(metrics, /^cellmesh_requests_total\{direction="inbound".*reason="upstream_unreachable"/m);
+  });
+  assert.deepEqual([...statuses], [200]);
+  await stopped;
 });

@@ -85,7 +85,7 @@ export interface Cell extends AsyncDisposable {
   /** What the control plane was told; waits for it. */
   findDecision(id: string): Promise<DecisionRecord>;
   /** One more sidecar of a service, before the same application; disposing it stops it. */
-  addInstance(service: ServiceName): Promise<Sidecar>;
+  addInstance(service: ServiceName, flags?: Readonly<Record<string, string>>): Promise<Sidecar>;
   stopControlPlane(): Promise<void>;
   startControlPlane(): Promise<void>;
   whenReady(): Promise<void>;
@@ -97,6 +97,8 @@ export interface CellOptions {
   readonly identityFlags?: Readonly<Record<string, string>>;
   readonly controlPlaneFlags?: Readonly<Record<string, string | undefined>>;
   readonly sidecarFlags?: Readonly<Record<string, string>>;
+  /** Default: one that makes pauses short, and balancers choose the first of several instances. */
+  readonly random?: Random;
   /** Of the control plane alone: its machine's may be wrong. */
   readonly controlPlaneClock?: Clock;
   readonly logger?: Logger;
@@ -122,7 +124,7 @@ export async function startCell(options: CellOptions = {}): Promise<Cell> {
 async function startIn(stack: AsyncDisposableStack, options: CellOptions): Promise<Cell> {
   const { logger = silentLogger } = options;
   const root = stack.use(await temporaryDirectory()).path;
-  const surroundings = { clock, random, logger };
+  const surroundings = { clock, random: options.random ?? random, logger };
   const identity = stack.use(await startIdentitySetting(join(root, 'identity'), clock, 0, options.identityFlags));
 
   const services = {} as Record<ServiceName, CellService>;
@@ -294,14 +296,20 @@ async function startIn(stack: AsyncDisposableStack, options: CellOptions): Promi
         return parseDecisionRecord(record);
       });
     },
-    addInstance: async (name) => {
+    addInstance: async (name, flags = {}) => {
       const directory = join(root, `${name}-${instances++}`);
       await mkdir(directory, { mode: 0o700 });
       const joinToken = `${directory}.join-token`;
       const { token } = await controlPlane!.joinTokens.create({ id: services[name].id });
       await writeFile(joinToken, `${token.reveal()}\n`, { mode: 0o600 });
       const free = { inbound: '127.0.0.1:0', outbound: '127.0.0.1:0', health: '127.0.0.1:0' };
-      const sidecar = await starters[name]({ joinToken, stateDir: directory, ...free, ...options.sidecarFlags });
+      const sidecar = await starters[name]({
+        joinToken,
+        stateDir: directory,
+        ...free,
+        ...options.sidecarFlags,
+        ...flags,
+      });
       await eventually(() => assertReady(sidecar));
       return sidecar;
     },

@@ -157,6 +157,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         applicationHost: '127.0.0.1',
         tracingRatio: 0,
         candidates: new CandidateTally(),
+        isLeaving: () => false,
         spans,
         limits,
         policy,

@@ -123,6 +123,13 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.#stream.reset(errorCode.internalError);
   }
 
+  refuse(error: WireError): void {
+    if (this.ended) return;
+    if (this.responded) return this.abort(error);
+    this.finish(error);
+    this.#stream.reset(errorCode.refusedStream);
+  }
+
   acceptTunnel(fields = ''): Duplex {
     const { method, upgrade } = this.request;
     if ((method !== 'CONNECT' && upgrade === undefined) || this.responded || this.ended) {
