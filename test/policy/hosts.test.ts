@@ -103,7 +103,7 @@ const services = fc.uniqueArray(
   fc.record({
     namespace: fc.constantFrom(...namespaces),
     name: fc.constantFrom(...names),
-    hosts: fc.option(hosts, { nil: undefined, freq: 2 }),
+    hosts: fc.option(hosts, { nil: undefined, freq: 1 }),
   }),
   { selector: nameOf, minLength: 2 },
 );
@@ -133,5 +133,5 @@ test('no two services of different namespaces are confused, whatever is written'
     }),
     { numRuns: 500 },
   );
-  assert.ok(together > 50, `${together} sets that hold together`);
+  assert.ok(together > 30, `only ${together} sets that hold together`);
 });

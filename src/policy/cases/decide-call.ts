@@ -49,7 +49,8 @@ function send(policies: CellAtHand, call: Call): Sent | Denial {
   const outbound = call.caller === undefined ? undefined : policies.outbound(call.caller);
   const { port, isConnection, customer, method, expectedAccount } = call;
   const found = outbound?.calls.find(({ source }) => source.name === call.callee);
-  if (outbound !== undefined && found === undefined) return outbound.notDeclared(call.callee);
+  if (outbound !== undefined && found === undefined)
+    return outbound.notDeclared(`${hostOf(policies, call)}:${port.port}`);
   if (isConnection !== (port.protocol === 'tcp'))
     return deny('protocol_mismatch', {
       ...{ condition: 'call', expected: port.protocol === 'tcp' ? 'a connection' : 'a request' },
@@ -103,4 +104,11 @@ export function customerAfter(decision: CallDecision): Customer | undefined {
   if (decision.outcome === 'deny') return undefined;
   const { token } = decision.asked.request;
   return token && { token, left: decision.granted };
+}
+
+/** As the caller would write it: a name alone is known in its namespace only. */
+function hostOf(policies: CellAtHand, { caller, callee }: Call): string {
+  const { hosts } = policies.snapshotOf(callee)!.service;
+  const isNeighbour = caller?.split('/')[0] === callee.split('/')[0];
+  return (isNeighbour ? hosts[0] : hosts.find((host) => host.includes('.'))) ?? hosts[0]!;
 }
