@@ -1,21 +1,20 @@
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
-import { type Certificate, parseCertificate } from './certificate.ts';
+import type { Certificate } from './certificate.ts';
 import { keyIdOfCertificate, leafProfile, randomSerial } from './certificate-profile.ts';
-import { createCsr } from './csr.ts';
 import { decodeDer } from './der.ts';
 import type { IntermediateSource } from './intermediate.ts';
+import { type Intermediate, obtainIntermediate } from './obtain-intermediate.ts';
 import { handoverShare } from './root-rotation.ts';
-import { type Issuer, signCertificate } from './root-signer.ts';
+import { signCertificate } from './root-signer.ts';
 import { backdateMs } from './roots.ts';
 import { isDnsName, serverProfile } from './server-profile.ts';
 import { keyAlgorithmOf } from './signature-algorithm.ts';
 import { pathOf, type SpiffeId, type TrustDomain, trustDomainOf } from './spiffe-id.ts';
-import { brokenIssuerRule, brokenValidityRule } from './svid-rules.ts';
 import { bundlesOf, type TrustBundle } from './trust-bundle.ts';
 import { verifyChain } from './verify-svid.ts';
 
@@ -68,13 +67,6 @@ export const svidLifetimeMs = 12 * 3600_000;
 const renewAgainMsMax = 60_000;
 const renewAgainShareOfLife = 1 / 100;
 
-interface Intermediate {
-  readonly certificate: Certificate;
-  readonly issuer: Issuer;
-  /** The one of the bundle that signed it. */
-  readonly root: Certificate;
-}
-
 /**
  * The certificate authority of one trust domain in one process. Its intermediate key is made here and never leaves; whoever has the root is
  * asked for a new intermediate when half of the old one's life is over, and when another root signs.
@@ -85,6 +77,8 @@ export class Authority implements Disposable {
   readonly #unsubscribe: () => void;
   #intermediate: Intermediate;
   #renewal: Promise<void> | undefined;
+  /** The last renewal. */
+  #hasFailed = false;
   #timer: Scheduled | undefined;
   /** How long the intermediate of a root that does not sign any more is good for, if there is no other. */
   #handoverEnds = Number.POSITIVE_INFINITY;
@@ -189,15 +183,19 @@ export class Authority implements Disposable {
     };
   }
 
-  /** Many callers, one renewal. What is due but cannot be had leaves the one in hand, for as long as that is good. */
+  /**
+   * Many callers, one renewal. What is due but cannot be had leaves the one in hand, for as long as that is good. Once it could not be had nobody
+   * waits for it any more: the timer tries again.
+   */
   async #renewForIssue(): Promise<void> {
-    if (!this.#isDue()) return;
-    try {
-      await this.#renew();
-    } catch (error) {
-      const now = this.#options.clock.now();
-      if (now > this.#intermediate.certificate.notAfter || now > this.#handoverEnds) throw error;
-    }
+    if (!this.#isDue() || (this.#hasFailed && this.#isGood())) return;
+    await this.#renew().catch((error: unknown) => {
+      if (!this.#isGood()) throw error;
+    });
+  }
+
+  #isGood(): boolean {
+    return this.#options.clock.now() <= Math.min(this.#intermediate.certificate.notAfter, this.#handoverEnds);
   }
 
   /** When half of the intermediate's life is over, unless the root's own end leaves nothing to gain; and when another root signs. */
@@ -212,9 +210,14 @@ export class Authority implements Disposable {
     this.#renewal ??= obtainIntermediate(this.#options)
       .then((intermediate) => {
         this.#intermediate = intermediate;
+        this.#hasFailed = false;
         this.#handoverEnds = Number.POSITIVE_INFINITY;
         const { serial, notAfter } = intermediate.certificate;
         this.#options.logger.info('intermediate renewed', { serial, notAfter: new Date(notAfter).toISOString() });
+      })
+      .catch((error: unknown) => {
+        this.#hasFailed = true;
+        throw error;
       })
       .finally(() => {
         this.#renewal = undefined;
@@ -226,6 +229,7 @@ export class Authority implements Disposable {
   #onBundle(): void {
     if (this.#intermediate.root.der.equals(this.bundle.current.roots[0]!.der)) return;
     const { clock, svidLifetimeMs: lifetimeMs = svidLifetimeMs } = this.#options;
+    this.#hasFailed = false;
     this.#handoverEnds = Math.min(this.#handoverEnds, clock.now() + lifetimeMs * handoverShare);
     this.#renewBySelf();
   }
@@ -261,31 +265,6 @@ function halfLife({ notBefore, notAfter }: Certificate): number {
 /** Certificates count in whole seconds. */
 function isBoundByRoot({ certificate, root }: Intermediate): boolean {
   return certificate.notAfter >= Math.floor(root.notAfter / 1000) * 1000;
-}
-
-/** A new key, a request, and the answer held against the rules that it will be held against in every chain. */
-async function obtainIntermediate({
-  trustDomain,
-  intermediates,
-  bundle,
-  clock,
-}: AuthorityOptions): Promise<Intermediate> {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const certificate = parseCertificate(await intermediates.requestIntermediate(createCsr(privateKey)));
-  if (!certificate.publicKey.equals(publicKey)) throw notIssued('the intermediate is for another key');
-  const broken = brokenIssuerRule(certificate, trustDomain, 0) ?? brokenValidityRule(certificate, clock.now());
-  if (broken !== undefined) throw notIssued(`the intermediate breaks ${broken.rule}: ${broken.reason}`);
-  const root = bundle.current.roots.find(
-    (one) => one.subject.equals(certificate.issuer) && certificate.isSignedBy(one.publicKey),
-  );
-  if (root === undefined) throw notIssued(`no root in the bundle of ${trustDomain} signed the intermediate`);
-  const wrong = brokenIssuerRule(root, trustDomain, 1) ?? brokenValidityRule(root, clock.now());
-  if (wrong !== undefined) throw notIssued(`a root of ${trustDomain} breaks ${wrong.rule}: ${wrong.reason}`);
-  return {
-    certificate,
-    root,
-    issuer: { algorithm: 'ecdsa-sha256', sign: (bytes) => sign('sha256', bytes, privateKey) },
-  };
 }
 
 function notIssued(reason: string): CellmeshError {

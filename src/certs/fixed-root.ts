@@ -26,7 +26,7 @@ export function fixedRoot(signer: RootSigner, options: FixedRootOptions): RootHo
     if (broken === undefined) continue;
     throw new CellmeshError('svid_not_issued', `a root of ${trustDomain} breaks ${broken.rule}: ${broken.reason}`);
   }
-  refuseExpired(signer.certificate, options);
+  refuseExpired(signer.certificate, options, "it is its operator's (--root-key), who replaces it");
   const sequence = Math.max(...roots.map(firstSequence));
   const bundle = new WatchSource<TrustBundle>(Object.freeze({ trustDomain, sequence, roots: Object.freeze(roots) }));
   return {

@@ -9,12 +9,12 @@ import type { TrustBundle } from './trust-bundle.ts';
 
 interface RecoverRootOptions {
   readonly store: RootStore;
-  readonly trustDomain: TrustDomain;
   readonly clock: Clock;
   readonly random: Random;
 }
 
 interface RecoveredRoot {
+  readonly trustDomain: TrustDomain;
   readonly former: Certificate;
   readonly root: Certificate;
   readonly bundle: TrustBundle;
@@ -26,9 +26,10 @@ interface RecoveredRoot {
  * @throws CellmeshError `not_found` where there are no roots, `rotation_refused` while the root is good
  */
 export async function recoverRoot(options: RecoverRootOptions): Promise<RecoveredRoot> {
-  const { store, trustDomain, clock } = options;
+  const { store, clock } = options;
   const found = await store.load();
-  if (found === undefined) throw new CellmeshError('not_found', `there are no roots of ${trustDomain}`);
+  if (found === undefined) throw new CellmeshError('not_found', 'there are no roots yet');
+  const { trustDomain } = found.roots;
   const former = activeRoot(found.roots).certificate;
   if (clock.now() <= former.notAfter) {
     throw new CellmeshError(
@@ -36,9 +37,9 @@ export async function recoverRoot(options: RecoverRootOptions): Promise<Recovere
       `the root of ${trustDomain} is good until ${new Date(former.notAfter).toISOString()}: it is replaced without a break by \`cellmesh certs rotate-root\``,
     );
   }
-  const root = await createRoot(options, 'active');
+  const root = await createRoot({ ...options, trustDomain }, 'active');
   const sequence = Math.max(found.roots.sequence + 1, Math.floor(clock.now() / 1000));
   const roots = singleRoot(trustDomain, root, sequence);
   await store.save(roots, found.version);
-  return { former, root: root.certificate, bundle: bundleOf(roots) };
+  return { trustDomain, former, root: root.certificate, bundle: bundleOf(roots) };
 }

@@ -4,6 +4,7 @@ import type { Watch } from '#runtime/watch.ts';
 import type { Certificate } from './certificate.ts';
 import type { IntermediateSource } from './intermediate.ts';
 import type { Listener } from './root-rotation.ts';
+import type { RootStore } from './root-store.ts';
 import type { TrustDomain } from './spiffe-id.ts';
 import type { TrustBundle } from './trust-bundle.ts';
 
@@ -44,14 +45,23 @@ export function statusOf({ serial, notBefore, notAfter }: Certificate, phase: st
   return { phase, serial, since: notBefore, until: undefined, notBefore, notAfter };
 }
 
-/** @throws CellmeshError `root_expired` */
+/** What to do when a root that lies in `store` has ended. */
+export function remedyOf({ recovery }: Pick<RootStore, 'recovery'>): string {
+  return `make a new one with \`${recovery}\`, which says who must join again`;
+}
+
+/**
+ * @param remedy what to do
+ * @throws CellmeshError `root_expired`
+ */
 export function refuseExpired(
   { notAfter }: Certificate,
   { trustDomain, clock }: { readonly trustDomain: TrustDomain; readonly clock: Clock },
+  remedy: string,
 ): void {
   if (clock.now() <= notAfter) return;
   throw new CellmeshError(
     'root_expired',
-    `the root of ${trustDomain} ended ${new Date(notAfter).toISOString()}, and with it every SVID below it; make a new one with \`cellmesh certs recover\`, which says who must join again`,
+    `the root of ${trustDomain} ended ${new Date(notAfter).toISOString()}, and with it every SVID below it; ${remedy}`,
   );
 }

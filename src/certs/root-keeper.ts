@@ -5,7 +5,7 @@ import type { Random } from '#runtime/random.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
 import type { Certificate } from './certificate.ts';
 import { type IntermediateSource, signIntermediate } from './intermediate.ts';
-import { type RootHolder, type RootsStatus, refuseExpired, statusOf } from './root-holder.ts';
+import { type RootHolder, type RootsStatus, refuseExpired, remedyOf, statusOf } from './root-holder.ts';
 import {
   activate,
   beginsAt,
@@ -65,7 +65,7 @@ export class RootKeeper implements RootHolder {
     const { certificate } = activeRoot(keeper.#roots);
     if (options.clock.now() > certificate.notAfter) {
       if (nextRoot(keeper.#roots)?.phase === 'published') await keeper.#step();
-      refuseExpired(activeRoot(keeper.#roots).certificate, options);
+      refuseExpired(activeRoot(keeper.#roots).certificate, options, remedyOf(options.store));
     }
     return keeper;
   }

@@ -18,6 +18,7 @@ const lockFileName = 'roots.lock';
 
 /** Roots in `roots.json` of a directory, mode 0600. Processes that save at once: one wins, the others get `conflict`. */
 export class FileRootStore implements RootStore {
+  readonly recovery = 'cellmesh certs recover';
   readonly #directory: string;
   readonly #trustDomain: TrustDomain;
 

@@ -8,6 +8,8 @@ export interface LoadedRoots {
 
 /** Port: where the roots of one trust domain lie, with their keys. What `save` resolved has outlived a crash. */
 export interface RootStore {
+  /** The command that makes a new root where this one has ended. */
+  readonly recovery: string;
   /** Undefined when there are none yet. @throws CellmeshError `roots_invalid`, `key_permissions`, `file_unreadable` */
   load(): Promise<LoadedRoots | undefined>;
   /**

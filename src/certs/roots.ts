@@ -116,15 +116,17 @@ export function serializeRoots({ trustDomain, sequence, roots, isUrgent }: Roots
 
 /**
  * Reads what `serializeRoots` wrote.
+ * @param expected whose they are to be; undefined: whoever's they say that they are
  * @param where names it in errors
  * @throws CellmeshError `roots_invalid`
  */
-export function parseRoots(json: string, expected: TrustDomain, where: string): Roots {
+export function parseRoots(json: string, expected: TrustDomain | undefined, where: string): Roots {
   try {
     const document = JSON.parse(json) as Record<string, unknown>;
     if (document['format'] !== format) throw new Error(`it is of format ${String(document['format'])}`);
     const trustDomain = parseTrustDomain(String(document['trustDomain']));
-    if (trustDomain !== expected) throw new Error(`it is of ${trustDomain}, not of ${expected}`);
+    if (expected !== undefined && trustDomain !== expected)
+      throw new Error(`it is of ${trustDomain}, not of ${expected}`);
     const sequence = document['sequence'];
     if (typeof sequence !== 'number' || !Number.isSafeInteger(sequence)) throw new Error('it has no sequence');
     const roots = (document['roots'] as Record<string, unknown>[]).map((entry) => parseRoot(entry, trustDomain));

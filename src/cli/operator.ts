@@ -16,18 +16,22 @@ export interface StateOptions extends OutputOptions {
   readonly state: string;
 }
 
-/**
- * How an operator reaches an authority: on this machine through the state directory, in a cluster through `kubectl`, anywhere else by address
- * and admin SVID.
- */
-export interface AuthorityOptions extends StateOptions {
-  readonly address?: string;
-  readonly admin?: string;
-  readonly region: string;
+/** Which cluster, and which namespace of it. */
+export interface ClusterOptions {
   readonly kube?: boolean;
   readonly kubeconfig?: string;
   readonly context?: string;
   readonly namespace?: string;
+}
+
+/**
+ * How an operator reaches an authority: on this machine through the state directory, in a cluster through `kubectl`, anywhere else by address
+ * and admin SVID.
+ */
+export interface AuthorityOptions extends StateOptions, ClusterOptions {
+  readonly address?: string;
+  readonly admin?: string;
+  readonly region: string;
   readonly tokenFile?: string;
   /** Of the control plane; `cells register` has one of the name for the cell. */
   readonly trustDomain?: string;
@@ -52,14 +56,10 @@ export function withState(command: Command): Command {
 
 /** `withState`, and who is asked. */
 export function withAuthority(command: Command, authority: Authority): Command {
-  const described = withState(command)
+  const state = withState(command)
     .option('--address <host:port>', `the ${authority}'s gRPC port (default: as in the state directory)`)
-    .option('--admin <dir>', 'directory with an admin SVID (default: as in the state directory)')
-    .optionsGroup(clusterOptionsHelp)
-    .option('--kube', `the ${authority} of the cluster that kubectl reaches`)
-    .option('--kubeconfig <file>', 'with this kubeconfig file; means --kube')
-    .option('--context <name>', 'with this context of it; means --kube')
-    .option('--namespace <name>', `where it runs; means --kube (default: ${clusterNamespaces[authority]})`)
+    .option('--admin <dir>', 'directory with an admin SVID (default: as in the state directory)');
+  const described = withCluster(state, `the ${authority}`, clusterNamespaces[authority])
     .option('--token-file <file>', 'a token for its SPIFFE ID (default: kubectl create token cellmesh-operator)')
     .option(
       `${trustDomainFlags[authority]} <domain>`,
@@ -70,8 +70,22 @@ export function withAuthority(command: Command, authority: Authority): Command {
     : described;
 }
 
+/** Which cluster, in a group of their own. @param what is to be found there */
+export function withCluster(
+  command: Command,
+  what: string,
+  namespace: string = clusterNamespaces['control plane'],
+): Command {
+  return command
+    .optionsGroup(clusterOptionsHelp)
+    .option('--kube', `${what} of the cluster that kubectl reaches`)
+    .option('--kubeconfig <file>', 'with this kubeconfig file; means --kube')
+    .option('--context <name>', 'with this context of it; means --kube')
+    .option('--namespace <name>', `where it runs; means --kube (default: ${namespace})`);
+}
+
 /** Whether it is in a cluster. */
-export function isInCluster({ kube, kubeconfig, context, namespace }: AuthorityOptions): boolean {
+export function isInCluster({ kube, kubeconfig, context, namespace }: ClusterOptions): boolean {
   return kube === true || (kubeconfig ?? context ?? namespace) !== undefined;
 }
 

@@ -8,10 +8,10 @@ import { CellmeshError } from '#runtime/errors.ts';
 import { systemRandom } from '#runtime/random.ts';
 import { readRows } from '#runtime/sqlite.ts';
 import { globalTrustDomain, readInstallation, trustDomain } from './installation.ts';
-import { type StateOptions, withState } from './operator.ts';
+import { type ClusterOptions, isInCluster, type StateOptions, withCluster, withState } from './operator.ts';
 import { print } from './output.ts';
 
-interface RecoverOptions extends StateOptions {
+interface RecoverOptions extends StateOptions, ClusterOptions {
   readonly of: keyof typeof kinds;
   readonly stateDir?: string;
   readonly trustDomain?: string;
@@ -36,21 +36,22 @@ const kinds = {
 } as const;
 
 export function addRecover(certs: Command): void {
-  withState(
+  const command = withState(
     certs
       .command('recover')
       .summary('make a new root where the old one has ended')
       .description(
-        'Makes a new root in a state directory whose root has ended, and says who has to join again. The process must not run. A root that is good is replaced by `certs rotate-root`, without a break.',
+        'Makes a new root where the old one has ended, in a state directory or in the Secret of a cluster, and says who has to join again. The process of a state directory must not run. A root that is good is replaced by `certs rotate-root`, without a break.',
       ),
   )
     .addOption(new Option('--of <authority>', 'whose root').choices(Object.keys(kinds)).default('control-plane'))
     .option('--state-dir <dir>', 'the state directory of the control plane or identity (default: that of `up`)')
-    .option('--trust-domain <domain>', 'its trust domain; needed with --state-dir')
-    .action(recover);
+    .option('--trust-domain <domain>', 'its trust domain; needed with --state-dir');
+  withCluster(command, 'the Secret of the control plane').action(recover);
 }
 
 async function recover(options: RecoverOptions): Promise<void> {
+  if (isInCluster(options)) return await recoverThere(options);
   const kind = kinds[options.of];
   const stateDir = await stateDirOf(options);
   const domain = options.trustDomain === undefined ? kind.trustDomain : parseTrustDomain(options.trustDomain);
@@ -59,7 +60,6 @@ async function recover(options: RecoverOptions): Promise<void> {
   const store = rootStoreIn(stateDir, domain);
   const { former, root, bundle } = await recoverRoot({
     store,
-    trustDomain: domain,
     clock: systemClock,
     random: systemRandom,
   });
@@ -80,6 +80,13 @@ async function recover(options: RecoverOptions): Promise<void> {
       `Each needs the new bundle and a join token (\`${kind.create} <SPIFFE ID>\`); a pod that joins by its service-account token needs the bundle only. \`cellmesh up\` does both by itself. ${kind.others}`,
     ].join('\n');
   print(report, forPeople, options);
+}
+
+async function recoverThere({ of, stateDir, ...options }: RecoverOptions): Promise<void> {
+  if (of === 'identity' || stateDir !== undefined)
+    throw new CellmeshError('config_invalid', 'in a cluster the root of a control plane alone lies in a Secret');
+  const { recoverInCluster } = await import('./kube/recover-in-cluster.ts');
+  await recoverInCluster(options);
 }
 
 async function stateDirOf({ of, stateDir, trustDomain, state }: RecoverOptions): Promise<string> {

@@ -1,10 +1,12 @@
-import { textAt, valueAt } from './json.ts';
+import { listAt, textAt, valueAt } from './json.ts';
 import type { Resource } from './resources.ts';
 
 export interface ConfigMap {
   readonly namespace: string;
   readonly name: string;
   readonly data: Readonly<Record<string, string>>;
+  /** Who has set fields of it that are still as they were set: the names of field managers. */
+  readonly managers: readonly string[];
 }
 
 export const configMaps: Resource<ConfigMap> = {
@@ -17,6 +19,7 @@ export const configMaps: Resource<ConfigMap> = {
     return {
       namespace: textAt(object, 'metadata', 'namespace') ?? '',
       name: textAt(object, 'metadata', 'name') ?? '',
+      managers: listAt(object, 'metadata', 'managedFields').map((entry) => textAt(entry, 'manager') ?? ''),
       data: Object.fromEntries(data.filter((entry): entry is [string, string] => typeof entry[1] === 'string')),
     };
   },

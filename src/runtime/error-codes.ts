@@ -51,7 +51,8 @@ export const errorCodes = {
   },
   root_expired: {
     meaning: 'The root of a trust domain has ended, so that nothing can be issued and no SVID below it is good.',
-    action: "Run `cellmesh certs recover`; an operator's own root (`--root-key`) is replaced by its operator.",
+    action:
+      "Run the command that the message names: `cellmesh certs recover`, in a cluster with `--namespace`; an operator's own root (`--root-key`) is replaced by its operator.",
   },
   roots_invalid: {
     meaning: 'What is stored as the roots of a trust domain cannot be read, or is not theirs.',

@@ -171,6 +171,45 @@ test('while the root cannot be asked, the intermediate in hand signs until its e
   await issue(id);
 });
 
+test('once the leader has not answered nobody waits for it any more, while the intermediate in hand is good', async () => {
+  const clock = new FakeClock();
+  const root = await testRoot(clock, trustDomain);
+  const unanswered: PromiseWithResolvers<never>[] = [];
+  let isAway = false;
+  const sign = (bytes: Buffer) => {
+    if (!isAway) return root.sign(bytes);
+    const asked = Promise.withResolvers<never>();
+    unanswered.push(asked);
+    return asked.promise;
+  };
+  const { issue, authority } = await testAuthority(clock, trustDomain, {
+    rootSigner: { certificate: root.certificate, sign },
+  });
+  const first = authority.intermediate;
+  isAway = true;
+  await clock.advance(intermediateLifetimeMs / 2);
+  assert.equal(unanswered.length, 1);
+  let isIssued = false;
+  const waiting = issue(id).then(() => {
+    isIssued = true;
+  });
+  await clock.advance(9_000);
+  assert.equal(isIssued, false, 'the first one waits');
+  unanswered[0]!.reject(new Error('nobody answers'));
+  await waiting;
+
+  for (const _ of [1, 2, 3]) await issue(id);
+  assert.equal(unanswered.length, 1);
+  await clock.advance(60_000);
+  assert.equal(unanswered.length, 2, 'it is asked again');
+  await issue(id);
+  assert.equal(authority.intermediate, first);
+  isAway = false;
+  unanswered[1]!.reject(new Error('nobody answers'));
+  await clock.advance(60_000);
+  assert.notEqual(authority.intermediate, first);
+});
+
 test('a root that cannot be one for the trust domain is refused at the start', async () => {
   const clock = new FakeClock();
   const foreign = await testRoot(clock, parseTrustDomain('cell-2.example.com'));

@@ -156,6 +156,7 @@ describe('a rotation of roots', () => {
       const memory = new MemoryRootStore();
       let saves = 0;
       const store: RootStore = {
+        recovery: memory.recovery,
         load: () => memory.load(),
         async save(roots, version) {
           const saved = await memory.save(roots, version);

@@ -4,6 +4,7 @@ import { CellmeshError } from '#runtime/errors.ts';
 
 /** Roots in memory. They go through their document, as on a disk. */
 export class MemoryRootStore implements RootStore {
+  readonly recovery = 'cellmesh certs recover';
   #text: string | undefined;
   #version = 0;
   #roots: Roots | undefined;

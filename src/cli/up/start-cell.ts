@@ -6,7 +6,7 @@ import { IdentityAdmin } from '#api/generated/cellmesh/identity/v1/identity_pb.t
 import { rootStoreIn } from '#certs/open-authority.ts';
 import { writePrivateFile } from '#certs/private-file.ts';
 import { routerId } from '#certs/reserved-ids.ts';
-import { refuseExpired } from '#certs/root-holder.ts';
+import { refuseExpired, remedyOf } from '#certs/root-holder.ts';
 import { openRoots } from '#certs/root-keeper.ts';
 import { nextRoot } from '#certs/root-rotation.ts';
 import { activeRoot, bundleOf } from '#certs/roots.ts';
@@ -140,7 +140,7 @@ async function cellBundle({ controlPlane }: Installation): Promise<TrustBundle> 
   const store = rootStoreIn(controlPlane.stateDir, trustDomain);
   const surroundings = { trustDomain, clock: systemClock, random: systemRandom };
   const { roots } = await openRoots({ store, ...surroundings });
-  if (nextRoot(roots) === undefined) refuseExpired(activeRoot(roots).certificate, surroundings);
+  if (nextRoot(roots) === undefined) refuseExpired(activeRoot(roots).certificate, surroundings, remedyOf(store));
   return bundleOf(roots);
 }
 

@@ -29,7 +29,7 @@ const retryAfterMs = 5_000;
 
 /**
  * The cell's trust bundle, in a ConfigMap of the control plane's namespace and of each that is opted in: sidecars start with it. It is kept current wherever
- * it once was, also when a namespace opts out: pods that run there mount it, and one whose ConfigMap is gone does not start again.
+ * it has been written, also when a namespace opts out: pods that run there mount it, and one whose ConfigMap is gone does not start again.
  */
 export class BundleWriter implements AsyncDisposable {
   readonly #options: BundleWriterOptions;
@@ -100,9 +100,12 @@ export class BundleWriter implements AsyncDisposable {
     const signal = leadership.term;
     if (signal === undefined) return true;
     const text = serializeTrustBundle(bundle.current);
-    const written = new Map(this.#written.objects().map(({ namespace, data }) => [namespace, data[key]]));
+    const found = this.#written.objects();
+    const written = new Map(found.map(({ namespace, data }) => [namespace, data[key]]));
+    // One of the same name that somebody else has put where nobody has opted in is theirs.
+    const ours = found.filter(({ managers }) => managers.includes(fieldManager)).map(({ namespace }) => namespace);
     const optedIn = this.#optedIn.objects().filter(({ isTerminating }) => !isTerminating);
-    const wanted = new Set([own, ...optedIn.map((one) => one.name), ...written.keys()]);
+    const wanted = new Set([own, ...optedIn.map((one) => one.name), ...ours]);
     let isDone = true;
     for (const namespace of wanted) {
       if (signal.aborted || this.#isClosed) return true;

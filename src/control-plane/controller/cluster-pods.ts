@@ -81,16 +81,17 @@ export class ClusterPods implements AsyncDisposable {
   }
 
   /**
-   * The instances of a service: its pods that are ready, and of those that have `registered` themselves whatever is not known to be such a pod. When the
+   * The instances of a service: its pods that are ready, and of those that have `registered` themselves whatever is not known to be such a pod, which has the same address and port. When the
    * API server has been silent for long, what has registered counts as it is. Undefined while pods are not known.
    */
   endpointsOf(service: SpiffeId, registered: readonly Endpoint[]): readonly Endpoint[] | undefined {
     if (!this.#areListed) return undefined;
     const isOld = this.ageMs() > readinessMsMax;
     const own = this.#endpoints.of(service);
-    const known = new Set(own.map(({ host }) => host));
-    const others = registered.filter(({ host }) =>
-      isOld ? !known.has(host) : !this.#endpoints.has(host) && this.#readiness.isReady(host),
+    const others = registered.filter(({ host, port }) =>
+      isOld
+        ? !own.some((one) => one.host === host && one.port === port)
+        : !this.#endpoints.has(host, port) && this.#readiness.isReady(host, port),
     );
     return [...own, ...others];
   }

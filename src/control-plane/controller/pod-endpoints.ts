@@ -21,6 +21,8 @@ export class PodEndpoints {
   /** By service, then by uid. */
   readonly #services = new Map<SpiffeId, Map<string, Pod>>();
   readonly #byAddress = new Map<string, Pod>();
+  /** By address and port. */
+  readonly #bySidecar = new Map<string, Pod>();
 
   constructor(options: PodEndpointsOptions) {
     this.#options = options;
@@ -32,9 +34,9 @@ export class PodEndpoints {
       .map((pod) => ({ host: pod.addresses[0]!, port: pod.sidecarPort!, locality: this.#zone(pod), weight: 1 }));
   }
 
-  /** Whether a pod with our sidecar has this address: what is to be known of it is known from Kubernetes. */
-  has(address: string): boolean {
-    return this.#byAddress.has(address);
+  /** Whether the sidecar of a pod is at this address and port: what is to be known of it is known from Kubernetes. Pods may share an address, that of their node. */
+  has(address: string, port: number): boolean {
+    return this.#bySidecar.has(`${address} ${port}`);
   }
 
   /** The zone of the pod with this address; undefined where there is none, or it is not known. */
@@ -63,15 +65,20 @@ export class PodEndpoints {
     const service = this.#serviceOf(pod);
     const pods = this.#services.get(service) ?? new Map<string, Pod>();
     this.#services.set(service, pods.set(pod.uid, pod));
-    for (const address of pod.addresses) this.#byAddress.set(address, pod);
+    for (const address of pod.addresses) {
+      this.#byAddress.set(address, pod);
+      this.#bySidecar.set(`${address} ${pod.sidecarPort}`, pod);
+    }
   }
 
   #remove(pod: Pod): void {
     const pods = this.#services.get(this.#serviceOf(pod));
     pods?.delete(pod.uid);
     if (pods?.size === 0) this.#services.delete(this.#serviceOf(pod));
-    for (const address of pod.addresses)
-      if (this.#byAddress.get(address)?.uid === pod.uid) this.#byAddress.delete(address);
+    for (const address of pod.addresses) {
+      removeOwn(this.#byAddress, address, pod);
+      removeOwn(this.#bySidecar, `${address} ${pod.sidecarPort}`, pod);
+    }
   }
 
   #zone({ zone, node }: Pod): string {
@@ -81,6 +88,11 @@ export class PodEndpoints {
   #serviceOf({ namespace, serviceAccount }: Pod): SpiffeId {
     return workloadId(this.#options.trustDomain, namespace, serviceAccount);
   }
+}
+
+/** Another pod may have come to it meanwhile. */
+function removeOwn(pods: Map<string, Pod>, at: string, { uid }: Pod): void {
+  if (pods.get(at)?.uid === uid) pods.delete(at);
 }
 
 function isOurs(pod: Pod | undefined): pod is Pod {

@@ -7,7 +7,7 @@ import type { KubernetesClient } from '#kubernetes/client.ts';
 import { Informer } from '#kubernetes/informer.ts';
 import { type ConfigMap, configMaps } from '#kubernetes/resources-config-map.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
-import { CellmeshError, messageOf } from '#runtime/errors.ts';
+import { CellmeshError, isCellmeshError, messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import type { Random } from '#runtime/random.ts';
 import { type Watch, WatchSource } from '#runtime/watch.ts';
@@ -60,7 +60,8 @@ export class ClusterRoots implements RootHolder, AsyncDisposable {
   #request: RotationRequest | undefined;
   #term: RootTerm | undefined;
   #leading: Promise<void> = Promise.resolve();
-  #problem = 'no replica leads that could open the roots';
+  /** Why this replica, which leads, cannot open the roots. */
+  #failure: string | undefined;
 
   /** Begins at once. */
   constructor(options: ClusterRootsOptions) {
@@ -85,9 +86,9 @@ export class ClusterRoots implements RootHolder, AsyncDisposable {
     return this.#published.promise;
   }
 
-  /** Why the roots are not known yet; undefined when they are. */
+  /** Why the roots are not known yet, or why this replica, which leads, has not opened them; undefined otherwise. */
   get problem(): string | undefined {
-    return this.#bundle === undefined ? this.#problem : undefined;
+    return this.#failure ?? (this.#bundle === undefined ? 'no replica leads that could open the roots' : undefined);
   }
 
   get bundle(): Watch<TrustBundle> {
@@ -169,6 +170,7 @@ export class ClusterRoots implements RootHolder, AsyncDisposable {
     for (let failures = 0; !signal.aborted; failures++) {
       try {
         const roots = await open(signal);
+        this.#failure = undefined;
         await using term = new RootTerm({
           ...this.#options,
           ...{ roots, term: signal, before: this.#state.current?.answered },
@@ -180,8 +182,9 @@ export class ClusterRoots implements RootHolder, AsyncDisposable {
         await untilAborted(signal);
         this.#term = undefined;
       } catch (error) {
-        if (signal.aborted) return;
-        this.#problem = `the roots cannot be opened: ${messageOf(error)}`;
+        if (signal.aborted) break;
+        const code = isCellmeshError(error) ? ` [${error.code}]` : '';
+        this.#failure = `the roots cannot be opened: ${messageOf(error)}${code}`;
         logger.error('the roots cannot be opened; it is tried again', { error });
         const pauseMs = Math.min(pauseMsMax, pauseMsMin * 2 ** Math.min(failures, 10));
         await sleep(clock, pauseMs, signal).catch(() => {});
@@ -189,6 +192,7 @@ export class ClusterRoots implements RootHolder, AsyncDisposable {
         this.#term = undefined;
       }
     }
+    this.#failure = undefined;
   }
 
   /** Why not; undefined when it was done. */

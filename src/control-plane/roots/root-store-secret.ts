@@ -9,7 +9,8 @@ import { CellmeshError } from '#runtime/errors.ts';
 interface SecretRootStoreOptions {
   readonly client: Pick<KubernetesClient, 'get' | 'create' | 'replace'>;
   readonly namespace: string;
-  readonly trustDomain: TrustDomain;
+  /** Whose roots they are to be; undefined: whoever's are there. */
+  readonly trustDomain?: TrustDomain;
   /** Who leads no more neither reads nor writes. */
   readonly signal?: AbortSignal;
 }
@@ -19,10 +20,12 @@ const key = 'roots.json';
 
 /** Roots in a Secret of the control plane's namespace. The API server compares and sets (`resourceVersion`), so that of replicas that save at once one wins. */
 export class SecretRootStore implements RootStore {
+  readonly recovery: string;
   readonly #options: SecretRootStoreOptions;
 
   constructor(options: SecretRootStoreOptions) {
     this.#options = options;
+    this.recovery = `cellmesh certs recover --namespace ${options.namespace}`;
   }
 
   async load(): Promise<LoadedRoots | undefined> {

@@ -21,7 +21,7 @@ describe('the trust bundle in a cluster', { skip: 'skip' in programs && programs
   before(async () => {
     assert.ok(!('skip' in programs));
     server = await startKubernetes(programs);
-    for (const one of ['cellmesh', 'shop', 'mail']) await createNamespace(server, one);
+    for (const one of ['cellmesh', 'shop', 'mail', 'others']) await createNamespace(server, one);
   });
   after(() => server[Symbol.asyncDispose]());
 
@@ -39,6 +39,10 @@ describe('the trust bundle in a cluster', { skip: 'skip' in programs && programs
     const common = { client: server.client, clock: systemClock, random: systemRandom, logger: logLines().logger };
     await using leadership = new Leadership({ ...common, namespace: 'cellmesh', replica: 'a' });
     await using _writer = new BundleWriter({ ...common, leadership, namespace: 'cellmesh', bundle });
+    await server.send('POST', '/api/v1/namespaces/others/configmaps', {
+      metadata: { name },
+      data: { 'trust-bundle.json': 'theirs' },
+    });
     await label('shop', 'enabled');
     const text = serializeTrustBundle(bundle.current);
     for (const namespace of ['cellmesh', 'shop'])
@@ -60,5 +64,8 @@ describe('the trust bundle in a cluster', { skip: 'skip' in programs && programs
     assert.notEqual(next, text);
     for (const namespace of ['cellmesh', 'shop', 'mail'])
       await eventually(async () => assert.equal(await textIn(namespace), next, namespace));
+    assert.equal(await textIn('others'), 'theirs');
+    await label('others', 'enabled');
+    await eventually(async () => assert.equal(await textIn('others'), next));
   });
 });
