@@ -23,6 +23,7 @@ const each = (value: string, earlier: readonly string[]) => [...earlier, ...valu
 export function addIntercept(program: Command): void {
   const intercept = program
     .command('intercept')
+    .summary('redirect the connections of this network namespace through its sidecar')
     .description(
       'Redirects the connections of this network namespace through its sidecar, with nftables or iptables, for IPv4 and IPv6. Needs CAP_NET_ADMIN; the sidecar itself needs nothing.',
     );

@@ -3,9 +3,9 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Finding, Verdict } from '#cli/check/check-definition.ts';
-import { type CommandResult, type RunningUp, runCommand, startUp } from '../../support/command.ts';
-import { eventually } from '../../support/eventually.ts';
-import { temporaryDirectory } from '../../support/temporary-directory.ts';
+import { type CommandResult, type RunningUp, runCommand, startUp } from '../support/command.ts';
+import { eventually } from '../support/eventually.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 interface Told {
   readonly failed: boolean;

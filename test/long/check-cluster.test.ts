@@ -8,22 +8,6 @@ import { checks } from '#cli/check/checks.ts';
 import { collectFacts } from '#cli/check/collect/collect.ts';
 import { judge } from '#cli/check/judge.ts';
 import { systemClock } from '#runtime/clock.ts';
-import { definitions, definitionsPath } from '../../kubernetes/policy-objects.ts';
-import { runCommand } from '../../support/command.ts';
-import { eventually } from '../../support/eventually.ts';
-import { type KubernetesServer, startKubernetes } from '../../support/kubernetes.ts';
-import {
-  bindClusterRole,
-  createNamespace,
-  createServiceAccount,
-  createToken,
-} from '../../support/kubernetes-objects.ts';
-import { kubernetesPrograms } from '../../support/kubernetes-programs.ts';
-import { serviceNames } from '../../support/messaging-application.ts';
-import { namelessTrustBundle } from '../../support/nameless-trust-bundle.ts';
-import { startCell } from '../../support/start-cell.ts';
-import { temporaryDirectory } from '../../support/temporary-directory.ts';
-import { testAuthority } from '../../support/test-authority.ts';
 import {
   allowed,
   cell,
@@ -36,7 +20,18 @@ import {
   setAccepted,
   startTestInjector,
   type TestInjector,
-} from './cluster-objects.ts';
+} from '../cli/check/cluster-objects.ts';
+import { definitions, definitionsPath } from '../kubernetes/policy-objects.ts';
+import { runCommand } from '../support/command.ts';
+import { eventually } from '../support/eventually.ts';
+import { type KubernetesServer, startKubernetes } from '../support/kubernetes.ts';
+import { bindClusterRole, createNamespace, createServiceAccount, createToken } from '../support/kubernetes-objects.ts';
+import { kubernetesPrograms } from '../support/kubernetes-programs.ts';
+import { serviceNames } from '../support/messaging-application.ts';
+import { namelessTrustBundle } from '../support/nameless-trust-bundle.ts';
+import { startCell } from '../support/start-cell.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+import { testAuthority } from '../support/test-authority.ts';
 
 interface Told {
   readonly code: number | null;
