@@ -1,14 +1,15 @@
-// Constant load: RATE requests a second until SIGTERM, each at its time whatever became of those before. Answers GET /counts on loopback with what came of them.
+// Constant load: RATE requests a second until SIGTERM, each at its time whatever became of those before; with CONNECTION=close each on a connection of its own. Answers GET /counts on loopback with what came of them.
 import { createServer } from 'node:http';
 
-const { URL: url, RATE = '50' } = process.env;
+const { URL: url, RATE = '50', CONNECTION } = process.env;
+const headers = CONNECTION === undefined ? {} : { connection: CONNECTION };
 const counts = { sent: 0, answered: 0, failed: 0, failures: {} };
 
 async function callOnce() {
   counts.sent++;
   let outcome;
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(10_000) });
+    const response = await fetch(url, { headers, signal: AbortSignal.timeout(10_000) });
     const body = await response.text();
     outcome = response.status === 200 ? undefined : `${response.status} ${body.slice(0, 200)}`;
   } catch (error) {
