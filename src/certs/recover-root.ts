@@ -2,6 +2,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { CellmeshError } from '#runtime/errors.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Certificate } from './certificate.ts';
+import { nextRoot } from './root-rotation.ts';
 import type { RootStore } from './root-store.ts';
 import { activeRoot, bundleOf, createRoot, singleRoot } from './roots.ts';
 import type { TrustDomain } from './spiffe-id.ts';
@@ -23,7 +24,7 @@ interface RecoveredRoot {
 /**
  * A new root in the place of one that has ended, for a trust domain in which nothing is good any more. Its bundle counts as newer than the one
  * before.
- * @throws CellmeshError `not_found` where there are no roots, `rotation_refused` while the root is good
+ * @throws CellmeshError `not_found` where there are no roots, `rotation_refused` while the root is good, or the next one that everybody knows
  */
 export async function recoverRoot(options: RecoverRootOptions): Promise<RecoveredRoot> {
   const { store, clock } = options;
@@ -35,6 +36,14 @@ export async function recoverRoot(options: RecoverRootOptions): Promise<Recovere
     throw new CellmeshError(
       'rotation_refused',
       `the root of ${trustDomain} is good until ${new Date(former.notAfter).toISOString()}: it is replaced without a break by \`cellmesh certs rotate-root\``,
+    );
+  }
+  // As `RootKeeper.open` looks at it: known to everybody, it signs from the next start on.
+  const next = nextRoot(found.roots);
+  if (next?.phase === 'published' && clock.now() <= next.certificate.notAfter) {
+    throw new CellmeshError(
+      'rotation_refused',
+      `the root of ${trustDomain} has ended, and the next one is known already, good until ${new Date(next.certificate.notAfter).toISOString()}: start its control plane or identity, which goes on with it`,
     );
   }
   const root = await createRoot({ ...options, trustDomain }, 'active');

@@ -10,6 +10,8 @@ export interface Lease {
   /** After so long without a change of the object it is anybody's. */
   readonly durationMs: number;
   readonly acquireTime: string | undefined;
+  /** RFC 3339, by the holder's clock. */
+  readonly renewTime: string | undefined;
   /** How often it went from one to another. */
   readonly transitions: number;
 }
@@ -25,6 +27,7 @@ export const leases: Resource<Lease> = {
     holder: textAt(object, 'spec', 'holderIdentity') ?? '',
     durationMs: (numberAt(object, 'spec', 'leaseDurationSeconds') ?? 0) * 1000,
     acquireTime: textAt(object, 'spec', 'acquireTime'),
+    renewTime: textAt(object, 'spec', 'renewTime'),
     transitions: numberAt(object, 'spec', 'leaseTransitions') ?? 0,
   }),
 };

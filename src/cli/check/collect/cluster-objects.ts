@@ -1,8 +1,15 @@
 import { annotationOf, readAnnotations } from '#control-plane/injector/annotations.ts';
 import { listAt, numberAt, textAt, valueAt } from '#kubernetes/json.ts';
 import type { Resource } from '#kubernetes/resources.ts';
+import type { Lease } from '#kubernetes/resources-lease.ts';
+import {
+  type Condition,
+  documentOf,
+  type PolicyObject as KubernetesPolicyObject,
+  titleOf,
+} from '#kubernetes/resources-policy.ts';
 import { interceptName, sidecarName } from '#kubernetes/sidecar-ports.ts';
-import type { DeploymentFacts, LeaseFacts, MeshPod, MeshService, PolicyObject } from '../cluster-facts.ts';
+import type { DeploymentFacts, MeshPod, MeshService, PolicyObject } from '../cluster-facts.ts';
 import { authoritiesOf } from './authorities.ts';
 
 /** Label of a namespace that has opted in. */
@@ -23,14 +30,6 @@ function ofCluster<T>(kind: Kind, read: (object: unknown) => T): Resource<T> {
 }
 
 const core = (kind: string, plural: string): Kind => ({ apiVersion: 'v1', kind, plural });
-const coordination: Kind = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', plural: 'leases' };
-const mesh = (kind: string, plural: string): Kind => ({ apiVersion: 'cellmesh.io/v1alpha1', kind, plural });
-
-export const namespaceNames = ofCluster(core('Namespace', 'namespaces'), nameOf);
-
-export const configMaps = namespaced(core('ConfigMap', 'configmaps'), (object) => ({
-  data: (file: string) => textAt(object, 'data', file),
-}));
 
 export const deployments = namespaced<DeploymentFacts>(
   { apiVersion: 'apps/v1', kind: 'Deployment', plural: 'deployments' },
@@ -44,13 +43,6 @@ export const disruptionBudgets = namespaced(
   { apiVersion: 'policy/v1', kind: 'PodDisruptionBudget', plural: 'poddisruptionbudgets' },
   nameOf,
 );
-
-export const leases = namespaced<LeaseFacts & { readonly name: string }>(coordination, (object) => ({
-  name: nameOf(object),
-  holder: textAt(object, 'spec', 'holderIdentity') ?? '',
-  renewedMs: Date.parse(textAt(object, 'spec', 'renewTime') ?? '') || 0,
-  durationMs: (numberAt(object, 'spec', 'leaseDurationSeconds') ?? 15) * 1000,
-}));
 
 export const customResources = ofCluster(
   { apiVersion: 'apiextensions.k8s.io/v1', kind: 'CustomResourceDefinition', plural: 'customresourcedefinitions' },
@@ -114,12 +106,6 @@ export const pods = namespaced<MeshPod>(core('Pod', 'pods'), (object) => {
   };
 });
 
-export const servicePolicies = namespaced(mesh('ServicePolicy', 'servicepolicies'), (object) =>
-  policyObjectOf(object, 'ServicePolicy'),
-);
-
-export const cells = ofCluster(mesh('Cell', 'cells'), (object) => policyObjectOf(object, 'Cell'));
-
 /** What a webhook configuration says of its first webhook with a name of ours. */
 function webhookResource(kind: string, plural: string) {
   return ofCluster({ apiVersion: 'admissionregistration.k8s.io/v1', kind, plural }, (object) =>
@@ -136,51 +122,35 @@ function webhookResource(kind: string, plural: string) {
 export const mutatingWebhooks = webhookResource('MutatingWebhookConfiguration', 'mutatingwebhookconfigurations');
 export const validatingWebhooks = webhookResource('ValidatingWebhookConfiguration', 'validatingwebhookconfigurations');
 
-export const accessReviews = ofCluster(
-  { apiVersion: 'authorization.k8s.io/v1', kind: 'SubjectAccessReview', plural: 'subjectaccessreviews' },
-  (object) => valueAt(object, 'status', 'allowed') === true,
-);
+export function leaseFactsOf({ name, holder, renewTime = '', durationMs }: Lease) {
+  return { name, holder, renewedMs: Date.parse(renewTime) || 0, durationMs };
+}
 
-function policyObjectOf(object: unknown, kind: string): PolicyObject {
-  const namespace = namespaceOf(object);
-  const name = nameOf(object);
-  const document = {
-    apiVersion: 'cellmesh.io/v1alpha1',
-    kind,
-    metadata: { name, ...(namespace !== '' && { namespace }) },
-    spec: valueAt(object, 'spec'),
-  };
+export function policyFactsOf(object: KubernetesPolicyObject): PolicyObject {
   const accepted = conditionOf(object, 'Accepted');
   const programmed = conditionOf(object, 'Programmed');
+  const serviceAccount = valueAt(object.spec, 'serviceAccount');
   return {
-    name: namespace === '' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`,
-    namespace,
-    serviceAccount: textAt(object, 'spec', 'serviceAccount') ?? '',
-    text: JSON.stringify(document, undefined, 2),
+    name: titleOf(object),
+    namespace: object.namespace ?? '',
+    serviceAccount: typeof serviceAccount === 'string' ? serviceAccount : '',
+    text: JSON.stringify(documentOf(object, object.spec), undefined, 2),
     accepted: accepted && {
-      isAccepted: accepted.isTrue,
+      isAccepted: accepted.status === 'True',
       isWhole: accepted.reason !== 'InForceInPart',
       message: accepted.message,
     },
     programmed: programmed && {
-      isProgrammed: programmed.isTrue,
+      isProgrammed: programmed.status === 'True',
       message: programmed.message,
-      sinceMs: programmed.sinceMs,
+      sinceMs: Date.parse(programmed.lastTransitionTime) || 0,
     },
   };
 }
 
 /** What is said of the generation that there is now. */
-function conditionOf(object: unknown, type: string) {
-  const found = listAt(object, 'status', 'conditions').find((one) => textAt(one, 'type') === type);
-  if (found === undefined) return undefined;
-  if (numberAt(found, 'observedGeneration') !== numberAt(object, 'metadata', 'generation')) return undefined;
-  return {
-    isTrue: textAt(found, 'status') === 'True',
-    reason: textAt(found, 'reason') ?? '',
-    message: textAt(found, 'message') ?? '',
-    sinceMs: Date.parse(textAt(found, 'lastTransitionTime') ?? '') || 0,
-  };
+function conditionOf({ generation, status }: KubernetesPolicyObject, type: string): Condition | undefined {
+  return status.conditions.find((one) => one.type === type && one.observedGeneration === generation);
 }
 
 function interceptionOf(object: unknown, containers: readonly unknown[]): MeshPod['interception'] {

@@ -1,24 +1,25 @@
 import type { KubernetesClient, Selection } from '#kubernetes/client.ts';
 import { KubernetesError } from '#kubernetes/kubernetes-error.ts';
 import type { Resource } from '#kubernetes/resources.ts';
+import { configMaps } from '#kubernetes/resources-config-map.ts';
+import { leases } from '#kubernetes/resources-lease.ts';
+import { namespaces as namespaceObjects } from '#kubernetes/resources-namespace.ts';
+import { cells, servicePolicies } from '#kubernetes/resources-policy.ts';
 import { serverVersion } from '#kubernetes/server-version.ts';
 import { readYaml } from '#runtime/yaml-document.ts';
 import type { AuthorityFacts, ClusterFacts, MeshPod, WebhookFacts } from '../cluster-facts.ts';
 import { type Fact, factOf } from '../facts.ts';
 import { rootsOf } from './authorities.ts';
 import {
-  cells,
-  configMaps,
   customResources,
   deployments,
   disruptionBudgets,
-  leases,
+  leaseFactsOf,
   mutatingWebhooks,
-  namespaceNames,
   networkPolicies,
   optInLabel,
   pods,
-  servicePolicies,
+  policyFactsOf,
   services,
   validatingWebhooks,
 } from './cluster-objects.ts';
@@ -38,7 +39,10 @@ export async function clusterFacts(
 ): Promise<ClusterFacts> {
   const fact = <T>(ask: () => Promise<T>) => factOf(ask, signal);
   const reader = new Reader(client, signal);
-  const namespaces = await fact(() => reader.all(namespaceNames, { labelSelector: `${optInLabel}=enabled` }));
+  const namespaces = await fact(async () => {
+    const found = await reader.all(namespaceObjects, { labelSelector: `${optInLabel}=enabled` });
+    return found.map((one) => one.name);
+  });
   const inEach = <T>(ask: (namespace: string) => Promise<readonly T[]>) => eachOf(namespaces, ask, signal);
   const asked = {
     serverVersion: fact(async () => (await serverVersion(client, signal)).text),
@@ -47,7 +51,10 @@ export async function clusterFacts(
     ),
     deployment: fact(() => reader.one(deployments, { namespace, name })),
     hasDisruptionBudget: fact(async () => (await reader.one(disruptionBudgets, { namespace, name })) !== undefined),
-    lease: fact(() => reader.one(leases, { namespace, name })),
+    lease: fact(async () => {
+      const found = await reader.one(leases, { namespace, name });
+      return found && leaseFactsOf(found);
+    }),
     rights: fact(() => controlPlaneRights(client, namespace, signal)),
     webhooks: fact(() => webhooksOf(reader)),
     trial: fact(async () => {
@@ -57,7 +64,10 @@ export async function clusterFacts(
     }),
     pods: inEach<MeshPod>((namespace) => reader.all(pods, { namespace })),
     services: inEach((namespace) => reader.all(services, { namespace })),
-    policyObjects: fact(async () => [...(await reader.all(servicePolicies)), ...(await reader.all(cells))]),
+    policyObjects: fact(async () => {
+      const objects = [...(await reader.all(servicePolicies)), ...(await reader.all(cells))];
+      return objects.map(policyFactsOf);
+    }),
     bundles: fact(async () => {
       if ('unknown' in namespaces) throw new Error(namespaces.unknown);
       const all = [namespace, ...namespaces.value.filter((one) => one !== namespace)];
@@ -69,7 +79,7 @@ export async function clusterFacts(
       const found = await reader.all(networkPolicies, { namespace });
       return found.some(({ isAboutIngress }) => isAboutIngress) ? [namespace] : [];
     }),
-    nodes: fact(() => reader.all(leases, { namespace: 'kube-node-lease' })),
+    nodes: fact(async () => (await reader.all(leases, { namespace: 'kube-node-lease' })).map(leaseFactsOf)),
     sidecarImage: fact(async () => imageOf(await reader.file(namespace, name, 'injector.yaml'))),
   } satisfies Partial<{ readonly [K in keyof ClusterFacts]: Promise<ClusterFacts[K]> }>;
   const entries = await Promise.all(Object.entries(asked).map(async ([key, value]) => [key, await value] as const));
@@ -113,7 +123,7 @@ class Reader {
   }
 
   async file(namespace: string, name: string, file: string): Promise<string | undefined> {
-    return (await this.one(configMaps, { namespace, name }))?.data(file);
+    return (await this.one(configMaps, { namespace, name }))?.data[file];
   }
 }
 

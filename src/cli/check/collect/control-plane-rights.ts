@@ -1,6 +1,6 @@
 import type { KubernetesClient } from '#kubernetes/client.ts';
+import { subjectAccessReviews } from '#kubernetes/resources-access.ts';
 import { controlPlanePermissions, type Permission } from '../../install/permissions.ts';
-import { accessReviews } from './cluster-objects.ts';
 
 /** Asks the API server whether the control plane may do what an installation gives it. @throws KubernetesError where we may not ask */
 export async function controlPlaneRights(client: KubernetesClient, namespace: string, signal: AbortSignal) {
@@ -10,7 +10,8 @@ export async function controlPlaneRights(client: KubernetesClient, namespace: st
   const asked = [...cluster.flatMap((one) => attributesOf(one)), ...own.flatMap((one) => attributesOf(one, namespace))];
   return Promise.all(
     asked.map(async ({ reason, ...resourceAttributes }) => {
-      const isAllowed = await client.review(accessReviews, { user, groups, resourceAttributes }, signal);
+      const asks = { user, groups, resourceAttributes };
+      const { isAllowed } = await client.review(subjectAccessReviews, asks, signal);
       return { what: `${textOf(resourceAttributes)} (${reason})`, isAllowed };
     }),
   );
