@@ -8,7 +8,7 @@ import type { Reason } from './reasons.ts';
 type Direction = 'inbound' | 'outbound' | 'edge';
 
 /** What policy saw of a token: enough to explain and to replay a decision, nothing to replay a request with. */
-interface RecordedClaims {
+export interface RecordedClaims {
   readonly kind: string;
   readonly subject: string;
   readonly clientId: string;
@@ -25,7 +25,7 @@ interface RecordedClaims {
 
 /**
  * The one schema of a decision: raw material of access log, explain, plan, audit and metrics. No bodies, no tokens, no query strings.
- * JSON, a line each; fields that do not apply are absent.
+ * JSON, a line each; fields that do not apply are absent. In this order they are written.
  */
 export interface DecisionRecord {
   readonly schema: 2 | 1;
@@ -37,41 +37,41 @@ export interface DecisionRecord {
   readonly instance: string;
   readonly outcome: 'permit' | 'deny';
   /** In audit mode: permitted, and this is what enforcing would have said. */
-  readonly isAudited?: boolean;
-  readonly reason?: Reason;
+  readonly isAudited?: boolean | undefined;
+  readonly reason?: Reason | undefined;
   /** The status that went back to the caller, the application's or ours; 0 when the caller was gone. */
   readonly status: number;
   /** SPIFFE ID of the caller; `unmeshed` where it came without TLS. */
-  readonly peer?: string;
+  readonly peer?: string | undefined;
   /** Of a caller without TLS: from where it connected, without a port. */
-  readonly address?: string;
+  readonly address?: string | undefined;
   /** `namespace/service-account` of the service asked (inbound, edge) or calling (outbound). */
-  readonly service?: string;
+  readonly service?: string | undefined;
+  readonly policyVersion?: string | undefined;
   /** Outbound and edge: the callee. */
-  readonly callee?: string;
+  readonly callee?: string | undefined;
   /** Inbound and outbound: the port of the service that is asked. Since schema 2. */
-  readonly port?: number;
-  readonly method?: string;
-  /** The canonical path; for what has none, nothing. */
-  readonly path?: string;
-  readonly rule?: string;
+  readonly port?: number | undefined;
+  readonly rule?: string | undefined;
   /** Outbound: which of the call's routes it took, by its paths or methods; absent where the call has none for it. */
-  readonly route?: string;
-  readonly failed?: FailedCondition;
-  readonly account?: string;
-  readonly claims?: RecordedClaims;
+  readonly route?: string | undefined;
   /** What the hop before said was left. */
-  readonly left?: string;
+  readonly left?: string | undefined;
   /** The scopes in force at this hop. */
-  readonly granted?: string;
-  readonly policyVersion?: string;
-  /** Where another version of the rules is tried beside the one in force. */
-  readonly candidate?: CandidateVerdict;
+  readonly granted?: string | undefined;
+  readonly account?: string | undefined;
+  readonly claims?: RecordedClaims | undefined;
+  readonly method?: string | undefined;
+  /** The canonical path; for what has none, nothing. */
+  readonly path?: string | undefined;
   /** W3C trace id, where the request carried one. */
-  readonly traceId?: string;
+  readonly traceId?: string | undefined;
+  readonly failed?: FailedCondition | undefined;
+  /** Where another version of the rules is tried beside the one in force. */
+  readonly candidate?: CandidateVerdict | undefined;
   /** Decided without something that should have been there: `degraded` names it. */
-  readonly degraded?: string;
-  readonly durationMs?: number;
+  readonly degraded?: string | undefined;
+  readonly durationMs?: number | undefined;
 }
 
 /** A record is a few hundred bytes; one that is longer was not written by us. */

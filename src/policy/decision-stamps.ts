@@ -5,7 +5,7 @@ const randomDigits = 6;
 /** Random digits are asked for in stocks of as many ids. */
 const idsPerStock = 64;
 
-interface DecisionStamp {
+export interface DecisionStamp {
   readonly id: string;
   /** ISO 8601, milliseconds, UTC. */
   readonly time: string;

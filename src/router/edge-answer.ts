@@ -1,9 +1,9 @@
 import { failureReasons } from '#policy/failure-reasons.ts';
+import type { OpenRecord } from '#policy/open-record.ts';
 import { type Reason, statusOf } from '#policy/reasons.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
 import { type GeneratedResponse, respond } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
-import type { OpenRecord } from './edge-decisions.ts';
 
 interface EdgeDenial {
   readonly reason: Reason;

@@ -1,9 +1,10 @@
 import type { DecisionSinks } from '#feeds/decision-sinks.ts';
 import { observeDecisions } from '#feeds/observe-decisions.ts';
-import type { DecisionRecord } from '#policy/decision-record.ts';
+import { DecisionJson } from '#policy/decision-json.ts';
 import { DecisionStamps } from '#policy/decision-stamps.ts';
 import { EdgeSightings } from '#policy/edge-sightings.ts';
 import { failureReasons } from '#policy/failure-reasons.ts';
+import { OpenRecord } from '#policy/open-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Counter, Metrics } from '#runtime/metrics.ts';
 import type { Random } from '#runtime/random.ts';
@@ -11,9 +12,6 @@ import type { ExchangeOutcome } from '#wire/exchange.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import { denialResponse } from './edge-answer.ts';
-
-/** A record while its request is under way. */
-export type OpenRecord = { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
 
 interface EdgeDecisionsOptions {
   readonly instance: string;
@@ -27,6 +25,7 @@ interface EdgeDecisionsOptions {
 export class EdgeDecisions {
   readonly #options: EdgeDecisionsOptions;
   readonly #stamps: DecisionStamps;
+  readonly #json = new DecisionJson();
   readonly #edges = new EdgeSightings();
   readonly #requests: Counter<'reason' | 'code'>;
 
@@ -40,11 +39,8 @@ export class EdgeDecisions {
     ]);
   }
 
-  /** A denial until something better is decided. */
   begin(): OpenRecord {
-    const { instance } = this.#options;
-    const { id, time } = this.#stamps.next();
-    return { schema: 2, id, time, direction: 'edge', instance, outcome: 'deny', status: 0 };
+    return new OpenRecord(this.#stamps.next(), 'edge', this.#options.instance);
   }
 
   /** A request whose head could not be read; returns the answer. */
@@ -61,7 +57,7 @@ export class EdgeDecisions {
     const { sinks } = this.#options;
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;
-    sinks.add(JSON.stringify(record), this.#edges.kindOf(record));
+    sinks.add(this.#json.of(record), this.#edges.kindOf(record));
     this.#requests.inc({ reason: record.reason ?? 'allowed', code: String(status) });
   }
 }

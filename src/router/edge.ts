@@ -1,6 +1,7 @@
 import type { Endpoint } from '#net/endpoints.ts';
 import { type CanonicalTarget, canonicalTarget, PathRejected } from '#policy/canonical-path.ts';
 import { type Denial, deny } from '#policy/decide.ts';
+import type { OpenRecord } from '#policy/open-record.ts';
 import type { Reason } from '#policy/reasons.ts';
 import { findRoute, type Route } from '#policy/routes.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -21,7 +22,7 @@ import type { CellLink } from './cell-link.ts';
 import type { CellTokens } from './cell-tokens.ts';
 import type { Cells } from './cells.ts';
 import { answerDenial, answerFailure } from './edge-answer.ts';
-import type { EdgeDecisions, OpenRecord } from './edge-decisions.ts';
+import type { EdgeDecisions } from './edge-decisions.ts';
 
 /** What is known of a customer's connection. */
 export interface EdgeClient {

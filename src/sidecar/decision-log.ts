@@ -1,8 +1,9 @@
 import type { DecisionSink } from '#feeds/decision-sinks.ts';
-import type { DecisionRecord } from '#policy/decision-record.ts';
+import { DecisionJson } from '#policy/decision-json.ts';
 import { DecisionStamps } from '#policy/decision-stamps.ts';
 import { EdgeSightings } from '#policy/edge-sightings.ts';
 import { failureReasons } from '#policy/failure-reasons.ts';
+import { OpenRecord } from '#policy/open-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
@@ -11,8 +12,7 @@ import { denialResponse } from './denial-response.ts';
 import type { Direction, RequestMetrics } from './request-metrics.ts';
 import type { RequestSpan, RequestSpans, SpanOutcome } from './request-span.ts';
 
-/** A record while its request is under way: each step of the path writes down what it finds. */
-export type OpenRecord = { -readonly [K in keyof DecisionRecord]: DecisionRecord[K] };
+export type { OpenRecord };
 
 interface DecisionLogOptions {
   /** Begins every id: which sidecar to ask. */
@@ -28,6 +28,7 @@ interface DecisionLogOptions {
 export class DecisionLog {
   readonly #options: DecisionLogOptions;
   readonly #stamps: DecisionStamps;
+  readonly #json = new DecisionJson();
   readonly edges = new EdgeSightings();
 
   constructor(options: DecisionLogOptions) {
@@ -35,11 +36,8 @@ export class DecisionLog {
     this.#stamps = new DecisionStamps(options.instance, options.clock, options.random);
   }
 
-  /** A denial until something better is decided: what is forgotten on the way must not look like a permit. */
   begin(direction: Direction): OpenRecord {
-    const { instance } = this.#options;
-    const { id, time } = this.#stamps.next();
-    return { schema: 2, id, time, direction, instance, outcome: 'deny', status: 0 };
+    return new OpenRecord(this.#stamps.next(), direction, this.#options.instance);
   }
 
   /** A request whose head could not be read; returns the answer. */
@@ -57,7 +55,7 @@ export class DecisionLog {
     const { status, durationMs } = outcome;
     record.status = status;
     record.durationMs = Math.round(durationMs * 1000) / 1000;
-    sinks.add(JSON.stringify(record), this.edges.kindOf(record));
+    sinks.add(this.#json.of(record), this.edges.kindOf(record));
     metrics.count(record, durationMs);
     if (span !== undefined) spans?.end(span, record, outcome);
   }
