@@ -4,6 +4,7 @@ import type { Clock, Scheduled } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
 import { readLines } from './decision-lines.ts';
+import { LineBuffer, lineEnd } from './line-buffer.ts';
 
 /** Two hundred decisions a second of 500 bytes fill a segment in about 40 seconds, and all of them in five minutes. */
 const segmentBytesDefault = 4 * 1024 * 1024;
@@ -42,8 +43,9 @@ export class DecisionRing implements AsyncDisposable {
   readonly #logger: Logger;
   readonly #segmentBytes: number;
   readonly #segments: number;
-  #pending: string[] = [];
-  #pendingBytes = 0;
+  #pending = new LineBuffer();
+  /** For what comes while the other one is written. */
+  #spare = new LineBuffer();
   #dropped = 0;
   #file: FileHandle | undefined;
   #fileBytes = 0;
@@ -85,12 +87,11 @@ export class DecisionRing implements AsyncDisposable {
 
   /** Takes one line without its newline. Never waits, never throws. */
   append(line: string): void {
-    if (this.#pendingBytes + line.length + 1 > pendingBytesMax) {
+    if (this.#pending.characters + line.length + 1 > pendingBytesMax) {
       this.#dropped++;
       return;
     }
-    this.#pending.push(line);
-    this.#pendingBytes += line.length + 1;
+    this.#pending.append(line);
     this.#schedule();
   }
 
@@ -98,12 +99,12 @@ export class DecisionRing implements AsyncDisposable {
   async flush(): Promise<void> {
     // What is not in the write under way is in the next one. More may come meanwhile, for ever, and is not waited for.
     await this.#writing;
-    if (this.#writing === undefined && this.#pending.length > 0) this.#writing = this.#write();
+    if (this.#writing === undefined && this.#pending.lines > 0) this.#writing = this.#write();
     await this.#writing;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    while (this.#writing !== undefined || this.#pending.length > 0) await this.flush();
+    while (this.#writing !== undefined || this.#pending.lines > 0) await this.flush();
     this.#scheduled?.cancel();
     await this.#file?.close();
     this.#file = undefined;
@@ -118,34 +119,30 @@ export class DecisionRing implements AsyncDisposable {
   }
 
   async #write(): Promise<void> {
-    const lines = this.#pending;
-    this.#pending = [];
-    this.#pendingBytes = 0;
+    const pending = this.#pending;
+    this.#pending = this.#spare;
+    this.#spare = pending;
     try {
-      await this.#writeLines(lines);
+      await this.#writeLines(pending.bytes);
       this.#failing = false;
     } catch (error) {
-      this.#dropped += lines.length;
+      this.#dropped += pending.lines;
       if (!this.#failing) this.#logger.error('decisions cannot be written to disk', { reason: messageOf(error) });
       this.#failing = true;
       await this.#file?.close().catch(() => {});
       this.#file = undefined;
     }
+    pending.clear();
     this.#writing = undefined;
-    if (this.#pending.length > 0) this.#schedule();
+    if (this.#pending.lines > 0) this.#schedule();
   }
 
-  async #writeLines(lines: readonly string[]): Promise<void> {
+  async #writeLines(lines: Buffer): Promise<void> {
     for (let start = 0; start < lines.length; ) {
       if (this.#file === undefined || this.#fileBytes >= this.#segmentBytes) await this.#nextSegment();
-      let end = start;
-      let batch = '';
-      while (end < lines.length && (end === start || this.#fileBytes + batch.length < this.#segmentBytes)) {
-        batch += `${lines[end++]}\n`;
-      }
-      const bytes = Buffer.from(batch, 'utf8');
-      await this.#file!.appendFile(bytes);
-      this.#fileBytes += bytes.length;
+      const end = lineEnd(lines, start + this.#segmentBytes - this.#fileBytes);
+      await this.#file!.appendFile(lines.subarray(start, end));
+      this.#fileBytes += end - start;
       start = end;
     }
   }
