@@ -10,6 +10,8 @@ interface PermitSamplingOptions {
   readonly random: Random;
 }
 
+/** Where all is spent, the clock is asked no more often: asking it for each permit would cost more than leaving it out. */
+const refillEveryMs = 10;
 /** After a pause, as many seconds' worth of permits may be taken at once. */
 const burstSeconds = 10;
 
@@ -22,6 +24,7 @@ export class PermitSampling {
   readonly #allowanceMax: number;
   #allowance: number;
   #allowanceAt: number;
+  #isRefilled = false;
   /** Permits to leave out until the next: drawn once for many, since a random number costs as much as a record. */
   #gap: number;
 
@@ -40,7 +43,7 @@ export class PermitSampling {
       return false;
     }
     this.#gap = this.#nextGap();
-    if (this.#allowance < 1) this.#refill();
+    if (this.#allowance < 1 && !this.#isRefilled) this.#refill();
     if (this.#allowance < 1) return false;
     this.#allowance--;
     return true;
@@ -59,5 +62,9 @@ export class PermitSampling {
     const earned = ((now - this.#allowanceAt) / 1000) * perSecond;
     this.#allowance = Math.min(this.#allowanceMax, this.#allowance + earned);
     this.#allowanceAt = now;
+    this.#isRefilled = true;
+    clock.schedule(refillEveryMs, () => {
+      this.#isRefilled = false;
+    });
   }
 }

@@ -21,9 +21,9 @@ export class DecisionStamps {
   readonly #random: Random;
   #sequence = 0;
   #now = Number.NaN;
-  /** Both texts of `#now`: many decisions share a millisecond. */
+  /** What it comes to in texts: many decisions share a millisecond. */
   #time = '';
-  #idTime = '';
+  #idStart = '';
   #stock = '';
   #stockUsed = 0;
 
@@ -38,11 +38,11 @@ export class DecisionStamps {
     if (now !== this.#now) {
       this.#now = now;
       this.#time = new Date(now).toISOString();
-      this.#idTime = now.toString(36).padStart(9, '0');
+      this.#idStart = `${this.#instance}.${now.toString(36).padStart(9, '0')}`;
     }
     this.#sequence = (this.#sequence + 1) % 36 ** 3;
     const sequence = this.#sequence.toString(36).padStart(3, '0');
-    return { id: `${this.#instance}.${this.#idTime}${sequence}${this.#randomDigits()}`, time: this.#time };
+    return { id: `${this.#idStart}${sequence}${this.#randomDigits()}`, time: this.#time };
   }
 
   #randomDigits(): string {
