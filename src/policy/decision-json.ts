@@ -8,6 +8,7 @@ type Verdict = Part<'direction' | 'instance' | 'outcome' | 'isAudited' | 'reason
   readonly hasPlainIds: boolean;
 };
 type Parties = Part<'peer' | 'address' | 'service' | 'policyVersion' | 'callee' | 'port'>;
+type Customer = Part<'account'>;
 type Way = Part<'rule' | 'route' | 'left' | 'granted'>;
 
 /** Of each kind; some hundred bytes each. */
@@ -26,21 +27,25 @@ export class DecisionJson {
   /** By rule or route. */
   readonly #allWays = new Map<string | undefined, Way>();
   #claims: RecordedClaims | undefined;
-  #claimsText = '';
+  #customer: Customer | undefined;
   /** Many requests carry one token. */
-  readonly #allClaims = new WeakMap<RecordedClaims, string>();
+  readonly #allCustomers = new WeakMap<RecordedClaims, Customer>();
+  #method: string | undefined;
+  #methodText = '';
 
   /** Without a newline. */
   of(record: OpenRecord): string {
-    const { id, time, account, claims, method, path, failed, candidate, traceId, degraded, durationMs } = record;
+    const { id, time, method, path, failed, candidate, traceId, degraded, durationMs } = record;
     const verdict = this.#verdictOf(record);
-    const begin = verdict.hasPlainIds ? `{"schema":2,"id":"${id}"` : `{"schema":2,"id":${JSON.stringify(id)}`;
-    const known = `${verdict.text}${this.#partiesOf(record)}${this.#wayOf(record)}`;
-    const customer = `${member(',"account":"', account)}${claims === undefined ? '' : this.#claimsOf(claims)}`;
-    const asked = `${member(',"method":"', method)}${member(',"path":"', path)}${member(',"traceId":"', traceId)}`;
+    const start = verdict.hasPlainIds
+      ? `{"schema":2,"id":"${id}`
+      : `{"schema":2,"id":${JSON.stringify(id).slice(0, -1)}`;
+    const known = `${verdict.text}${this.#partiesOf(record)}${this.#wayOf(record)}${this.#customerOf(record)}`;
+    const asked = `${this.#methodOf(method)}${member(',"path":"', path)}${member(',"traceId":"', traceId)}`;
     const isRare = failed !== undefined || candidate !== undefined || degraded !== undefined;
     const rare = isRare ? membersOf({ failed, candidate, degraded }) : '';
-    return `${begin},"time":"${time}"${known}${customer}${asked}${rare},"durationMs":${numberText(durationMs)}}`;
+    const end = `${numberText(durationMs)}}`;
+    return `${start}","time":"${time}"${known}${asked}${rare},"durationMs":${end}`;
   }
 
   #verdictOf(record: OpenRecord): Verdict {
@@ -89,12 +94,24 @@ export class DecisionJson {
     return way.text;
   }
 
-  #claimsOf(claims: RecordedClaims): string {
-    if (claims !== this.#claims) {
-      this.#claims = claims;
-      this.#claimsText = this.#allClaims.getOrInsertComputed(claims, () => membersOf({ claims }));
+  #customerOf({ account, claims }: OpenRecord): string {
+    if (claims === undefined) return member(',"account":"', account);
+    let customer = claims === this.#claims ? this.#customer : this.#allCustomers.get(claims);
+    if (customer === undefined || customer.account !== account) {
+      customer = { account, text: membersOf({ account, claims }) };
+      this.#allCustomers.set(claims, customer);
     }
-    return this.#claimsText;
+    this.#claims = claims;
+    this.#customer = customer;
+    return customer.text;
+  }
+
+  #methodOf(method: string | undefined): string {
+    if (method !== this.#method) {
+      this.#method = method;
+      this.#methodText = membersOf({ method });
+    }
+    return this.#methodText;
   }
 }
 
