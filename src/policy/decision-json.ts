@@ -15,7 +15,7 @@ type Way = Part<'rule' | 'route' | 'left' | 'granted'>;
 const partsMax = 500;
 
 /**
- * The JSON of records, the same that `JSON.stringify` writes, for a tenth of the time: most of a record is as it was in another one before, so its
+ * The JSON of records, the same that `JSON.stringify` writes, for a sixth of the time: most of a record is as it was in another one before, so its
  * text is remembered, and what is new is put between.
  */
 export class DecisionJson {
