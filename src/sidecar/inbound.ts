@@ -190,7 +190,7 @@ export class Inbound {
     target: CanonicalTarget,
     trace: RequestTrace,
   ) {
-    const { handles, client, clock, isLeaving } = this.#options;
+    const { handles, client, clock } = this.#options;
     const { token, granted } = permit;
     const handle = token === undefined ? undefined : handles.handleOf({ token, left: granted });
     // An id is made here: it needs no check.
@@ -208,7 +208,7 @@ export class Inbound {
       editResponse: () => responseEdit,
       ...hearGrpcStatus(trace.span),
       onTunnel: (local, application) => this.#join(facts, local, application),
-      onFailed: (error: WireError) => (isLeaving() ? passOver : answerFailure)(exchange, record, error),
+      onFailed: (error: WireError) => this.#fail(exchange, record, error),
     });
   }
 
@@ -242,7 +242,7 @@ export class Inbound {
         giveUp.signal,
       );
     } catch (error) {
-      answerFailure(exchange, record, error as WireError);
+      this.#fail(exchange, record, error as WireError);
       return;
     }
     if (exchange.ended) application.destroy();
@@ -258,6 +258,12 @@ export class Inbound {
     const endsInMs = facts.token && facts.token.expiresAt - clock.now() + streamMaxMs;
     const isStillAllowed = () => policy.current?.inbound.decide({ ...facts, nowMs: clock.now() }).outcome === 'permit';
     tunnels.join(peer, application, { isStillAllowed, ...(endsInMs !== undefined && { endsInMs }) });
+  }
+
+  /** The application did not do its part; while this instance goes away another may. */
+  #fail(exchange: ServerExchange<InboundPeer>, record: OpenRecord, error: WireError): void {
+    if (this.#options.isLeaving()) passOver(exchange, record, error);
+    else answerFailure(exchange, record, error);
   }
 
   #refuse({ exchange, record }: Asked, denial: Denial): void {
