@@ -29,10 +29,10 @@ export function intentOf(request: RequestHead, trace: RequestTrace, handles: Han
   return { context: contextOf(handle, handles), isSelf: as === 'self', expectedAccount: account };
 }
 
+const absent: CallContext = { tag: 'absent' };
+
 function contextOf(handle: string | undefined, handles: HandleTable): CallContext {
-  if (handle === undefined) return { tag: 'absent' };
-  const found = handles.find(handle);
-  return found.tag === 'found' ? { tag: 'found', ...found.credential } : found;
+  return handle === undefined ? absent : handles.find(handle);
 }
 
 /** These fields choose whose rights a call has: two of them are a mistake or an attack, and neither is guessed at. */
@@ -40,6 +40,9 @@ function single(
   request: RequestHead,
   name: 'cellmesh-context' | 'cellmesh-as' | 'cellmesh-expect-account',
 ): string | undefined {
-  if (request.fieldCount(name) > 1) throw new Refused('field_malformed', 'context', `one ${name}`, 'several');
-  return request.field(name);
+  const value = request.field(name);
+  if (value !== undefined && request.fieldCount(name) > 1) {
+    throw new Refused('field_malformed', 'context', `one ${name}`, 'several');
+  }
+  return value;
 }
