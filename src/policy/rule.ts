@@ -68,7 +68,7 @@ export class Rule {
     if (!this.#isInTime(request)) return 'until';
     if (!this.#isAccount(request.token)) return 'account';
     if (!this.#isActor(request.token)) return 'actor';
-    if (this.failedClaim(request) !== undefined) return 'claims';
+    if (this.#claims.length > 0 && this.failedClaim(request) !== undefined) return 'claims';
     if (!this.#areScopes(granted)) return 'scopes';
     return undefined;
   }

@@ -88,12 +88,12 @@ export class HandleTable implements Disposable {
     return entry.handle;
   }
 
-  find(handle: string): HandleLookup {
+  find(handle: string, nowMs = this.#clock.now()): HandleLookup {
     // What is in the table is no other text; the pattern is for what is not.
     if (handle.length !== handleBytes * 2) return unknown;
     const entry = this.#byHandle.get(handle) ?? this.#findLate(handle);
     if (entry === undefined) return unknown;
-    if (entry.credential === undefined || entry.endsAt <= this.#clock.now()) {
+    if (entry.credential === undefined || entry.endsAt <= nowMs) {
       this.#end(entry);
       return expired;
     }

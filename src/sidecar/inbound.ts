@@ -47,7 +47,7 @@ interface InboundOptions {
   /** Undefined until the first snapshot is here. */
   readonly policy: Watch<ActivePolicy | undefined>;
   /** What is known is older than it may be: nothing can be decided by it (DESIGN.md 7). */
-  readonly isStale: () => boolean;
+  readonly isStale: (nowMs: number) => boolean;
   /** This instance goes away, and its application may be gone already. */
   readonly isLeaving: () => boolean;
   readonly tokens: TokenVerifier;
@@ -138,7 +138,7 @@ export class Inbound {
     if (!isOpaque) record.path = target.path;
 
     // Before the token: what cannot be judged for want of keys is no fault of whoever sent it.
-    const policy = this.#policyNow(record);
+    const policy = this.#policyNow(record, nowMs);
     const bringsCustomers = isBelieved(peer, isRouter, trustDomain);
     const text = bringsCustomers ? tokenTextOf(request) : undefined;
     const token = verified ?? (text === undefined ? undefined : tokens.lookup(text, nowMs));
@@ -176,9 +176,10 @@ export class Inbound {
     this.#options.candidates.count(verdict);
   }
 
-  #policyNow(record: OpenRecord): ActivePolicy {
+  #policyNow(record: OpenRecord, nowMs: number): ActivePolicy {
     const policy = this.#options.policy.current;
-    if (this.#options.isStale()) throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
+    if (this.#options.isStale(nowMs))
+      throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
     if (policy === undefined) throw new Refused('policy_missing', 'call', 'a policy snapshot', 'none yet');
     record.service = policy.snapshot.service.name;
     record.policyVersion = policy.snapshot.version;

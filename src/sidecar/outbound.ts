@@ -3,7 +3,7 @@ import type { Endpoint } from '#net/endpoints.ts';
 import type { CallRetries } from '#policy/call-traffic.ts';
 import { canonicalTarget, noTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
-import type { OutboundCall, OutboundPermit, OutboundRequest } from '#policy/decide-outbound.ts';
+import type { CallContext, OutboundCall, OutboundPermit, OutboundRequest } from '#policy/decide-outbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { idempotentMethods } from '#runtime/idempotent-methods.ts';
@@ -36,7 +36,7 @@ import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
 interface OutboundOptions {
   readonly policy: Watch<ActivePolicy | undefined>;
   /** What is known is older than it may be: nothing can be decided by it (DESIGN.md 7). */
-  readonly isStale: () => boolean;
+  readonly isStale: (nowMs: number) => boolean;
   readonly handles: HandleTable;
   readonly decisions: DecisionLog;
   readonly balancers: Balancers<SpiffeId, Endpoint>;
@@ -90,13 +90,14 @@ export class Outbound {
   #serve(asked: Asked): Denial | undefined {
     const { exchange, record } = asked;
     const { request } = exchange;
-    const { handles } = this.#options;
+    const { handles, clock } = this.#options;
+    const nowMs = clock.now();
     record.method = request.method;
     const trace = readTrace(request, this.#options);
     record.traceId = trace.parent.traceId;
     asked.span = trace.span;
 
-    const policy = this.#policyNow(record);
+    const policy = this.#policyNow(record, nowMs);
     const chosen = choose(policy, exchange);
     if (chosen === undefined) return policy.outbound.notDeclared(authorityOf(exchange));
     record.callee = chosen.call.source.name;
@@ -111,7 +112,7 @@ export class Outbound {
     const target = isOpaque ? noTarget : canonicalTarget(request.path);
     if (!isOpaque) record.path = target.path;
 
-    const intent = intentOf(request, trace, handles);
+    const intent = intentOf(request, trace, handles, nowMs);
     const { context, expectedAccount } = intent;
     noteContext(record, context);
 
@@ -142,9 +143,10 @@ export class Outbound {
     return undefined;
   }
 
-  #policyNow(record: OpenRecord): ActivePolicy {
+  #policyNow(record: OpenRecord, nowMs: number): ActivePolicy {
     const policy = this.#options.policy.current;
-    if (this.#options.isStale()) throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
+    if (this.#options.isStale(nowMs))
+      throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
     if (policy === undefined) throw new Refused('policy_missing', 'call', 'a policy snapshot', 'none yet');
     record.service = policy.snapshot.service.name;
     record.policyVersion = policy.snapshot.version;
@@ -235,7 +237,7 @@ function tokenLine(token: VerifiedToken): string {
   return line;
 }
 
-function noteContext(record: OpenRecord, context: ReturnType<typeof intentOf>['context']): void {
+function noteContext(record: OpenRecord, context: CallContext): void {
   if (context.tag !== 'found') return;
   record.claims = claimsOf(context.token);
   record.left = context.left.text;
