@@ -77,7 +77,11 @@ export class FeedClient implements AsyncDisposable {
 
   /** Whether what is held, or was found on disk, is older than it may be: what depends on it is refused. Who never held anything is not stale. */
   get isStale(): boolean {
-    return Number.isFinite(this.#confirmedAt) && this.ageMs > ageMsMax;
+    return this.isStaleAt(this.#options.clock.now());
+  }
+
+  isStaleAt(nowMs: number): boolean {
+    return Number.isFinite(this.#confirmedAt) && nowMs - this.#confirmedAt > ageMsMax;
   }
 
   holds(type: FeedType): boolean {

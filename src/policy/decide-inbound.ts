@@ -109,8 +109,9 @@ export class InboundPolicy implements Declarations {
     const caller = this.#callers.get(peer);
     if (token === undefined) return caller?.own ?? ScopeSet.empty;
     const ceiling = isRouter ? this.#ceilingOfRouters : caller?.carry;
-    const remaining = isRouter || left === undefined ? token.scopes : token.scopes.intersect(left);
-    return ceiling === undefined ? remaining : remaining.intersect(ceiling);
+    // In this order each set meets the one that it met last, and remembers.
+    const allowed = isRouter || left === undefined ? ceiling : ceiling === undefined ? left : left.intersect(ceiling);
+    return allowed === undefined ? token.scopes : token.scopes.intersect(allowed);
   }
 
   /** Whether callers without TLS are heard at a moment: milliseconds since the epoch. */

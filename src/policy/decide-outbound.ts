@@ -80,7 +80,8 @@ export class OutboundPolicy {
 
   /** How a permitted call travels; undefined where the manifest does not say. */
   routeOf(request: OutboundRequest): CallRoute | undefined {
-    return request.call.source.routes.find((route) => matchesRoute(route, request));
+    for (const route of request.call.source.routes) if (matchesRoute(route, request)) return route;
+    return undefined;
   }
 
   notDeclared(authority: string): Denial {
@@ -156,7 +157,8 @@ function nameOf({ port, methods, paths }: RouteMatch): string | undefined {
 }
 
 function isSensitive({ source }: OutboundCall, request: OutboundRequest): boolean {
-  return source.sensitive.some((match) => matchesRoute(match, request));
+  for (const match of source.sensitive) if (matchesRoute(match, request)) return true;
+  return false;
 }
 
 function matchesRoute({ port, methods, paths }: RouteMatch, request: OutboundRequest): boolean {

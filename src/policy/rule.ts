@@ -33,15 +33,6 @@ export interface Declarations {
   isUndeclared(peer: Peer): boolean;
 }
 
-const conditionsOfPeer = [
-  'declared',
-  'until',
-  'account',
-  'actor',
-  'claims',
-  'scopes',
-] as const satisfies readonly Condition[];
-
 interface Claim {
   readonly condition: ClaimCondition;
   readonly pointer: Pointer;
@@ -73,14 +64,18 @@ export class Rule {
 
   /** The first of the conditions after `peer` that does not hold. */
   failedOfPeer(request: InboundRequest, granted: ScopeSet, declarations: Declarations): Condition | undefined {
-    for (const condition of conditionsOfPeer)
-      if (!this.holds(condition, request, granted, declarations)) return condition;
+    if (!this.#isDeclared(request, declarations)) return 'declared';
+    if (!this.#isInTime(request)) return 'until';
+    if (!this.#isAccount(request.token)) return 'account';
+    if (!this.#isActor(request.token)) return 'actor';
+    if (this.#claims.length > 0 && this.failedClaim(request) !== undefined) return 'claims';
+    if (!this.#areScopes(granted)) return 'scopes';
     return undefined;
   }
 
   /** Whether one condition holds, whatever the others do. A limit always does: it is counted elsewhere. */
   holds(condition: Condition, request: InboundRequest, granted: ScopeSet, declarations: Declarations): boolean {
-    const { port, paths, untilMs, account, scopes, anyScope } = this.source;
+    const { port, paths } = this.source;
     switch (condition) {
       case 'port':
         return port === undefined || port === request.port;
@@ -93,15 +88,15 @@ export class Rule {
       case 'declared':
         return this.#isDeclared(request, declarations);
       case 'until':
-        return untilMs === undefined || request.nowMs < untilMs;
+        return this.#isInTime(request);
       case 'account':
-        return account === 'none' || request.token?.account !== undefined;
+        return this.#isAccount(request.token);
       case 'actor':
         return this.#isActor(request.token);
       case 'claims':
-        return this.#claims.length === 0 || this.failedClaim(request) === undefined;
+        return this.failedClaim(request) === undefined;
       case 'scopes':
-        return holdsAll(scopes, granted) && (anyScope === undefined || holdsOne(anyScope, granted));
+        return this.#areScopes(granted);
       case 'limit':
         return true;
     }
@@ -127,11 +122,25 @@ export class Rule {
     return this.#names(peer) ? !declarations.isUndeclared(peer) : declarations.isDeclared(peer);
   }
 
+  #isInTime({ nowMs }: InboundRequest): boolean {
+    const { untilMs } = this.source;
+    return untilMs === undefined || nowMs < untilMs;
+  }
+
+  #isAccount(token: VerifiedToken | undefined): boolean {
+    return this.source.account === 'none' || token?.account !== undefined;
+  }
+
   #isActor(token: VerifiedToken | undefined): boolean {
     const { actor } = this.source;
     if (actor === undefined) return true;
     if (actor === 'none') return token?.actor === undefined;
     return token?.actor !== undefined && (actor === 'required' || actor.includes(token.actor));
+  }
+
+  #areScopes(granted: ScopeSet): boolean {
+    const { scopes, anyScope } = this.source;
+    return holdsAll(scopes, granted) && (anyScope === undefined || holdsOne(anyScope, granted));
   }
 
   #names(peer: SpiffeId): boolean {

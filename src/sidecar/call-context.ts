@@ -17,7 +17,7 @@ interface Intent {
  * Which request caused this call? `cellmesh-context` says so outright; otherwise the handle that came back in `tracestate`.
  * @throws Refused `field_malformed`
  */
-export function intentOf(request: RequestHead, trace: RequestTrace, handles: HandleTable): Intent {
+export function intentOf(request: RequestHead, trace: RequestTrace, handles: HandleTable, nowMs: number): Intent {
   const handle = single(request, 'cellmesh-context') ?? trace.handle;
   const as = single(request, 'cellmesh-as');
   if (as !== undefined && as !== 'self')
@@ -26,13 +26,13 @@ export function intentOf(request: RequestHead, trace: RequestTrace, handles: Han
   if (account !== undefined && !isAccountId(account)) {
     throw new Refused('field_malformed', 'context', 'an account in cellmesh-expect-account', 'another value');
   }
-  return { context: contextOf(handle, handles), isSelf: as === 'self', expectedAccount: account };
+  return { context: contextOf(handle, handles, nowMs), isSelf: as === 'self', expectedAccount: account };
 }
 
-function contextOf(handle: string | undefined, handles: HandleTable): CallContext {
-  if (handle === undefined) return { tag: 'absent' };
-  const found = handles.find(handle);
-  return found.tag === 'found' ? { tag: 'found', ...found.credential } : found;
+const absent: CallContext = { tag: 'absent' };
+
+function contextOf(handle: string | undefined, handles: HandleTable, nowMs: number): CallContext {
+  return handle === undefined ? absent : handles.find(handle, nowMs);
 }
 
 /** These fields choose whose rights a call has: two of them are a mistake or an attack, and neither is guessed at. */
@@ -40,6 +40,9 @@ function single(
   request: RequestHead,
   name: 'cellmesh-context' | 'cellmesh-as' | 'cellmesh-expect-account',
 ): string | undefined {
-  if (request.fieldCount(name) > 1) throw new Refused('field_malformed', 'context', `one ${name}`, 'several');
-  return request.field(name);
+  const value = request.field(name);
+  if (value !== undefined && request.fieldCount(name) > 1) {
+    throw new Refused('field_malformed', 'context', `one ${name}`, 'several');
+  }
+  return value;
 }

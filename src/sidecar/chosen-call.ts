@@ -1,5 +1,5 @@
 import type { SpiffeId } from '#certs/spiffe-id.ts';
-import type { OutboundCall } from '#policy/decide-outbound.ts';
+import type { OutboundCall, OutboundPolicy } from '#policy/decide-outbound.ts';
 import type { ServicePort } from '#policy/service-port.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
 import type { ActivePolicy } from './active-policy.ts';
@@ -25,7 +25,10 @@ export interface Chosen {
 }
 
 /** The declared call that the request is for; undefined when the manifest declares none. */
-export function choose({ outbound }: ActivePolicy, exchange: ServerExchange<OutboundEntry>): Chosen | undefined {
+export function choose(
+  { outbound, chosen }: ActivePolicy,
+  exchange: ServerExchange<OutboundEntry>,
+): Chosen | undefined {
   const { context } = exchange;
   if (context.tag === 'listen' || context.tag === 'intercepted') {
     const call = outbound.calls.find(({ source }) => source.id === context.callee);
@@ -35,9 +38,18 @@ export function choose({ outbound }: ActivePolicy, exchange: ServerExchange<Outb
       ? undefined
       : { call, authority: `${host}:${port.port}`, port };
   }
-  const { host, port } = splitAuthority(authorityOf(exchange));
+  const authority = authorityOf(exchange);
+  return chosen.get(authority) ?? chooseByAuthority(outbound, authority, chosen);
+}
+
+/** Only what is found is kept: there is no end of other authorities. */
+function chooseByAuthority(outbound: OutboundPolicy, authority: string, chosen: Map<string, Chosen>) {
+  const { host, port } = splitAuthority(authority);
   const found = outbound.findCall(host, port);
-  return found && { ...found, authority: `${host}:${found.port.port}` };
+  if (found === undefined) return undefined;
+  const choice: Chosen = { ...found, authority: `${host}:${found.port.port}` };
+  chosen.set(authority, choice);
+  return choice;
 }
 
 /** @throws Refused when a request inside a tunnel names another host than the tunnel was opened for */

@@ -5,11 +5,16 @@ import type { OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 
 /**
- * A permitted request that an application which goes away has not taken: another instance may have it. Where the protocol cannot say so, or the
- * application may have seen it, it is answered.
+ * A permitted request that did not come through to the application. What one that goes away (`isLeaving`) has not taken another instance may have;
+ * where the protocol cannot say so, or the application may have seen it, it is answered.
  */
-export function passOver(exchange: ServerExchange<unknown>, record: OpenRecord, error: WireError): void {
-  if (!error.retryable || exchange.refuse === undefined) return answerFailure(exchange, record, error);
+export function applicationFailed(
+  exchange: ServerExchange<unknown>,
+  record: OpenRecord,
+  error: WireError,
+  isLeaving: boolean,
+): void {
+  if (!isLeaving || !error.retryable || exchange.refuse === undefined) return answerFailure(exchange, record, error);
   record.reason = failureReasons[error.code];
   exchange.refuse(error);
 }

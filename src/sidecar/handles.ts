@@ -11,9 +11,12 @@ export interface Credential {
 }
 
 type HandleLookup =
-  | { readonly tag: 'found'; readonly credential: Credential }
+  | ({ readonly tag: 'found' } & Credential)
   | { readonly tag: 'expired' }
   | { readonly tag: 'unknown' };
+
+const unknown: HandleLookup = { tag: 'unknown' };
+const expired: HandleLookup = { tag: 'expired' };
 
 /** Five minutes of distinct credentials at 200 a second; an entry holds a few hundred bytes beside its token. */
 const handlesMax = 65_536;
@@ -27,7 +30,8 @@ interface Entry {
   readonly handle: string;
   readonly key: string;
   readonly endsAt: number;
-  credential: Credential | undefined;
+  /** Undefined once it has ended. */
+  credential: ({ readonly tag: 'found' } & Credential) | undefined;
 }
 
 interface HandleTableOptions {
@@ -76,22 +80,24 @@ export class HandleTable implements Disposable {
 
   /** The handle of `credential`: always the same one for the same token text and the same scopes left. */
   handleOf(credential: Credential): string {
-    const last = this.#lastOf.get(credential.token);
-    if (last?.credential !== undefined && last.credential.left.text === credential.left.text) return last.handle;
+    const { token, left } = credential;
+    const last = this.#lastOf.get(token);
+    if (last?.credential !== undefined && isSame(last.credential.left, left)) return last.handle;
     const entry = this.#byCredential.get(keyOf(credential)) ?? this.#begin(credential);
-    this.#lastOf.set(credential.token, entry);
+    this.#lastOf.set(token, entry);
     return entry.handle;
   }
 
-  find(handle: string): HandleLookup {
-    if (!handlePattern.test(handle)) return { tag: 'unknown' };
+  find(handle: string, nowMs = this.#clock.now()): HandleLookup {
+    // What is in the table is no other text; the pattern is for what is not.
+    if (handle.length !== handleBytes * 2) return unknown;
     const entry = this.#byHandle.get(handle) ?? this.#findLate(handle);
-    if (entry === undefined) return { tag: 'unknown' };
-    if (entry.credential === undefined || entry.endsAt <= this.#clock.now()) {
+    if (entry === undefined) return unknown;
+    if (entry.credential === undefined || entry.endsAt <= nowMs) {
       this.#end(entry);
-      return { tag: 'expired' };
+      return expired;
     }
-    return { tag: 'found', credential: entry.credential };
+    return entry.credential;
   }
 
   /** Forgets what has ended: credentials at once, the fact that the handle existed after `expiredKeptMs`. */
@@ -118,16 +124,18 @@ export class HandleTable implements Disposable {
     return entry;
   }
 
-  #put(handle: string, credential: Credential): Entry {
+  #put(handle: string, { token, left }: Credential): Entry {
     if (this.#byHandle.size >= this.#limit) this.#evictOldest();
-    const entry = { handle, key: keyOf(credential), endsAt: credential.token.expiresAt, credential };
+    const credential = { tag: 'found', token, left } as const;
+    const entry = { handle, key: keyOf(credential), endsAt: token.expiresAt, credential };
     this.#byHandle.set(handle, entry);
     this.#byCredential.set(entry.key, entry);
     return entry;
   }
 
   #findLate(handle: string): Entry | undefined {
-    this.#shared?.catchUp();
+    if (this.#shared === undefined || !handlePattern.test(handle)) return undefined;
+    this.#shared.catchUp();
     return this.#byHandle.get(handle);
   }
 
@@ -151,6 +159,10 @@ export class HandleTable implements Disposable {
       this.#scheduleSweep();
     });
   }
+}
+
+function isSame(a: ScopeSet, b: ScopeSet): boolean {
+  return a === b || a.text === b.text;
 }
 
 function keyOf({ token, left }: Credential): string {

@@ -1,3 +1,4 @@
+import { isRouterId } from '#certs/reserved-ids.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import type { VerifiedPeer } from '#net/verified-peer.ts';
 import { unmeshed } from '#policy/peer-pattern.ts';
@@ -16,6 +17,11 @@ export type InboundPeer = VerifiedPeer | PlaintextPeer;
 
 export function plaintextPeer(address: string, port: number | undefined): PlaintextPeer {
   return Object.freeze({ id: unmeshed, address: address.replace(/^::ffff:(?=\d+\.)/, ''), port });
+}
+
+/** Whether it is a router of the platform. */
+export function isRouterPeer(peer: InboundPeer, globalTrustDomain: TrustDomain): boolean {
+  return !isPlaintext(peer) && peer.trustDomain === globalTrustDomain && isRouterId(globalTrustDomain, peer.id);
 }
 
 /** Whose word about a customer counts: workloads of the cell, and routers of the platform. */

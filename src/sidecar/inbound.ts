@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { isRouterId } from '#certs/reserved-ids.ts';
 import type { TrustDomain } from '#certs/spiffe-id.ts';
 import { type CanonicalTarget, canonicalTarget, noTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
@@ -27,13 +26,14 @@ import type { ActivePolicy } from './active-policy.ts';
 import type { CandidateTally } from './candidate-tally.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
-import { answerFailure, passOver } from './failure.ts';
+import { applicationFailed } from './failure.ts';
 import type { HandleTable } from './handles.ts';
 import { removedFields } from './header-rules.ts';
 import { leftOf } from './hop.ts';
-import { type InboundPeer, isBelieved, isPlaintext, notePeer } from './inbound-peer.ts';
+import { type InboundPeer, isBelieved, isPlaintext, isRouterPeer, notePeer } from './inbound-peer.ts';
+import { InboundPlan, joinToApplication } from './inbound-plan.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
-import { hearGrpcStatus, type RequestSpan } from './request-span.ts';
+import type { RequestSpan } from './request-span.ts';
 import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
 import { plaintextRequestPortOf, portOf } from './service-port.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
@@ -47,7 +47,7 @@ interface InboundOptions {
   /** Undefined until the first snapshot is here. */
   readonly policy: Watch<ActivePolicy | undefined>;
   /** What is known is older than it may be: nothing can be decided by it (DESIGN.md 7). */
-  readonly isStale: () => boolean;
+  readonly isStale: (nowMs: number) => boolean;
   /** This instance goes away, and its application may be gone already. */
   readonly isLeaving: () => boolean;
   readonly tokens: TokenVerifier;
@@ -79,8 +79,8 @@ interface Asked {
   span: RequestSpan | undefined;
 }
 
-/** A stream may outlive the token that it began with by so much (DESIGN.md 5). */
-const streamMaxMs = 3_600_000;
+/** A denial, or undefined once the request is on its way. */
+type Ending = Denial | undefined | Promise<Denial | undefined>;
 
 /** Requests of the mesh to this pod's application. */
 export class Inbound {
@@ -92,20 +92,21 @@ export class Inbound {
     this.#options = options;
   }
 
-  readonly handle = async (exchange: ServerExchange<InboundPeer>): Promise<void> => {
+  readonly handle = (exchange: ServerExchange<InboundPeer>): Promise<void> | undefined => {
     const { decisions, globalTrustDomain } = this.#options;
     const record = decisions.begin('inbound');
-    const { id } = exchange.context;
-    const isRouter = id !== unmeshed && isRouterId(globalTrustDomain, id);
+    const isRouter = isRouterPeer(exchange.context, globalTrustDomain);
     const asked: Asked = { exchange, record, isRouter, span: undefined };
     exchange.onEnd = (outcome) => decisions.end(record, outcome, asked.span);
-    let denial: Denial | undefined;
+    let ending: Ending;
     try {
-      denial = await this.#serve(asked);
+      ending = this.#serve(asked);
     } catch (error) {
-      denial = this.#denialFor(asked, error);
+      ending = this.#denialFor(asked, error);
     }
-    if (denial !== undefined) this.#refuse(asked, denial);
+    if (ending instanceof Promise) return this.#awaitEnding(asked, ending);
+    if (ending !== undefined) this.#refuse(asked, ending);
+    return undefined;
   };
 
   /** A request whose head could not be read never becomes an exchange; it has its record all the same. */
@@ -118,13 +119,14 @@ export class Inbound {
 
   /**
    * The path of a request, top to bottom. mTLS is behind it: the exchange's context is the verified peer, or one without TLS, of whom nothing is
-   * believed. Nothing waits unless a
-   * token is seen for the first time. Ends with a denial, or undefined once the request is on its way.
+   * believed. Nothing waits but a connection for its application, and a token that is seen for the first time: once it is `verified`, the path
+   * begins anew.
    */
-  async #serve(asked: Asked): Promise<Denial | undefined> {
+  #serve(asked: Asked, verified?: VerifiedToken): Ending {
     const { exchange, record, isRouter } = asked;
     const { request, context: peer } = exchange;
     const { tokens, cellId, trustDomain, clock, budgets } = this.#options;
+    const nowMs = clock.now();
     notePeer(record, peer);
     record.method = request.method;
     const trace = readTrace(request, this.#options);
@@ -136,10 +138,13 @@ export class Inbound {
     if (!isOpaque) record.path = target.path;
 
     // Before the token: what cannot be judged for want of keys is no fault of whoever sent it.
-    const policy = this.#policyNow(record);
+    const policy = this.#policyNow(record, nowMs);
     const bringsCustomers = isBelieved(peer, isRouter, trustDomain);
     const text = bringsCustomers ? tokenTextOf(request) : undefined;
-    const token = text === undefined ? undefined : (tokens.lookup(text) ?? (await tokens.verify(text)));
+    const token = verified ?? (text === undefined ? undefined : tokens.lookup(text, nowMs));
+    if (text !== undefined && token === undefined) {
+      return tokens.verify(text).then((known) => this.#serve(asked, known));
+    }
     if (token !== undefined) {
       noteToken(record, token, policy);
       checkTokenEntry(token, peer, isRouter, cellId);
@@ -155,15 +160,14 @@ export class Inbound {
 
     record.port = port.port;
     const { method } = request;
-    const nowMs = clock.now();
     const facts = { peer: peer.id, isRouter, port: port.port, method, path: target.path, token, left, nowMs };
     const decision = policy.inbound.decide(facts, budgets);
     if (decision.candidate !== undefined) this.#noteCandidate(record, decision.candidate);
     if (decision.outcome === 'deny') return decision;
     notePermit(record, decision);
 
-    if (isOpaque) await this.#connect(asked, facts);
-    else this.#forward(asked, facts, decision, port, target, trace);
+    if (isOpaque) return this.#connect(asked, facts);
+    this.#forward(asked, facts, decision, port, target, trace);
     return undefined;
   }
 
@@ -172,9 +176,10 @@ export class Inbound {
     this.#options.candidates.count(verdict);
   }
 
-  #policyNow(record: OpenRecord): ActivePolicy {
+  #policyNow(record: OpenRecord, nowMs: number): ActivePolicy {
     const policy = this.#options.policy.current;
-    if (this.#options.isStale()) throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
+    if (this.#options.isStale(nowMs))
+      throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
     if (policy === undefined) throw new Refused('policy_missing', 'call', 'a policy snapshot', 'none yet');
     record.service = policy.snapshot.service.name;
     record.policyVersion = policy.snapshot.version;
@@ -183,33 +188,25 @@ export class Inbound {
 
   /** Only with a permit in hand: the application never sees what was denied. */
   #forward(
-    { exchange, record }: Asked,
+    asked: Asked,
     facts: InboundRequest,
     permit: InboundPermit,
     port: ServicePort,
     target: CanonicalTarget,
     trace: RequestTrace,
   ) {
-    const { handles, client, clock, isLeaving } = this.#options;
+    const { exchange, record } = asked;
     const { token, granted } = permit;
-    const handle = token === undefined ? undefined : handles.handleOf({ token, left: granted });
+    const handle = token === undefined ? undefined : this.#options.handles.handleOf({ token, left: granted });
     // An id is made here: it needs no check.
     const decisionLine = `cellmesh-decision: ${record.id}\r\n`;
     const caller = exchange.context.id;
     const told = caller === unmeshed ? '' : this.#told.lines({ token, caller, granted, handle });
     const append = told + decisionLine + traceLines(trace, handle);
-    const responseEdit = { drop: removedFields.inboundResponse, append: decisionLine };
-    forward(exchange, {
-      client,
-      clock,
-      upstream: this.#upstreamOf(port),
-      target: target.path + target.query,
-      request: { drop: removedFields.inboundRequest, append },
-      editResponse: () => responseEdit,
-      ...hearGrpcStatus(trace.span),
-      onTunnel: (local, application) => this.#join(facts, local, application),
-      onFailed: (error: WireError) => (isLeaving() ? passOver : answerFailure)(exchange, record, error),
-    });
+    const request = { drop: removedFields.inboundRequest, append };
+    const response = { drop: removedFields.inboundResponse, append: decisionLine };
+    const path = target.path + target.query;
+    forward(exchange, new InboundPlan(this.#options, asked, facts, this.#upstreamOf(port), path, request, response));
   }
 
   #upstreamOf(port: ServicePort): Upstream {
@@ -224,8 +221,8 @@ export class Inbound {
   }
 
   /** Joins the application to the peer. */
-  async #connect({ exchange, record }: Asked, facts: InboundRequest): Promise<void> {
-    const { applicationHost, clock, connectMs, onApplicationConnected } = this.#options;
+  async #connect({ exchange, record }: Asked, facts: InboundRequest): Promise<undefined> {
+    const { applicationHost, clock, connectMs, onApplicationConnected, isLeaving } = this.#options;
     const giveUp = new AbortController();
     exchange.listen({
       onRequestData: () => false,
@@ -242,22 +239,24 @@ export class Inbound {
         giveUp.signal,
       );
     } catch (error) {
-      answerFailure(exchange, record, error as WireError);
+      applicationFailed(exchange, record, error as WireError, isLeaving());
       return;
     }
     if (exchange.ended) application.destroy();
     else {
       const peer = exchange.acceptTunnel(fieldLines({ 'cellmesh-decision': record.id }));
-      this.#join(facts, peer, application);
+      joinToApplication(this.#options, facts, peer, application);
     }
   }
 
-  /** What passes is not looked at; whether it may is asked again with every policy, and no longer than a while after the token has ended. */
-  #join(facts: InboundRequest, peer: Duplex, application: Duplex): void {
-    const { tunnels, policy, clock } = this.#options;
-    const endsInMs = facts.token && facts.token.expiresAt - clock.now() + streamMaxMs;
-    const isStillAllowed = () => policy.current?.inbound.decide({ ...facts, nowMs: clock.now() }).outcome === 'permit';
-    tunnels.join(peer, application, { isStillAllowed, ...(endsInMs !== undefined && { endsInMs }) });
+  async #awaitEnding(asked: Asked, later: Promise<Denial | undefined>): Promise<void> {
+    let denial: Denial | undefined;
+    try {
+      denial = await later;
+    } catch (error) {
+      denial = this.#denialFor(asked, error);
+    }
+    if (denial !== undefined) this.#refuse(asked, denial);
   }
 
   #refuse({ exchange, record }: Asked, denial: Denial): void {

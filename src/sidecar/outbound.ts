@@ -1,10 +1,9 @@
-import type { Duplex } from 'node:stream';
 import type { SpiffeId } from '#certs/spiffe-id.ts';
 import type { Endpoint } from '#net/endpoints.ts';
-import type { CallRetries, CallTimeouts } from '#policy/call-traffic.ts';
-import { type CanonicalTarget, canonicalTarget, noTarget } from '#policy/canonical-path.ts';
+import type { CallRetries } from '#policy/call-traffic.ts';
+import { canonicalTarget, noTarget } from '#policy/canonical-path.ts';
 import type { Denial } from '#policy/decide.ts';
-import type { OutboundCall, OutboundPermit, OutboundRequest } from '#policy/decide-outbound.ts';
+import type { CallContext, OutboundCall, OutboundPermit, OutboundRequest } from '#policy/decide-outbound.ts';
 import { claimsOf } from '#policy/decision-record.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { idempotentMethods } from '#runtime/idempotent-methods.ts';
@@ -13,11 +12,10 @@ import type { Watch } from '#runtime/watch.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
 import { Attempts, noRetries } from '#traffic/attempts.ts';
 import type { Balancers } from '#traffic/balancers.ts';
-import type { ServerExchange, Upstream } from '#wire/exchange.ts';
+import type { ServerExchange } from '#wire/exchange.ts';
 import { fieldLine } from '#wire/field-lines.ts';
-import { type FieldEdit, forward } from '#wire/forward.ts';
+import { forward } from '#wire/forward.ts';
 import type { MeshUpstreams } from '#wire/mesh-upstreams.ts';
-import type { ResponseHead } from '#wire/message.ts';
 import type { OpenTunnels } from '#wire/open-tunnels.ts';
 import { type GeneratedResponse, respond } from '#wire/respond.ts';
 import { WireError } from '#wire/wire-error.ts';
@@ -28,17 +26,17 @@ import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 import { answerFailure } from './failure.ts';
 import type { HandleTable } from './handles.ts';
-import { removedFields } from './header-rules.ts';
 import { formatLeft } from './hop.ts';
 import { callOpaque } from './opaque-call.ts';
+import { joinToCallee, OutboundPlan, type Outgoing, type Way } from './outbound-plan.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
-import { hearGrpcStatus, noteCallee, type RequestSpan } from './request-span.ts';
+import { noteCallee, type RequestSpan } from './request-span.ts';
 import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
 
 interface OutboundOptions {
   readonly policy: Watch<ActivePolicy | undefined>;
   /** What is known is older than it may be: nothing can be decided by it (DESIGN.md 7). */
-  readonly isStale: () => boolean;
+  readonly isStale: (nowMs: number) => boolean;
   readonly handles: HandleTable;
   readonly decisions: DecisionLog;
   readonly balancers: Balancers<SpiffeId, Endpoint>;
@@ -54,28 +52,11 @@ interface OutboundOptions {
   readonly onInternalError: (error: unknown) => void;
 }
 
-/** How a permitted request goes on. */
-interface Way {
-  readonly mesh: MeshUpstreams;
-  readonly attempts: Attempts<Endpoint, Upstream>;
-  readonly upstream: Upstream;
-  readonly timeouts?: CallTimeouts | undefined;
-}
-
 interface Asked {
   readonly exchange: ServerExchange<OutboundEntry>;
   readonly record: OpenRecord;
   span: RequestSpan | undefined;
 }
-
-/** What is sent of a permitted request, whichever instance takes it. */
-interface Outgoing {
-  readonly authority: string;
-  readonly target: CanonicalTarget;
-  readonly append: string;
-}
-
-const decisionIdPattern = /^[a-z0-9.-]{1,80}$/;
 
 /** Requests of this pod's application to the mesh. */
 export class Outbound {
@@ -109,13 +90,14 @@ export class Outbound {
   #serve(asked: Asked): Denial | undefined {
     const { exchange, record } = asked;
     const { request } = exchange;
-    const { handles } = this.#options;
+    const { handles, clock } = this.#options;
+    const nowMs = clock.now();
     record.method = request.method;
     const trace = readTrace(request, this.#options);
     record.traceId = trace.parent.traceId;
     asked.span = trace.span;
 
-    const policy = this.#policyNow(record);
+    const policy = this.#policyNow(record, nowMs);
     const chosen = choose(policy, exchange);
     if (chosen === undefined) return policy.outbound.notDeclared(authorityOf(exchange));
     record.callee = chosen.call.source.name;
@@ -130,14 +112,15 @@ export class Outbound {
     const target = isOpaque ? noTarget : canonicalTarget(request.path);
     if (!isOpaque) record.path = target.path;
 
-    const intent = intentOf(request, trace, handles);
-    noteContext(record, intent.context);
+    const intent = intentOf(request, trace, handles, nowMs);
+    const { context, expectedAccount } = intent;
+    noteContext(record, context);
 
     const { method } = request;
     const { call, port } = chosen;
     // A connection has no field to say so: without a customer's context it is the workload's own.
-    const isSelf = intent.isSelf || (isOpaque && intent.context.tag === 'absent');
-    const asking = { call, port: port.port, method, path: target.path, ...intent, isSelf };
+    const isSelf = intent.isSelf || (isOpaque && context.tag === 'absent');
+    const asking = { call, port: port.port, method, path: target.path, context, isSelf, expectedAccount };
     const decision = policy.outbound.decide(asking);
     if (decision.outcome === 'deny') return decision;
     const route = policy.outbound.routeOf(asking);
@@ -146,19 +129,24 @@ export class Outbound {
     if (routeName !== undefined) record.route = routeName;
     record.granted = decision.attach?.left.text ?? '';
 
-    const outgoing = { authority: chosen.authority, target, append: attachedFields(decision, trace) };
+    const path = target.path + target.query;
+    const outgoing = { authority: chosen.authority, target: path, append: attachedFields(decision, trace) };
     const mesh = this.#options.mesh();
     const attempts = mesh && this.#attempts(mesh, call, idempotentMethods.has(method) ? route?.retries : undefined);
-    const upstream = attempts?.first();
+    const upstream = attempts?.first(exchange.startedAt);
     if (mesh === undefined || attempts === undefined || upstream === undefined) this.#unreachable(asked, decision);
     else if (isOpaque) this.#connect(asked, asking, outgoing, { mesh, attempts, upstream });
-    else this.#forward(asked, asking, outgoing, { mesh, attempts, upstream, timeouts: route?.timeouts });
+    else {
+      const way = { mesh, attempts, upstream, timeouts: route?.timeouts };
+      forward(exchange, new OutboundPlan(this.#options, asked, asking, outgoing, way));
+    }
     return undefined;
   }
 
-  #policyNow(record: OpenRecord): ActivePolicy {
+  #policyNow(record: OpenRecord, nowMs: number): ActivePolicy {
     const policy = this.#options.policy.current;
-    if (this.#options.isStale()) throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
+    if (this.#options.isStale(nowMs))
+      throw new Refused('state_stale', 'call', 'a recent word of the control plane', 'none');
     if (policy === undefined) throw new Refused('policy_missing', 'call', 'a policy snapshot', 'none yet');
     record.service = policy.snapshot.service.name;
     record.policyVersion = policy.snapshot.version;
@@ -179,31 +167,9 @@ export class Outbound {
   #attempts(mesh: MeshUpstreams, { source }: OutboundCall, retries: CallRetries | undefined) {
     const { balancers, random } = this.#options;
     const { id, connectMs } = source;
-    return new Attempts({
-      balancer: balancers.of(id),
-      rule: retries === undefined ? noRetries : { ...retries, attemptsMax: retries.attempts },
-      random,
-      upstreamOf: (instance: Endpoint) => mesh.to(id, instance, connectMs),
-    });
-  }
-
-  /** Only with a permit in hand. */
-  #forward({ exchange, record, span }: Asked, asking: OutboundRequest, outgoing: Outgoing, way: Way): void {
-    const { mesh, attempts, upstream, timeouts } = way;
-    forward(exchange, {
-      client: mesh.pool,
-      clock: this.#options.clock,
-      upstream,
-      retry: attempts,
-      ...(timeouts && { timeouts }),
-      target: outgoing.target.path + outgoing.target.query,
-      authority: outgoing.authority,
-      request: { drop: removedFields.outboundRequest, append: outgoing.append },
-      editResponse: (head) => responseEdit(head, record.id),
-      ...hearGrpcStatus(span),
-      onTunnel: (local, remote) => this.#join(asking, local, remote),
-      onFailed: (error) => answerFailure(exchange, record, error),
-    });
+    const rule = retries === undefined ? noRetries : { ...retries, attemptsMax: retries.attempts };
+    const upstreamOf = (instance: Endpoint) => mesh.to(id, instance, connectMs);
+    return new Attempts({ balancer: balancers.of(id), rule, random, upstreamOf });
   }
 
   /** Joins the application's connection to one of the callee's instances. */
@@ -218,7 +184,7 @@ export class Outbound {
       onTunnel: (local, remote) => {
         attempts.answered(200);
         remote.once('close', () => attempts.over(undefined));
-        this.#join(asking, local, remote);
+        joinToCallee(this.#options, asking, local, remote);
       },
       onRefused: ({ status }) => {
         attempts.answered(status);
@@ -232,18 +198,6 @@ export class Outbound {
       },
       onGivenUp: () => attempts.over(undefined),
     });
-  }
-
-  /** Whether it may go on is asked again with every policy. */
-  #join(asking: OutboundRequest, application: Duplex, callee: Duplex): void {
-    const { tunnels, policy } = this.#options;
-    const { id } = asking.call.source;
-    const isStillAllowed = () => {
-      const { outbound } = policy.current ?? {};
-      const call = outbound?.calls.find(({ source }) => source.id === id);
-      return call !== undefined && outbound?.decide({ ...asking, call }).outcome === 'permit';
-    };
-    tunnels.join(application, callee, { isStillAllowed });
   }
 
   #unreachable({ exchange, record }: Asked, { call }: OutboundPermit): void {
@@ -283,17 +237,9 @@ function tokenLine(token: VerifiedToken): string {
   return line;
 }
 
-function noteContext(record: OpenRecord, context: ReturnType<typeof intentOf>['context']): void {
+function noteContext(record: OpenRecord, context: CallContext): void {
   if (context.tag !== 'found') return;
   record.claims = claimsOf(context.token);
   record.left = context.left.text;
   if (context.token.account !== undefined) record.account = context.token.account;
-}
-
-/** The application learns the id of whoever decided last: of the callee's sidecar where the request got there. */
-function responseEdit(head: ResponseHead, ownDecisionId: string): FieldEdit {
-  const theirs = head.field('cellmesh-decision');
-  const id = theirs !== undefined && decisionIdPattern.test(theirs) ? theirs : ownDecisionId;
-  // Neither needs another check.
-  return { drop: removedFields.outboundResponse, append: `cellmesh-decision: ${id}\r\n` };
 }

@@ -35,13 +35,11 @@ export function noteCallee(span: RequestSpan, authority: string, id: SpiffeId): 
   span.peer = id;
 }
 
-/** The part of a plan that tells the span of a gRPC call how it ended. */
-export function hearGrpcStatus(span: RequestSpan | undefined): Pick<ForwardPlan, 'onGrpcStatus'> | undefined {
+/** For a plan: tells the span of a gRPC call how it ended. */
+export function hearGrpcStatus(span: RequestSpan | undefined): ForwardPlan['onGrpcStatus'] {
   if (span?.isGrpc !== true) return undefined;
-  return {
-    onGrpcStatus(status) {
-      span.grpcStatus = status;
-    },
+  return (status) => {
+    span.grpcStatus = status;
   };
 }
 

@@ -32,7 +32,7 @@ export interface RequestThreadOptions {
   readonly keySet: Watch<KeySet>;
   readonly endpoints: Watch<EndpointsByService>;
   /** What is known is older than it may be. */
-  readonly isStale: () => boolean;
+  readonly isStale: (nowMs: number) => boolean;
   /** This instance goes away. */
   readonly isLeaving: () => boolean;
   readonly askForKey?: (iss: string, kid: string) => Promise<void>;

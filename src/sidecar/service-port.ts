@@ -35,11 +35,24 @@ function named(ports: readonly ServicePort[], authority: string): ServicePort | 
   return port === undefined ? ports[0] : ports.find((entry) => entry.port === port);
 }
 
+/** What was found last: requests for a service mostly name it in one way. */
+let lastAuthority: string | undefined;
+let lastPolicy: ActivePolicy | undefined;
+let lastPort: ServicePort | undefined;
+
 /**
  * The port of this service that the authority means: `host:port` picks the entry of `ports`, without a port it is the first.
  * @throws Refused `host_unknown`
  */
-export function portOf({ snapshot }: ActivePolicy, { authority }: RequestHead): ServicePort {
+export function portOf(policy: ActivePolicy, { authority }: RequestHead): ServicePort {
+  if (lastPort !== undefined && policy === lastPolicy && authority === lastAuthority) return lastPort;
+  lastPort = findPort(policy, authority);
+  lastPolicy = policy;
+  lastAuthority = authority;
+  return lastPort;
+}
+
+function findPort({ snapshot }: ActivePolicy, authority: string): ServicePort {
   const { hosts, ports } = snapshot.service;
   const { host, port } = splitAuthority(authority);
   const declared = port === undefined ? ports[0] : ports.find((entry) => entry.port === port);

@@ -248,7 +248,7 @@ class RunningSidecar implements Sidecar {
       applicationHost: application,
       interception: interceptedPort === undefined ? undefined : await interceptionAt(interceptedPort),
       limits: wireLimitsOf(this.#config),
-      isStale: () => this.#membership.feed?.isStale ?? false,
+      isStale: (nowMs) => this.#membership.feed?.isStaleAt(nowMs) ?? false,
       isLeaving: () => this.#drain.hasBegun,
       askForKey: (iss, kid) => this.#membership.askForKey(iss, kid),
       decisions: decisionSinks({

@@ -23,9 +23,8 @@ export interface TracestateMember {
 const keyPattern = /^(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})$/;
 // nblk-chr at the end; no comma, no equals sign.
 const valuePattern = /^[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/;
-const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
-const noTraceId = '0'.repeat(32);
-const noParentId = '0'.repeat(16);
+// W3C Trace Context 3.2.2: version ff and ids of zeros are invalid.
+const traceparentPattern = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
 const traceparentBytes = 55;
 const sampledFlag = 0x01;
 const thresholdDigits = 14;
@@ -110,11 +109,9 @@ export function newSpanId(random: Random): string {
 export function parseTraceparent(values: readonly string[]): Traceparent | undefined {
   const text = values.length === 1 ? values[0]! : '';
   if (!traceparentPattern.test(text)) return undefined;
-  // 3.2.2: version ff is invalid; version 00 has nothing after the flags; higher ones may (3.2.4).
-  if (text.startsWith('ff') || (text.startsWith('00') && text.length > traceparentBytes)) return undefined;
-  const traceId = text.slice(3, 35);
-  if (traceId === noTraceId || text.startsWith(noParentId, 36)) return undefined;
-  return { traceId, text };
+  // Version 00 has nothing after the flags; higher ones may (3.2.4).
+  if (text.length > traceparentBytes && text.startsWith('00')) return undefined;
+  return { traceId: text.slice(3, 35), text };
 }
 
 /** A new trace for a request that came without one; `ratio` of them carry the sampled flag. */

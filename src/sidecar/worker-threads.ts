@@ -158,7 +158,7 @@ export class WorkerThreads implements AsyncDisposable {
   #watchAge(wasStale: boolean): void {
     const { clock, isStale } = this.#options;
     this.#ageTimer = clock.schedule(staleEveryMs, () => {
-      const now = isStale();
+      const now = isStale(clock.now());
       if (now !== wasStale) this.#tell('stale', now);
       this.#watchAge(now);
     });

@@ -65,7 +65,9 @@ export class ScopeSet implements Iterable<Scope> {
   }
 
   isSubsetOf(other: ScopeSet): boolean {
-    return this.#scopes.isSubsetOf(other.#scopes);
+    // A loop, not `Set.prototype.isSubsetOf`, which asks for properties of the other set by their names.
+    for (const scope of this.#scopes) if (!other.#scopes.has(scope)) return false;
+    return true;
   }
 
   [Symbol.iterator](): Iterator<Scope> {

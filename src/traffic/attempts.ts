@@ -40,18 +40,18 @@ interface AttemptsOptions<I extends Instance, U> {
 /** The tries of one request, one instance after the other. */
 export class Attempts<I extends Instance, U> {
   readonly #options: AttemptsOptions<I, U>;
-  readonly #tried: I[] = [];
+  #tried: readonly I[] = [];
   #placement: Placement<I> | undefined;
 
   constructor(options: AttemptsOptions<I, U>) {
     this.#options = options;
   }
 
-  /** Where to send it first; undefined when no instance is known. */
-  first(): U | undefined {
+  /** Where to send it first; undefined when no instance is known. `now`: by the balancer's clock, monotonic. */
+  first(now?: number): U | undefined {
     const { balancer } = this.#options;
     balancer.budget.deposit();
-    return this.#place(balancer.pick());
+    return this.#place(balancer.pick(this.#tried, now));
   }
 
   /** Whether an answer with `status` may be thrown away for another attempt. */
@@ -108,7 +108,8 @@ export class Attempts<I extends Instance, U> {
   #place(placement: Placement<I> | undefined): U | undefined {
     this.#placement = placement;
     if (placement === undefined) return undefined;
-    this.#tried.push(placement.instance);
+    // An array that is pushed to would get room for 17.
+    this.#tried = this.#tried.length === 0 ? [placement.instance] : [...this.#tried, placement.instance];
     return this.#options.upstreamOf(placement.instance);
   }
 

@@ -77,8 +77,7 @@ export class Balancer<I extends Instance> {
   }
 
   /** The instance for one request, other than those in `tried`; undefined when there is none. */
-  pick(tried: readonly I[] = []): Placement<I> | undefined {
-    const now = this.#options.clock.monotonic();
+  pick(tried: readonly I[] = [], now = this.#options.clock.monotonic()): Placement<I> | undefined {
     const chosen = this.#choose(tried, now);
     return chosen && new HeldPlacement(chosen, now, this.#options.clock, this.#usual, this);
   }

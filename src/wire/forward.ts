@@ -44,7 +44,7 @@ export interface ForwardPlan {
   readonly request: FieldEdit;
   /** Runs the time-outs that requests bring along (`grpc-timeout`), those of `timeouts`, and pauses between attempts. */
   readonly clock?: Clock;
-  readonly timeouts?: ForwardTimeouts;
+  readonly timeouts?: ForwardTimeouts | undefined;
   /** Joins both ends of what an upgrade has become. Without it no upgrade is passed on. */
   onTunnel?(client: Duplex, upstream: Duplex): void;
   /** Where to go when an attempt fails. Default: nowhere. */
@@ -52,7 +52,7 @@ export interface ForwardPlan {
   /** How the final head changes; interim heads lose their fields but `link`. Default: nothing more is dropped. */
   editResponse?(head: ResponseHead): FieldEdit;
   /** Told how a gRPC call ended, where its response says so. */
-  onGrpcStatus?(status: number): void;
+  readonly onGrpcStatus?: ((status: number) => void) | undefined;
   /**
    * The upstream failed, or the request's body broke a rule or a limit, and nothing was sent to the client: answer the exchange. Default: the
    * error's status and message.
@@ -161,9 +161,9 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
       upstream.destroy();
       return;
     }
-    const { retry, editResponse, onTunnel } = this.#plan;
+    const { retry, onTunnel } = this.#plan;
     retry?.answered(head.status);
-    const edit = editResponse?.(head) ?? noEdit;
+    const edit = this.#plan.editResponse?.(head) ?? noEdit;
     upstream.once('close', () => this.#end(undefined));
     this.#deadline?.cancel();
     onTunnel?.call(this.#plan, this.#downstream.acceptTunnel(head.linesExcept(edit.drop) + edit.append), upstream);

@@ -28,7 +28,7 @@ describe('handles', () => {
     const made = credential('token-1', 'a:b', end);
     const handle = handles.handleOf(made);
     assert.match(handle, /^[0-9a-f]{32}$/);
-    assert.deepEqual(handles.find(handle), { tag: 'found', credential: made });
+    assert.deepEqual(handles.find(handle), { tag: 'found', ...made });
   });
 
   test('the same credential has the same handle, however many requests carry it', () => {
@@ -103,11 +103,11 @@ describe('handles', () => {
     const handle = first.handleOf({ token, left });
     const found = second.find(handle);
     assert.ok(found.tag === 'found');
-    const { text: secret, scopes, ...claims } = found.credential.token;
-    assert.deepEqual([secret.reveal(), scopes.text, found.credential.left.text], [text, token.scopes.text, left.text]);
+    const { text: secret, scopes, ...claims } = found.token;
+    assert.deepEqual([secret.reveal(), scopes.text, found.left.text], [text, token.scopes.text, left.text]);
     const { text: _text, scopes: _scopes, ...verified } = token;
     assert.deepEqual(claims, verified);
-    assert.equal(second.handleOf(found.credential), handle);
+    assert.equal(second.handleOf(found), handle);
     assert.equal(other.find(handle).tag, 'unknown');
   });
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect as connectHttp2, constants } from 'node:http2';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
@@ -12,6 +13,7 @@ import { pushThousandTimes } from '../support/thousand-pushes.ts';
 let application: Server;
 let sockets: Socket[] = [];
 let started: PortMesh;
+let isLeaving = false;
 
 /** An application whose protocol nobody knows: it gives back what it gets in capitals, and says goodbye when its client has said all. */
 before(async () => {
@@ -29,7 +31,9 @@ before(async () => {
   application.listen(0, '127.0.0.1');
   await once(application, 'listening');
   const { port } = application.address() as AddressInfo;
-  started = await startPortMesh(port, ['{ name: store, from: [messaging/api], account: none }'], 'tcp');
+  started = await startPortMesh(port, ['{ name: store, from: [messaging/api], account: none }'], 'tcp', {
+    isLeaving: (name) => name === 'messaging' && isLeaving,
+  });
 });
 
 after(async () => {
@@ -61,6 +65,18 @@ async function saidBy(socket: Socket): Promise<string> {
   });
   await new Promise((resolve) => socket.once('close', resolve).once('end', () => socket.end()));
   return said;
+}
+
+/** What happens while nobody listens where the application was. */
+async function withoutApplication(run: () => Promise<void>): Promise<void> {
+  const { port } = application.address() as AddressInfo;
+  for (const socket of sockets) socket.destroy();
+  sockets = [];
+  application.close();
+  await once(application, 'close');
+  await run();
+  application.listen(port, '127.0.0.1');
+  await once(application, 'listening');
 }
 
 function service(name: 'api' | 'messaging') {
@@ -213,15 +229,30 @@ describe('an opaque connection that is not allowed', () => {
   }
 
   test('because nobody listens behind it is closed, and says so in its record', async () => {
+    await withoutApplication(async () => {
+      assert.equal(await saidBy(dial()), '');
+      assert.equal(service('messaging').records.at(-1)?.reason, 'upstream_unreachable');
+    });
+  });
+
+  test('because its application went before this instance is handed back, for another to take it', async () => {
     const { port } = application.address() as AddressInfo;
-    for (const socket of sockets) socket.destroy();
-    sockets = [];
-    application.close();
-    await once(application, 'close');
-    assert.equal(await saidBy(dial()), '');
-    assert.equal(service('messaging').records.at(-1)?.reason, 'upstream_unreachable');
-    application.listen(port, '127.0.0.1');
-    await once(application, 'listening');
+    const socket = await started.mesh.dialAs(service('api').id, 'messaging', 'h2');
+    const client = connectHttp2('https://messaging', { createConnection: () => socket });
+    const answerTo = async () => {
+      const request = client.request({ ':method': 'CONNECT', ':authority': `messaging:${port}` });
+      request.once('response', () => request.close());
+      await new Promise((resolve) => request.once('close', resolve).on('error', () => {}));
+      return request.rstCode;
+    };
+    await withoutApplication(async () => {
+      assert.equal(await answerTo(), constants.NGHTTP2_NO_ERROR, 'an answer, while the instance stays');
+      isLeaving = true;
+      assert.equal(await answerTo(), constants.NGHTTP2_REFUSED_STREAM);
+      isLeaving = false;
+      assert.equal(service('messaging').records.at(-1)?.reason, 'upstream_unreachable');
+    });
+    client.destroy();
   });
 });
 

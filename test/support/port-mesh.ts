@@ -12,7 +12,7 @@ export async function startPortMesh(
   port: number,
   rules: readonly string[],
   protocol: 'http' | 'grpc' | 'tcp',
-  options: Pick<MeshOptions, 'interception' | 'otlpEndpoint'> = {},
+  options: Pick<MeshOptions, 'interception' | 'otlpEndpoint' | 'isLeaving'> = {},
 ): Promise<PortMesh> {
   const listenPort = await freePort();
   const allow = rules.map((rule) => `    - ${rule}`).join('\n');

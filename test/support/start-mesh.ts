@@ -97,6 +97,8 @@ export interface MeshOptions {
   readonly onListenProblems?: (problems: readonly string[]) => void;
   /** Whether what they know is too old to decide by. */
   readonly isStale?: () => boolean;
+  /** Whether a service's only instance goes away. */
+  readonly isLeaving?: (service: ServiceName) => boolean;
   /** Threads of each. */
   readonly workers?: number;
   /** Base URL of a collector of spans. */
@@ -157,7 +159,7 @@ export async function startMesh(options: MeshOptions = {}): Promise<Mesh> {
         applicationHost: '127.0.0.1',
         tracingRatio: 0,
         candidates: new CandidateTally(),
-        isLeaving: () => false,
+        isLeaving: () => options.isLeaving?.(name) ?? false,
         spans,
         limits,
         policy,
