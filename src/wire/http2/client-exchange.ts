@@ -207,7 +207,7 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
   #readTrailers({ fields, problem }: DecodedBlock, isEnd: boolean): void {
     if (problem !== undefined) throw problem;
     if (!isEnd) throw ruleBroken('trailer', 'a second head stands where trailers belong');
-    this.#complete(new Http2Fields(fields, this.#options.limits.lineBytesMax).linesExcept(forbiddenTrailers));
+    this.#complete(new Http2Fields(fields, 0, this.#options.limits.lineBytesMax).linesExcept(forbiddenTrailers));
   }
 
   #complete(trailers: string): void {

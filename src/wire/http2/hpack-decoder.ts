@@ -24,10 +24,7 @@ const integerShiftMax = 21;
 const stringBytesMax = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(stringBytesMax);
 
-const staticFields = staticTable.map(
-  ([name, value]) => new DecodedField(name, value, decodedName(name, true).id, true),
-);
-const staticNames: readonly DecodedName[] = staticTable.map(([name]) => decodedName(name, true));
+const staticFields = staticTable.map(([name, value]) => new DecodedField(decodedName(name, true), value, true));
 
 /** Bytes of a lower-case token (RFC 9110 5.6.2 and RFC 9113 8.2). */
 const nameBytes = byteSet("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz");
@@ -50,6 +47,8 @@ export class HpackDecoder {
   #listBytes = 0;
   #limits: BlockLimits = { listBytesMax: 0, fieldsMax: 0 };
   #at = 0;
+  /** The string that was read last may be a value. */
+  #isValue = false;
 
   /** `tableBytesLimit`: what SETTINGS_HEADER_TABLE_SIZE allows the peer. */
   constructor(tableBytesLimit: number) {
@@ -86,9 +85,9 @@ export class HpackDecoder {
 
   #literal(bytes: Buffer, end: number, isIndexed: boolean): void {
     const index = this.#integer(bytes, end, isIndexed ? 0x3f : 0x0f);
-    const name = index === 0 ? this.#name(bytes, end) : nameOf(this.#entry(index), index);
+    const name = index === 0 ? internedName(this.#string(bytes, end)) : this.#entry(index).decodedName;
     const value = this.#string(bytes, end);
-    const field = new DecodedField(name.text, value, name.id, name.isValid && isValidValue(value));
+    const field = new DecodedField(name, value, this.#isValue);
     this.#emit(field);
     if (isIndexed) this.#insert(field);
   }
@@ -147,11 +146,6 @@ export class HpackDecoder {
     }
   }
 
-  #name(bytes: Buffer, end: number): DecodedName {
-    const text = this.#string(bytes, end);
-    return internedName(text);
-  }
-
   #string(bytes: Buffer, end: number): string {
     if (this.#at >= end) throw compressionFault('a string is missing');
     const isHuffman = (bytes[this.#at]! & 0x80) !== 0;
@@ -159,10 +153,15 @@ export class HpackDecoder {
     const start = this.#at;
     if (start + length > end) throw compressionFault('a string is longer than its block');
     this.#at = start + length;
-    if (!isHuffman) return bytes.toString('latin1', start, this.#at);
+    if (!isHuffman) return this.#text(bytes, start, this.#at);
     const decoded = decodeHuffman(bytes, start, this.#at, scratch);
     if (decoded < 0) throw compressionFault('a string is no Huffman code, or too long');
-    return scratch.toString('latin1', 0, decoded);
+    return this.#text(scratch, 0, decoded);
+  }
+
+  #text(bytes: Buffer, start: number, end: number): string {
+    this.#isValue = isValidValue(bytes, start, end);
+    return bytes.toString('latin1', start, end);
   }
 }
 
@@ -180,21 +179,16 @@ function internedName(text: string): DecodedName {
   return name;
 }
 
-function nameOf(field: DecodedField, index: number): DecodedName {
-  return index <= staticNames.length ? staticNames[index - 1]! : internedName(field.name);
-}
-
 function isValidName(name: string): boolean {
   const start = name.charCodeAt(0) === 0x3a ? 1 : 0;
   for (let i = start; i < name.length; i++) if (nameBytes[name.charCodeAt(i)] === 0) return false;
   return name.length > start;
 }
 
-/** Neither begins nor ends with white space (RFC 9113 8.2.1). */
-function isValidValue(value: string): boolean {
-  const { length } = value;
-  for (let i = 0; i < length; i++) if (valueBytes[value.charCodeAt(i)] === 0) return false;
-  return length === 0 || (!isBlank(value.charCodeAt(0)) && !isBlank(value.charCodeAt(length - 1)));
+/** Neither begins nor ends with white space (RFC 9113 8.2.1). Of bytes: to look at a text's characters costs more. */
+function isValidValue(bytes: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (valueBytes[bytes[i]!] === 0) return false;
+  return start === end || (!isBlank(bytes[start]!) && !isBlank(bytes[end - 1]!));
 }
 
 function isBlank(code: number): boolean {

@@ -166,7 +166,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     try {
       if (problem !== undefined) throw problem;
       if (!isEnd) throw ruleBroken('trailer', 'a second head stands where trailers belong');
-      this.#bodyEnded(new Http2Fields(fields, this.#host.limits.lineBytesMax).linesExcept(forbiddenTrailers));
+      this.#bodyEnded(new Http2Fields(fields, 0, this.#host.limits.lineBytesMax).linesExcept(forbiddenTrailers));
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#clientBroke(error.status === 431 ? error : ruleBroken('trailer', error.message));
