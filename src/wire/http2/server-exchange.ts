@@ -18,6 +18,8 @@ export interface Http2ExchangeHost {
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;
   monotonic(): number;
+  /** The same, when the bytes came that are being read. */
+  now(): number;
   setDeadline(stream: Http2Stream, delayMs: number): void;
   /** A listener or `onEnd` threw: a fault of ours. */
   fault(exchange: ServerExchange<unknown>, error: unknown): void;
@@ -55,7 +57,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.#host = host;
     this.context = context;
     this.request = request;
-    this.startedAt = host.monotonic();
+    this.startedAt = host.now();
     this.#awaitsContinue = request.expectsContinue;
     this.#mayBeSilent = isGrpc(request);
     if (stream.isRemoteEnded) this.#trailers = '';
@@ -177,11 +179,16 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     if (this.ended) return;
     const error = new WireError('exchange_aborted', 'the client gave the request up before the end of the response');
     this.finish(error);
-    this.#guard(() => this.#listener?.onAborted(error));
+    this.#tellAborted(error);
   }
 
   onWritable(): void {
-    if (!this.ended) this.#guard(() => this.#listener?.onWritable());
+    if (this.ended) return;
+    try {
+      this.#listener?.onWritable();
+    } catch (fault) {
+      this.#host.fault(this, fault);
+    }
   }
 
   onExpired(): void {
@@ -193,7 +200,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.ended = true;
     this.#held = [];
     this.#stream.deadlineAt = Number.POSITIVE_INFINITY;
-    this.#guard(() => {
+    try {
       this.onEnd?.({
         status: this.#status,
         requestBodyBytes: this.#requestBodyBytes,
@@ -201,7 +208,9 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
         durationMs: this.#host.monotonic() - this.startedAt,
         error,
       });
-    });
+    } catch (fault) {
+      this.#host.fault(this, fault);
+    }
   }
 
   /** Gives on what was held, as far as it is wanted, and then the end. */
@@ -214,9 +223,11 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
   }
 
   #deliver(bytes: Buffer): void {
-    this.#guard(() => {
+    try {
       if (this.#listener?.onRequestData(bytes) === false && !this.ended) this.#isPaused = true;
-    });
+    } catch (fault) {
+      this.#host.fault(this, fault);
+    }
   }
 
   /** A gRPC stream may be silent for as long as its client likes; whether that lives is asked by pings. */
@@ -253,14 +264,18 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
   #tellEnd(trailers: string): void {
     if (this.#isEndTold) return;
     this.#isEndTold = true;
-    this.#guard(() => this.#listener?.onRequestEnd(trailers));
+    try {
+      this.#listener?.onRequestEnd(trailers);
+    } catch (fault) {
+      this.#host.fault(this, fault);
+    }
   }
 
   /** The client broke a rule or a limit. Whoever serves the exchange may answer; else the engine does. */
   #clientBroke(error: WireError): void {
     this.#isBroken = true;
     this.#held = [];
-    this.#guard(() => this.#listener?.onAborted(error));
+    this.#tellAborted(error);
     if (this.ended) return this.#refuseRest(error);
     if (this.responded) return this.abort(error);
     respond(this, { status: error.status, body: `${error.message}\n` });
@@ -272,9 +287,9 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.#stream.refuse(error.status === 400 ? errorCode.protocolError : errorCode.noError);
   }
 
-  #guard(call: () => void): void {
+  #tellAborted(error: WireError): void {
     try {
-      call();
+      this.#listener?.onAborted(error);
     } catch (fault) {
       this.#host.fault(this, fault);
     }
