@@ -8,6 +8,7 @@ import type { Http2Connection } from './connection.ts';
 import type { DecodedBlock } from './hpack-decoder.ts';
 import { Http2Fields } from './http2-fields.ts';
 import { errorCode, errorCodeName } from './protocol.ts';
+import { requestLines } from './request-lines.ts';
 import { Http2ResponseHead } from './response-head.ts';
 import type { Http2Stream, StreamListener } from './stream.ts';
 import { StreamTunnel } from './stream-tunnel.ts';
@@ -68,13 +69,13 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
   }
 
   /** Goes out on `stream`, which is new. */
-  start(connection: Http2Connection, stream: Http2Stream, scheme: string): void {
+  start(connection: Http2Connection, stream: Http2Stream, scheme: 'https' | 'http'): void {
     this.#connection = connection;
     this.#stream = stream;
     stream.listener = this;
     const { framing, contentLength } = this.#request;
     const hasBody = this.isUpgrade || framing === 'chunked' || (framing === 'length' && contentLength > 0);
-    stream.headers(headLines(this.#request, scheme), !hasBody);
+    stream.headers(requestLines(this.#request, scheme), !hasBody);
     if (!hasBody) this.#trailers = '';
     if (this.#held.length > 0) this.#sendHeld(stream);
     if (this.#trailers !== undefined) this.#sent(this.#trailers);
@@ -261,16 +262,4 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
     if (cause instanceof WireError) this.fail(asUpstreamFault(cause));
     else this.fail(new WireError('exchange_aborted', 'passing on the response failed', { cause, status: 500 }));
   }
-}
-
-function headLines(request: OutgoingRequest, scheme: string): string {
-  const { method, target, authority, framing, contentLength, upgrade } = request;
-  const place = `:scheme: ${scheme}\r\n:path: ${target}\r\n:authority: ${authority}\r\n`;
-  let pseudo = `:method: ${method}\r\n${place}`;
-  if (method === 'CONNECT') pseudo = `:method: CONNECT\r\n:authority: ${authority}\r\n`;
-  else if (upgrade !== undefined) pseudo = `:method: CONNECT\r\n:protocol: ${upgrade}\r\n${place}`;
-  const length = framing === 'length' ? `content-length: ${contentLength}\r\n` : '';
-  const trailers = request.acceptsTrailers ? 'te: trailers\r\n' : '';
-  const expect = request.expectsContinue ? 'expect: 100-continue\r\n' : '';
-  return `${pseudo}${request.fields}${length}${trailers}${expect}`;
 }

@@ -42,10 +42,6 @@ export class HpackDecoder {
   /** Dynamic entries, the oldest at `#first`; the array is cut when half of it is gone. */
   #entries: DecodedField[] = [];
   #first = 0;
-  #fields: DecodedField[] = [];
-  #problem: WireError | undefined;
-  #listBytes = 0;
-  #limits: BlockLimits = { listBytesMax: 0, fieldsMax: 0 };
   #at = 0;
   /** The string that was read last may be a value. */
   #isValue = false;
@@ -62,45 +58,37 @@ export class HpackDecoder {
 
   /** @throws ConnectionFault COMPRESSION_ERROR: the table is out of step for good */
   decode(bytes: Buffer, start: number, end: number, limits: BlockLimits): DecodedBlock {
-    this.#fields = [];
-    this.#problem = undefined;
-    this.#listBytes = 0;
-    this.#limits = limits;
-    this.#at = start;
+    const { listBytesMax, fieldsMax } = limits;
+    const fields: DecodedField[] = [];
+    let problem: WireError | undefined;
+    let listBytes = 0;
     let mayResize = true;
+    this.#at = start;
     while (this.#at < end) {
       const first = bytes[this.#at]!;
-      if ((first & 0x80) !== 0) this.#emit(this.#entry(this.#integer(bytes, end, 0x7f)));
-      else if ((first & 0xe0) === 0x20) {
+      if ((first & 0xe0) === 0x20) {
         if (!mayResize) throw compressionFault('a table size update stands after a field');
         this.#resize(this.#integer(bytes, end, 0x1f));
         continue;
-      } else this.#literal(bytes, end, (first & 0x40) !== 0);
+      }
       mayResize = false;
+      const isEntry = (first & 0x80) !== 0;
+      const field = isEntry ? this.#entry(this.#integer(bytes, end, 0x7f)) : this.#literal(bytes, end, first);
+      listBytes += field.size;
+      if (listBytes <= listBytesMax && fields.length < fieldsMax && field.isValid) fields.push(field);
+      else problem ??= problemOf(listBytes, fields.length, limits);
     }
-    const block = { fields: this.#fields, problem: this.#problem };
-    this.#fields = [];
-    return block;
+    return { fields, problem };
   }
 
-  #literal(bytes: Buffer, end: number, isIndexed: boolean): void {
+  #literal(bytes: Buffer, end: number, first: number): DecodedField {
+    const isIndexed = (first & 0x40) !== 0;
     const index = this.#integer(bytes, end, isIndexed ? 0x3f : 0x0f);
     const name = index === 0 ? internedName(this.#string(bytes, end)) : this.#entry(index).decodedName;
     const value = this.#string(bytes, end);
     const field = new DecodedField(name, value, this.#isValue);
-    this.#emit(field);
     if (isIndexed) this.#insert(field);
-  }
-
-  #emit(field: DecodedField): void {
-    const { listBytesMax, fieldsMax } = this.#limits;
-    this.#listBytes += field.size;
-    if (this.#listBytes > listBytesMax) {
-      this.#problem ??= ruleBroken('head_size', `the head is longer than ${listBytesMax} bytes`);
-    } else if (this.#fields.length === fieldsMax) {
-      this.#problem ??= ruleBroken('fields_count', `the head has more than ${fieldsMax} fields`);
-    } else if (field.isValid) this.#fields.push(field);
-    else this.#problem ??= ruleBroken('field_value', 'a field name or value has a byte that HTTP/2 does not allow');
+    return field;
   }
 
   #entry(index: number): DecodedField {
@@ -163,6 +151,14 @@ export class HpackDecoder {
     this.#isValue = isValidValue(bytes, start, end);
     return bytes.toString('latin1', start, end);
   }
+}
+
+/** Why a field does not get into its message, which has `count` already. `listBytes`: up to and with it. */
+function problemOf(listBytes: number, count: number, limits: BlockLimits): WireError {
+  const { listBytesMax, fieldsMax } = limits;
+  if (listBytes > listBytesMax) return ruleBroken('head_size', `the head is longer than ${listBytesMax} bytes`);
+  if (count === fieldsMax) return ruleBroken('fields_count', `the head has more than ${fieldsMax} fields`);
+  return ruleBroken('field_value', 'a field name or value has a byte that HTTP/2 does not allow');
 }
 
 /** Names that were seen, valid or not: few in practice, and bounded against those who send many. */

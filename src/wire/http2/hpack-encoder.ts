@@ -83,21 +83,29 @@ export class HpackEncoder {
       if (bytes === this.#tableBytesMax) continue;
       this.#tableBytesMax = bytes;
       this.#evictTo(bytes);
-      out.ensure(6);
+      out.ensure(integerBytesMax);
       writeInteger(out, 0x20, 0x1f, bytes);
     }
   }
 
-  #emit(entry: KnownLine, out: ByteBuffer): void {
-    out.ensure(entry.text.length + 24);
-    if (entry.staticIndex !== 0) writeInteger(out, 0x80, 0x7f, entry.staticIndex);
-    else if (entry.insertion > this.#evictions) writeInteger(out, 0x80, 0x7f, this.#indexOf(entry.insertion));
-    else if (entry.size <= this.#tableBytesMax * entryShare) {
-      writeName(out, 0x40, 0x3f, entry.name, this.#nameIndex(entry.name));
-      writeString(out, entry.value);
-      entry.insertion = this.#insert(entry.size);
-      entry.name.insertion = entry.insertion;
-    } else this.#emitLiteral(entry.name, entry.value, out);
+  #emit(line: KnownLine, out: ByteBuffer): void {
+    const index = line.staticIndex !== 0 ? line.staticIndex : this.#indexOf(line.insertion);
+    if (index !== 0) {
+      out.ensure(integerBytesMax);
+      writeInteger(out, 0x80, 0x7f, index);
+    } else this.#emitAbsent(line, out);
+  }
+
+  /** A line that was seen before, and is not in the peer's table. */
+  #emitAbsent(line: KnownLine, out: ByteBuffer): void {
+    const { name, value, size } = line;
+    out.ensure(size);
+    if (size <= this.#tableBytesMax * entryShare) {
+      writeName(out, 0x40, 0x3f, name, this.#nameIndex(name));
+      writeString(out, value);
+      line.insertion = this.#insert(size);
+      name.insertion = line.insertion;
+    } else this.#emitLiteral(name, value, out);
   }
 
   /** A line that was not seen before. Its name enters the table once, so that later ones need a byte or two for it. */
@@ -119,11 +127,12 @@ export class HpackEncoder {
 
   #nameIndex(name: KnownName): number {
     if (name.staticIndex !== 0) return name.staticIndex;
-    return name.insertion > this.#evictions ? this.#indexOf(name.insertion) : 0;
+    return this.#indexOf(name.insertion);
   }
 
+  /** 0 when it is not in the peer's table. */
   #indexOf(insertion: number): number {
-    return this.#insertions - insertion + 62;
+    return insertion > this.#evictions ? this.#insertions - insertion + 62 : 0;
   }
 
   #insert(size: number): number {
@@ -145,7 +154,9 @@ export class HpackEncoder {
   }
 }
 
-/** An integer with a prefix of as many bits as `mask` has (section 5.1). At most six bytes. */
+const integerBytesMax = 6;
+
+/** An integer with a prefix of as many bits as `mask` has (section 5.1). */
 function writeInteger(out: ByteBuffer, first: number, mask: number, value: number): void {
   const { bytes } = out;
   if (value < mask) {

@@ -97,9 +97,10 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.#hasNoBody = this.request.method === 'HEAD' || status === 204 || status === 304;
     const isLength = framing === 'length';
     if (isLength && !this.#hasNoBody) this.#responseBytesLeft = contentLength;
-    const length = isLength && status !== 204 ? `content-length: ${contentLength}\r\n` : '';
     const isEnd = this.#hasNoBody || framing === 'none' || (isLength && contentLength === 0);
-    this.#stream.headers(`:status: ${status}\r\n${fields}${length}`, isEnd, isEnd && !this.#isBroken);
+    let lines = status === 200 ? `:status: 200\r\n${fields}` : `:status: ${status}\r\n${fields}`;
+    if (isLength && status !== 204) lines += `content-length: ${contentLength}\r\n`;
+    this.#stream.headers(lines, isEnd, isEnd && !this.#isBroken);
   }
 
   write(bytes: Buffer): boolean {
