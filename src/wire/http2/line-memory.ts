@@ -57,6 +57,8 @@ const namesMax = 512;
 const seenSlots = 1_024;
 /** So often a line has to come again in its place before it is put into a run. */
 const steadyCount = 8;
+/** Of one run, and of all; what comes above is found line by line. Characters. */
+const runMax = 4 * 1024;
 const runBytesMax = 64 * 1024;
 
 /** What an encoder remembers of the lines that it wrote, to find them again for little. */
@@ -77,7 +79,9 @@ export class LineMemory {
   /** The line of `place` came once more. */
   cameAgain(place: Place, line: KnownLine): void {
     if (place.steadiness < steadyCount) place.steadiness++;
-    else if (place.run === undefined && line.after.steadiness === steadyCount) place.run = this.#runFrom(place);
+    else if (place.run === undefined && line.after.steadiness === steadyCount && this.#runBytes < runBytesMax) {
+      place.run = this.#runFrom(place);
+    }
   }
 
   /** Something else came. */
@@ -139,15 +143,14 @@ export class LineMemory {
     return false;
   }
 
-  #runFrom(start: Place): Run | undefined {
+  #runFrom(start: Place): Run {
     const lines: KnownLine[] = [];
     let text = '';
     let place = start;
-    while (place.line !== undefined && place.steadiness === steadyCount) {
+    // Places may lead back to one another, where a head repeats a line.
+    while (place.line !== undefined && place.steadiness === steadyCount && text.length < runMax) {
       lines.push(place.line);
       text += place.line.text;
-      // Places may lead back to one another, where a head repeats a line.
-      if (this.#runBytes + text.length > runBytesMax) return undefined;
       place = place.line.after;
     }
     this.#runBytes += text.length;
