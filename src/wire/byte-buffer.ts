@@ -22,7 +22,7 @@ export class ByteBuffer {
 
   append(bytes: Buffer): void {
     this.ensure(bytes.length);
-    bytes.copy(this.bytes, this.length);
+    this.bytes.set(bytes, this.length);
     this.length += bytes.length;
   }
 

@@ -11,6 +11,7 @@ import type {
 import { type FieldSet, fieldSet } from './field-names.ts';
 import { grpcStatusIn, grpcTimeoutMs, grpcTrailers, isGrpc } from './grpc.ts';
 import type { ResponseHead } from './message.ts';
+import { requestDeadlines } from './request-deadlines.ts';
 import { respond } from './respond.ts';
 import type { NextAttempt, Retry } from './retry.ts';
 import { SentBody } from './sent-body.ts';
@@ -98,7 +99,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     const allowedMs = timeouts?.totalMs ?? unlimited;
     const totalMs = Math.min(askedMs, allowedMs);
     this.#isDeadlineOfClient = askedMs < allowedMs;
-    if (totalMs !== unlimited) this.#deadline = clock?.schedule(totalMs, () => this.#expired());
+    if (totalMs !== unlimited && clock !== undefined) this.#deadline = requestDeadlines(clock).set(totalMs, this);
     this.#attempt(upstream, 0);
   }
 
@@ -269,7 +270,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   }
 
   /** The client waits no longer: nobody behind should work on. */
-  #expired(): void {
+  timeIsUp(): void {
     if (this.#isOver) return;
     const error = new WireError('upstream_timeout', 'the time that the request allows has passed');
     this.#upstream?.abort();

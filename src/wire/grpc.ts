@@ -6,8 +6,17 @@ import type { GeneratedResponse } from './respond.ts';
  * behind a 200, so that answers of our own have to look like that too, or clients see a broken transport in place of a refusal.
  */
 export function isGrpc(request: Pick<Fields, 'field'>): boolean {
-  return request.field('content-type')?.startsWith('application/grpc') === true;
+  const type = request.field('content-type');
+  if (type === undefined) return false;
+  if (type !== last.type) {
+    last.type = type;
+    last.isGrpc = type.startsWith('application/grpc');
+  }
+  return last.isGrpc;
 }
+
+/** What was looked at last: a request is asked several times, and the next one mostly says the same. */
+const last = { type: '', isGrpc: false, timeout: '', timeoutMs: undefined as number | undefined };
 
 /** Codes of gRPC for our own statuses; anything else is UNKNOWN. */
 const codes: Readonly<Record<number, number>> = {
@@ -61,8 +70,12 @@ const unitMillis: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, 
 export function grpcTimeoutMs(request: Pick<Fields, 'field'>): number | undefined {
   const text = request.field('grpc-timeout');
   if (text === undefined) return undefined;
-  const [, digits, unit] = /^([0-9]{1,8})([HMSmun])$/.exec(text) ?? [];
-  return digits === undefined || unit === undefined ? undefined : Number(digits) * unitMillis[unit]!;
+  if (text !== last.timeout) {
+    last.timeout = text;
+    const [, digits, unit] = /^([0-9]{1,8})([HMSmun])$/.exec(text) ?? [];
+    last.timeoutMs = digits === undefined || unit === undefined ? undefined : Number(digits) * unitMillis[unit]!;
+  }
+  return last.timeoutMs;
 }
 
 function percentEncoded(text: string): string {

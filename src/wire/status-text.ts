@@ -44,7 +44,10 @@ const phrases: Readonly<Record<number, string>> = {
   505: 'HTTP Version Not Supported',
 };
 
+/** By status, without gaps: an object with few large numbers for keys is a hash table. */
+const byStatus: readonly string[] = Array.from({ length: 600 }, (_, status) => phrases[status] ?? '');
+
 /** Empty for a status without a registered phrase: the phrase is optional, the space before it is not. */
 export function statusText(status: number): string {
-  return phrases[status] ?? '';
+  return byStatus[status] ?? '';
 }

@@ -23,7 +23,7 @@ export class Http2ClientConnection implements ConnectionUser {
   readonly role = 'client';
   readonly #owner: ConnectionOwner;
   readonly #connection: Http2Connection;
-  readonly #scheme: string;
+  readonly #scheme: 'https' | 'http';
   #streamsMax = streamsBeforeSettings;
   #isSettled = false;
   #isLeaving = false;

@@ -8,6 +8,7 @@ import type { Http2Connection } from './connection.ts';
 import type { DecodedBlock } from './hpack-decoder.ts';
 import { Http2Fields } from './http2-fields.ts';
 import { errorCode, errorCodeName } from './protocol.ts';
+import { requestLines } from './request-lines.ts';
 import { Http2ResponseHead } from './response-head.ts';
 import type { Http2Stream, StreamListener } from './stream.ts';
 import { StreamTunnel } from './stream-tunnel.ts';
@@ -68,15 +69,15 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
   }
 
   /** Goes out on `stream`, which is new. */
-  start(connection: Http2Connection, stream: Http2Stream, scheme: string): void {
+  start(connection: Http2Connection, stream: Http2Stream, scheme: 'https' | 'http'): void {
     this.#connection = connection;
     this.#stream = stream;
     stream.listener = this;
     const { framing, contentLength } = this.#request;
     const hasBody = this.isUpgrade || framing === 'chunked' || (framing === 'length' && contentLength > 0);
-    stream.headers(headLines(this.#request, scheme), !hasBody);
+    stream.headers(requestLines(this.#request, scheme), !hasBody);
     if (!hasBody) this.#trailers = '';
-    for (const bytes of this.#held.splice(0)) stream.write(bytes);
+    if (this.#held.length > 0) this.#sendHeld(stream);
     if (this.#trailers !== undefined) this.#sent(this.#trailers);
     else if (this.#asksTunnel) connection.setDeadline(stream, this.#options.pool.connectMs);
     if (this.#isReadyTold) return;
@@ -120,31 +121,41 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
   // From here on: called by the stream.
 
   onBlock(block: DecodedBlock, isEnd: boolean): void {
-    this.#guard(() => {
+    if (this.#isOver) return;
+    try {
       if (this.#head !== undefined) this.#readTrailers(block, isEnd);
       else this.#readHead(new Http2ResponseHead(block, isEnd, this.#options.limits, this.#request.method), isEnd);
-    });
+    } catch (cause) {
+      this.#broke(cause);
+    }
   }
 
   onData(bytes: Buffer): boolean {
     if (this.#isOver) return true;
-    let isWanted = true;
-    this.#guard(() => {
+    try {
       if (this.#head === undefined) throw ruleBroken('status_line', 'a body stands before the head');
       this.#bodyBytes += bytes.length;
       const { framing, contentLength } = this.#head;
       if (framing === 'none' || (contentLength >= 0 && this.#bodyBytes > contentLength)) {
         throw ruleBroken('content_length', 'the body is longer than its Content-Length');
       }
-      isWanted = this.#listener.onResponseData(bytes);
+      const isWanted = this.#listener.onResponseData(bytes);
       if (isWanted) this.#awaitMore();
       else if (this.#stream !== undefined) this.#stream.deadlineAt = Number.POSITIVE_INFINITY;
-    });
-    return isWanted;
+      return isWanted;
+    } catch (cause) {
+      this.#broke(cause);
+      return true;
+    }
   }
 
   onRemoteEnd(): void {
-    this.#guard(() => this.#complete(''));
+    if (this.#isOver) return;
+    try {
+      this.#complete('');
+    } catch (cause) {
+      this.#broke(cause);
+    }
   }
 
   onReset(code: number | undefined): void {
@@ -169,6 +180,12 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
     const what = this.#head === undefined ? 'the head of its response' : 'more of its response';
     this.#stream?.reset(errorCode.cancel);
     this.fail(new WireError('upstream_timeout', `the upstream did not send ${what} in time`));
+  }
+
+  #sendHeld(stream: Http2Stream): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const bytes of held) stream.write(bytes);
   }
 
   #sent(trailers: string): void {
@@ -207,7 +224,7 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
   #readTrailers({ fields, problem }: DecodedBlock, isEnd: boolean): void {
     if (problem !== undefined) throw problem;
     if (!isEnd) throw ruleBroken('trailer', 'a second head stands where trailers belong');
-    this.#complete(new Http2Fields(fields, this.#options.limits.lineBytesMax).linesExcept(forbiddenTrailers));
+    this.#complete(new Http2Fields(fields, 0, this.#options.limits.lineBytesMax).linesExcept(forbiddenTrailers));
   }
 
   #complete(trailers: string): void {
@@ -240,26 +257,9 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
   }
 
   /** What the upstream breaks costs its own stream; so does what a listener throws, which is a fault of ours. */
-  #guard(call: () => void): void {
-    if (this.#isOver) return;
-    try {
-      call();
-    } catch (cause) {
-      this.#stream?.reset(cause instanceof WireError ? errorCode.protocolError : errorCode.internalError);
-      if (cause instanceof WireError) this.fail(asUpstreamFault(cause));
-      else this.fail(new WireError('exchange_aborted', 'passing on the response failed', { cause, status: 500 }));
-    }
+  #broke(cause: unknown): void {
+    this.#stream?.reset(cause instanceof WireError ? errorCode.protocolError : errorCode.internalError);
+    if (cause instanceof WireError) this.fail(asUpstreamFault(cause));
+    else this.fail(new WireError('exchange_aborted', 'passing on the response failed', { cause, status: 500 }));
   }
-}
-
-function headLines(request: OutgoingRequest, scheme: string): string {
-  const { method, target, authority, framing, contentLength, upgrade } = request;
-  const place = `:scheme: ${scheme}\r\n:path: ${target}\r\n:authority: ${authority}\r\n`;
-  let pseudo = `:method: ${method}\r\n${place}`;
-  if (method === 'CONNECT') pseudo = `:method: CONNECT\r\n:authority: ${authority}\r\n`;
-  else if (upgrade !== undefined) pseudo = `:method: CONNECT\r\n:protocol: ${upgrade}\r\n${place}`;
-  const length = framing === 'length' ? `content-length: ${contentLength}\r\n` : '';
-  const trailers = request.acceptsTrailers ? 'te: trailers\r\n' : '';
-  const expect = request.expectsContinue ? 'expect: 100-continue\r\n' : '';
-  return `${pseudo}${request.fields}${length}${trailers}${expect}`;
 }

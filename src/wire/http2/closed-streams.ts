@@ -1,3 +1,4 @@
+/** A power of two. */
 const remembered = 128;
 
 /** The streams that ended last: frames that were on their way when we reset one are no fault of the peer's (RFC 9113 5.1). */
@@ -10,7 +11,7 @@ export class ClosedStreams {
   add(streamId: number, wasReset: boolean): void {
     this.#ids[this.#next] = streamId;
     this.#wasReset[this.#next] = wasReset ? 1 : 0;
-    this.#next = (this.#next + 1) % remembered;
+    this.#next = (this.#next + 1) & (remembered - 1);
   }
 
   wasReset(streamId: number): boolean {

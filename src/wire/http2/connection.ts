@@ -64,6 +64,8 @@ export class Http2Connection implements StreamHost {
   #prefaceLeft: number;
   #isEnding = false;
   #linger: Scheduled | undefined;
+  /** Clock.monotonic() when the bytes came that are being read; undefined between reads. */
+  #readAt: number | undefined;
 
   constructor(socket: Duplex, user: ConnectionUser, options: Http2ConnectionOptions) {
     const { clock, headMs, idleMs, writeStallMs } = options;
@@ -107,6 +109,11 @@ export class Http2Connection implements StreamHost {
     return !this.#dispatch.isSettled || this.#dispatch.isInBlock || this.#reader.isInFrame;
   }
 
+  /** Clock.monotonic(), asked once for all that a read brings. */
+  now(): number {
+    return this.#readAt ?? this.options.clock.monotonic();
+  }
+
   /** A client's next stream; undefined when the ids are used up. */
   open(): Http2Stream | undefined {
     const id = this.streams.nextOwnId();
@@ -140,7 +147,7 @@ export class Http2Connection implements StreamHost {
 
   /** Something has to happen to `stream` within that time. */
   setDeadline(stream: Http2Stream, delayMs: number): void {
-    this.#deadlines.set(stream, delayMs);
+    this.#deadlines.set(stream, delayMs, this.now());
   }
 
   /** The peer broke a rule of `stream`, or does not go on with it. */
@@ -161,7 +168,7 @@ export class Http2Connection implements StreamHost {
     this.streams.close(stream, wasReset);
     this.sending.forget(stream);
     this.receiving.release(stream);
-    if (this.streams.size === 0) this.#liveness.streamsChanged(this.options.clock.monotonic());
+    if (this.streams.size === 0) this.#liveness.streamsChanged(this.now());
     this.user.released();
   }
 
@@ -188,7 +195,7 @@ export class Http2Connection implements StreamHost {
   newStream(id: number): Http2Stream {
     const stream = new Http2Stream(id, this, this.peer.streamWindow, http2Limits.streamWindowBytes);
     this.streams.add(stream);
-    if (this.streams.size === 1) this.#liveness.streamsChanged(this.options.clock.monotonic());
+    if (this.streams.size === 1) this.#liveness.streamsChanged(this.now());
     return stream;
   }
 
@@ -212,14 +219,18 @@ export class Http2Connection implements StreamHost {
   readonly #onData = (chunk: Buffer): void => {
     if (this.isStopped || this.#isEnding) return;
     const before = this.#dispatch.framesRead;
+    const now = this.options.clock.monotonic();
+    this.#readAt = now;
     try {
       const bytes = this.#prefaceLeft > 0 ? this.#readPreface(chunk) : chunk;
       if (bytes.length > 0) this.#reader.read(bytes);
     } catch (error) {
       if (!(error instanceof ConnectionFault)) throw error;
       this.#end(error);
+    } finally {
+      this.#readAt = undefined;
     }
-    this.#liveness.read(this.options.clock.monotonic(), this.#dispatch.framesRead > before);
+    this.#liveness.read(now, this.#dispatch.framesRead > before);
   };
 
   /** @returns what follows the preface in `chunk` */

@@ -81,7 +81,9 @@ export class FrameOutput {
     this.#lastData = isEnd ? -1 : this.waitingBytes;
     this.#lastDataStream = streamId;
     const out = this.#header(length, frameType.data, isEnd ? flag.endStream : 0, streamId);
-    bytes.copy(out.bytes, out.length, start, end);
+    // Most bodies are a frame: `set` takes half the time of `copy`, but only whole arrays.
+    if (length === bytes.length) out.bytes.set(bytes, out.length);
+    else bytes.copy(out.bytes, out.length, start, end);
     out.length += length;
     this.#queue();
   }

@@ -60,7 +60,8 @@ export class FrameReader {
       this.#dataStream = streamId;
       this.#dataLeft = end - stop;
       this.#dataEnds = (flags & flag.endStream) !== 0;
-      this.#sink.data(streamId, bytes.subarray(start, stop), length, this.#dataEnds && this.#dataLeft === 0);
+      const piece = start === stop ? nothing : bytes.subarray(start, stop);
+      this.#sink.data(streamId, piece, length, this.#dataEnds && this.#dataLeft === 0);
       return stop;
     }
     if (end > bytes.length) return -1;

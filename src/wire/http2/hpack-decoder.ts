@@ -24,10 +24,7 @@ const integerShiftMax = 21;
 const stringBytesMax = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(stringBytesMax);
 
-const staticFields = staticTable.map(
-  ([name, value]) => new DecodedField(name, value, decodedName(name, true).id, true),
-);
-const staticNames: readonly DecodedName[] = staticTable.map(([name]) => decodedName(name, true));
+const staticFields = staticTable.map(([name, value]) => new DecodedField(decodedName(name, true), value, true));
 
 /** Bytes of a lower-case token (RFC 9110 5.6.2 and RFC 9113 8.2). */
 const nameBytes = byteSet("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz");
@@ -45,11 +42,9 @@ export class HpackDecoder {
   /** Dynamic entries, the oldest at `#first`; the array is cut when half of it is gone. */
   #entries: DecodedField[] = [];
   #first = 0;
-  #fields: DecodedField[] = [];
-  #problem: WireError | undefined;
-  #listBytes = 0;
-  #limits: BlockLimits = { listBytesMax: 0, fieldsMax: 0 };
   #at = 0;
+  /** The string that was read last may be a value. */
+  #isValue = false;
 
   /** `tableBytesLimit`: what SETTINGS_HEADER_TABLE_SIZE allows the peer. */
   constructor(tableBytesLimit: number) {
@@ -63,45 +58,37 @@ export class HpackDecoder {
 
   /** @throws ConnectionFault COMPRESSION_ERROR: the table is out of step for good */
   decode(bytes: Buffer, start: number, end: number, limits: BlockLimits): DecodedBlock {
-    this.#fields = [];
-    this.#problem = undefined;
-    this.#listBytes = 0;
-    this.#limits = limits;
-    this.#at = start;
+    const { listBytesMax, fieldsMax } = limits;
+    const fields: DecodedField[] = [];
+    let problem: WireError | undefined;
+    let listBytes = 0;
     let mayResize = true;
+    this.#at = start;
     while (this.#at < end) {
       const first = bytes[this.#at]!;
-      if ((first & 0x80) !== 0) this.#emit(this.#entry(this.#integer(bytes, end, 0x7f)));
-      else if ((first & 0xe0) === 0x20) {
+      if ((first & 0xe0) === 0x20) {
         if (!mayResize) throw compressionFault('a table size update stands after a field');
         this.#resize(this.#integer(bytes, end, 0x1f));
         continue;
-      } else this.#literal(bytes, end, (first & 0x40) !== 0);
+      }
       mayResize = false;
+      const isEntry = (first & 0x80) !== 0;
+      const field = isEntry ? this.#entry(this.#integer(bytes, end, 0x7f)) : this.#literal(bytes, end, first);
+      listBytes += field.size;
+      if (listBytes <= listBytesMax && fields.length < fieldsMax && field.isValid) fields.push(field);
+      else problem ??= problemOf(listBytes, fields.length, limits);
     }
-    const block = { fields: this.#fields, problem: this.#problem };
-    this.#fields = [];
-    return block;
+    return { fields, problem };
   }
 
-  #literal(bytes: Buffer, end: number, isIndexed: boolean): void {
+  #literal(bytes: Buffer, end: number, first: number): DecodedField {
+    const isIndexed = (first & 0x40) !== 0;
     const index = this.#integer(bytes, end, isIndexed ? 0x3f : 0x0f);
-    const name = index === 0 ? this.#name(bytes, end) : nameOf(this.#entry(index), index);
+    const name = index === 0 ? internedName(this.#string(bytes, end)) : this.#entry(index).decodedName;
     const value = this.#string(bytes, end);
-    const field = new DecodedField(name.text, value, name.id, name.isValid && isValidValue(value));
-    this.#emit(field);
+    const field = new DecodedField(name, value, this.#isValue);
     if (isIndexed) this.#insert(field);
-  }
-
-  #emit(field: DecodedField): void {
-    const { listBytesMax, fieldsMax } = this.#limits;
-    this.#listBytes += field.size;
-    if (this.#listBytes > listBytesMax) {
-      this.#problem ??= ruleBroken('head_size', `the head is longer than ${listBytesMax} bytes`);
-    } else if (this.#fields.length === fieldsMax) {
-      this.#problem ??= ruleBroken('fields_count', `the head has more than ${fieldsMax} fields`);
-    } else if (field.isValid) this.#fields.push(field);
-    else this.#problem ??= ruleBroken('field_value', 'a field name or value has a byte that HTTP/2 does not allow');
+    return field;
   }
 
   #entry(index: number): DecodedField {
@@ -147,11 +134,6 @@ export class HpackDecoder {
     }
   }
 
-  #name(bytes: Buffer, end: number): DecodedName {
-    const text = this.#string(bytes, end);
-    return internedName(text);
-  }
-
   #string(bytes: Buffer, end: number): string {
     if (this.#at >= end) throw compressionFault('a string is missing');
     const isHuffman = (bytes[this.#at]! & 0x80) !== 0;
@@ -159,11 +141,24 @@ export class HpackDecoder {
     const start = this.#at;
     if (start + length > end) throw compressionFault('a string is longer than its block');
     this.#at = start + length;
-    if (!isHuffman) return bytes.toString('latin1', start, this.#at);
+    if (!isHuffman) return this.#text(bytes, start, this.#at);
     const decoded = decodeHuffman(bytes, start, this.#at, scratch);
     if (decoded < 0) throw compressionFault('a string is no Huffman code, or too long');
-    return scratch.toString('latin1', 0, decoded);
+    return this.#text(scratch, 0, decoded);
   }
+
+  #text(bytes: Buffer, start: number, end: number): string {
+    this.#isValue = isValidValue(bytes, start, end);
+    return bytes.toString('latin1', start, end);
+  }
+}
+
+/** Why a field does not get into its message, which has `count` already. `listBytes`: up to and with it. */
+function problemOf(listBytes: number, count: number, limits: BlockLimits): WireError {
+  const { listBytesMax, fieldsMax } = limits;
+  if (listBytes > listBytesMax) return ruleBroken('head_size', `the head is longer than ${listBytesMax} bytes`);
+  if (count === fieldsMax) return ruleBroken('fields_count', `the head has more than ${fieldsMax} fields`);
+  return ruleBroken('field_value', 'a field name or value has a byte that HTTP/2 does not allow');
 }
 
 /** Names that were seen, valid or not: few in practice, and bounded against those who send many. */
@@ -180,21 +175,16 @@ function internedName(text: string): DecodedName {
   return name;
 }
 
-function nameOf(field: DecodedField, index: number): DecodedName {
-  return index <= staticNames.length ? staticNames[index - 1]! : internedName(field.name);
-}
-
 function isValidName(name: string): boolean {
   const start = name.charCodeAt(0) === 0x3a ? 1 : 0;
   for (let i = start; i < name.length; i++) if (nameBytes[name.charCodeAt(i)] === 0) return false;
   return name.length > start;
 }
 
-/** Neither begins nor ends with white space (RFC 9113 8.2.1). */
-function isValidValue(value: string): boolean {
-  const { length } = value;
-  for (let i = 0; i < length; i++) if (valueBytes[value.charCodeAt(i)] === 0) return false;
-  return length === 0 || (!isBlank(value.charCodeAt(0)) && !isBlank(value.charCodeAt(length - 1)));
+/** Neither begins nor ends with white space (RFC 9113 8.2.1). Of bytes: to look at a text's characters costs more. */
+function isValidValue(bytes: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (valueBytes[bytes[i]!] === 0) return false;
+  return start === end || (!isBlank(bytes[start]!) && !isBlank(bytes[end - 1]!));
 }
 
 function isBlank(code: number): boolean {

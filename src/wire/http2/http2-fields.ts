@@ -1,65 +1,76 @@
 import { type FieldSet, fieldIdOf, fieldIds, hopByHopFields, type SpecialFieldName } from '../field-names.ts';
 import type { Fields } from '../message.ts';
 import { ruleBroken } from '../wire-error.ts';
-import type { DecodedField } from './decoded-field.ts';
-
-/** Names of the connection have no place in HTTP/2 (RFC 9113 8.2.2). */
-const connectionFields: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-]);
+import { type DecodedField, entryOverheadBytes } from './decoded-field.ts';
 
 /** What follows the pseudo-header fields of a block. */
 export class Http2Fields implements Fields {
   readonly #fields: readonly DecodedField[];
+  /** Where they begin in `#fields`. */
+  readonly #start: number;
+  /** Which special fields there are, a bit for each id: most that are asked for are absent. */
+  readonly #presentLow: number;
+  readonly #presentHigh: number;
 
-  /** @throws WireError when a field is one of the connection, longer than `lineBytesMax`, or a pseudo-header field out of its place */
-  constructor(fields: readonly DecodedField[], lineBytesMax: number) {
-    for (const { name, value, id, isPseudo } of fields) {
+  /**
+   * `start`: how many pseudo-header fields `fields` begins with.
+   * @throws WireError when a field is one of the connection, longer than `lineBytesMax`, or a pseudo-header field out of its place
+   */
+  constructor(fields: readonly DecodedField[], start: number, lineBytesMax: number) {
+    // Name, value, colon and space.
+    const sizeMax = lineBytesMax - 2 + entryOverheadBytes;
+    let low = 0;
+    let high = 0;
+    for (let at = start; at < fields.length; at++) {
+      const { id, isPseudo, isOfConnection, size } = fields[at]!;
       if (isPseudo) throw ruleBroken('pseudo_field', 'a pseudo-header field stands after a field, or in trailers');
-      if (name.length + value.length + 2 > lineBytesMax) {
-        throw ruleBroken('field_line_size', `a field line is longer than ${lineBytesMax} bytes`);
-      }
-      if (id === 0) continue;
-      if (connectionFields.has(name) || (id === fieldIds.te && value.toLowerCase() !== 'trailers')) {
-        throw ruleBroken('connection_field', 'a field of the connection has no place in HTTP/2');
-      }
+      if (size > sizeMax) throw ruleBroken('field_line_size', `a field line is longer than ${lineBytesMax} bytes`);
+      if (isOfConnection) throw ruleBroken('connection_field', 'a field of the connection has no place in HTTP/2');
+      if (id < 32) low |= 1 << id;
+      else high |= 1 << (id - 32);
     }
     this.#fields = fields;
+    this.#start = start;
+    this.#presentLow = low;
+    this.#presentHigh = high;
   }
 
   field(name: SpecialFieldName): string | undefined {
     const id = fieldIdOf(name);
-    for (const field of this.#fields) if (field.id === id) return field.value;
+    if (!this.has(id)) return undefined;
+    const fields = this.#fields;
+    for (let at = this.#start; at < fields.length; at++) if (fields[at]!.id === id) return fields[at]!.value;
     return undefined;
   }
 
   fieldCount(name: SpecialFieldName): number {
     const id = fieldIdOf(name);
+    if (!this.has(id)) return 0;
+    const fields = this.#fields;
     let count = 0;
-    for (const field of this.#fields) if (field.id === id) count++;
+    for (let at = this.#start; at < fields.length; at++) if (fields[at]!.id === id) count++;
     return count;
   }
 
   find(name: string): string | undefined {
     let found: string | undefined;
-    for (const field of this.#fields) {
+    for (const field of this.#fields.slice(this.#start)) {
       if (field.name === name) found = found === undefined ? field.value : `${found}, ${field.value}`;
     }
     return found;
   }
 
   *entries(): IterableIterator<readonly [name: string, value: string]> {
-    for (const { name, value } of this.#fields) yield [name, value];
+    for (const { name, value } of this.#fields.slice(this.#start)) yield [name, value];
   }
 
   linesExcept(drop: FieldSet): string {
     let lines = '';
     let cookies: string | undefined;
-    for (const field of this.#fields) {
+    const fields = this.#fields;
+    const hasOtherNames = drop.otherNames.size !== 0;
+    for (let at = this.#start; at < fields.length; at++) {
+      const field = fields[at]!;
       const { id } = field;
       if (id !== 0) {
         if (drop.hasId[id] !== 0 || hopByHopFields.hasId[id] !== 0) continue;
@@ -69,9 +80,14 @@ export class Http2Fields implements Fields {
           continue;
         }
       }
-      if (drop.otherNames.size !== 0 && drop.otherNames.has(field.name)) continue;
+      if (hasOtherNames && drop.otherNames.has(field.name)) continue;
       lines += field.line;
     }
     return cookies === undefined ? lines : `${lines}cookie: ${cookies}\r\n`;
+  }
+
+  /** `id`: as in `fieldIds`. */
+  protected has(id: number): boolean {
+    return ((id < 32 ? this.#presentLow >>> id : this.#presentHigh >>> (id - 32)) & 1) !== 0;
   }
 }

@@ -12,8 +12,9 @@ import { type ExchangeOwner, Http2ClientExchange } from './client-exchange.ts';
 export class Http2Group implements UpstreamGroup, ExchangeOwner {
   readonly #options: ClientOptions;
   readonly #onEmpty: () => void;
-  readonly #connections = new Set<Http2ClientConnection>();
-  readonly #leaving = new Set<Http2ClientConnection>();
+  /** Few, and walked for each request. Neither array changes: there is another one with every change. */
+  #connections: readonly Http2ClientConnection[] = [];
+  #leaving: readonly Http2ClientConnection[] = [];
   readonly #queue: WaitingQueue<Http2ClientExchange>;
   readonly #abort = new AbortController();
   #upstream: Upstream;
@@ -63,12 +64,13 @@ export class Http2Group implements UpstreamGroup, ExchangeOwner {
 
   adopt(socket: Duplex): void {
     const { idleMs = this.#options.pool.idleMs } = this.#upstream;
-    this.#connections.add(new Http2ClientConnection(socket, this, this.#options, idleMs));
+    const connection = new Http2ClientConnection(socket, this, this.#options, idleMs);
+    this.#connections = [...this.#connections, connection];
   }
 
   retire(): void {
     this.#isRetired = true;
-    for (const connection of [...this.#connections]) connection.retire();
+    for (const connection of this.#connections) connection.retire();
   }
 
   destroy(): void {
@@ -100,13 +102,16 @@ export class Http2Group implements UpstreamGroup, ExchangeOwner {
   }
 
   leaving(connection: Http2ClientConnection): void {
-    if (this.#connections.delete(connection)) this.#leaving.add(connection);
+    if (this.#connections.includes(connection)) {
+      this.#connections = without(this.#connections, connection);
+      this.#leaving = [...this.#leaving, connection];
+    }
     this.#connectIfWanted();
   }
 
   gone(connection: Http2ClientConnection): void {
-    this.#connections.delete(connection);
-    this.#leaving.delete(connection);
+    this.#connections = without(this.#connections, connection);
+    this.#leaving = without(this.#leaving, connection);
     this.#connectIfWanted();
     this.#leaveIfEmpty();
   }
@@ -161,8 +166,12 @@ export class Http2Group implements UpstreamGroup, ExchangeOwner {
   }
 
   #leaveIfEmpty(): void {
-    if (this.#connections.size + this.#leaving.size + this.#queue.length > 0 || this.#isConnecting) return;
+    if (this.#connections.length + this.#leaving.length + this.#queue.length > 0 || this.#isConnecting) return;
     this.#queue.dispose();
     this.#onEmpty();
   }
+}
+
+function without(connections: readonly Http2ClientConnection[], one: Http2ClientConnection): Http2ClientConnection[] {
+  return connections.filter((connection) => connection !== one);
 }

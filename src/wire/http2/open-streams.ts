@@ -8,6 +8,8 @@ export class OpenStreams {
   /** Open addressing with linear probing: numbers grow by two, so that nearly every stream lies where it is looked for first. */
   #slots: (Http2Stream | undefined)[] = emptySlots(16);
   #size = 0;
+  /** How many do not lie where they are looked for first: while there are none, nobody has to move when one goes. */
+  #displaced = 0;
 
   get size(): number {
     return this.#size;
@@ -19,9 +21,8 @@ export class OpenStreams {
 
   add(stream: Http2Stream): void {
     if ((this.#size + 1) * 2 > this.#slots.length) this.#grow();
-    const at = this.#find(stream.id);
-    if (this.#slots[at] === undefined) this.#size++;
-    this.#slots[at] = stream;
+    if (this.get(stream.id) === undefined) this.#size++;
+    this.#put(stream);
   }
 
   delete(id: number): void {
@@ -29,12 +30,18 @@ export class OpenStreams {
     let hole = this.#find(id);
     if (slots[hole] === undefined) return;
     this.#size--;
+    if (hole !== this.#home(id)) this.#displaced--;
+    if (this.#displaced === 0) {
+      slots[hole] = undefined;
+      return;
+    }
     const mask = slots.length - 1;
     // Whoever had to go further because of it comes nearer: a search ends at the first gap.
     for (let at = (hole + 1) & mask; slots[at] !== undefined; at = (at + 1) & mask) {
       const home = this.#home(slots[at]!.id);
       if (((at - home) & mask) < ((at - hole) & mask)) continue;
       slots[hole] = slots[at];
+      if (hole === home) this.#displaced--;
       hole = at;
     }
     slots[hole] = undefined;
@@ -60,10 +67,17 @@ export class OpenStreams {
     }
   }
 
+  #put(stream: Http2Stream): void {
+    const at = this.#find(stream.id);
+    if (this.#slots[at] === undefined && at !== this.#home(stream.id)) this.#displaced++;
+    this.#slots[at] = stream;
+  }
+
   #grow(): void {
     const streams = this.#slots;
     this.#slots = emptySlots(streams.length * 2);
-    for (const stream of streams) if (stream !== undefined) this.#slots[this.#find(stream.id)] = stream;
+    this.#displaced = 0;
+    for (const stream of streams) if (stream !== undefined) this.#put(stream);
   }
 }
 

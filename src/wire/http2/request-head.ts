@@ -1,4 +1,5 @@
-import { acceptsTrailers, contentLengthOf, expectsContinue } from '../body-framing.ts';
+import { contentLengthOf, expectsContinue } from '../body-framing.ts';
+import { fieldIds } from '../field-names.ts';
 import type { HttpLimits } from '../limits.ts';
 import type { RequestHead, TargetForm } from '../message.ts';
 import { parseAuthority } from '../target.ts';
@@ -15,11 +16,11 @@ const methodPattern = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,24}$/;
 const methodsWithBody: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 
 interface PseudoFields {
-  method: string | undefined;
-  scheme: string | undefined;
-  authority: string | undefined;
-  path: string | undefined;
-  protocol: string | undefined;
+  method: DecodedField | undefined;
+  scheme: DecodedField | undefined;
+  authority: DecodedField | undefined;
+  path: DecodedField | undefined;
+  protocol: DecodedField | undefined;
 }
 
 /** The head of an HTTP/2 request (RFC 9113 8.3.1), with what makes a request malformed refused. */
@@ -46,7 +47,7 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
       protocol: undefined,
     };
     const count = takePseudoFields(fields, pseudo);
-    super(fields.slice(count), limits.lineBytesMax);
+    super(fields, count, limits.lineBytesMax);
     this.method = methodOf(pseudo);
     this.upgrade = protocolOf(pseudo, hasEnded);
     // An extended CONNECT is to a policy what the upgrade of HTTP/1.1 is: a GET.
@@ -54,20 +55,19 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
     const { form, path } = targetOf(this.method, pseudo, limits);
     this.form = form;
     this.path = path;
-    this.authority = this.#authority(pseudo.authority);
+    this.authority = this.#authority(pseudo.authority?.value);
     this.target = form === 'authority' ? this.authority : path;
     const length = this.#contentLength(hasEnded);
     this.framing = length >= 0 ? 'length' : hasEnded || this.upgrade !== undefined ? 'none' : 'chunked';
     this.contentLength = length;
-    this.expectsContinue = expectsContinue(this) && !hasEnded;
-    this.acceptsTrailers = acceptsTrailers(this);
+    this.expectsContinue = this.has(fieldIds.expect) && expectsContinue(this) && !hasEnded;
+    // `TE` says nothing else in HTTP/2.
+    this.acceptsTrailers = this.has(fieldIds.te);
   }
 
   /** `Host` counts where there is no `:authority`, and must not differ from it. */
   #authority(authority: string | undefined): string {
-    const count = this.fieldCount('host');
-    if (count > 1) throw ruleBroken('host_repeated', 'Host is given more than once');
-    const host = count === 0 ? undefined : parseAuthority(this.field('host')!);
+    const host = this.has(fieldIds.host) ? this.#host() : undefined;
     if (authority === undefined) {
       if (host === undefined) throw ruleBroken('host_missing', 'neither :authority nor Host is given');
       return host;
@@ -78,10 +78,14 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
     return parsed;
   }
 
+  #host(): string {
+    if (this.fieldCount('host') > 1) throw ruleBroken('host_repeated', 'Host is given more than once');
+    return parseAuthority(this.field('host')!);
+  }
+
   #contentLength(hasEnded: boolean): number {
-    const count = this.fieldCount('content-length');
-    if (count === 0) return hasEnded && methodsWithBody.has(this.method) ? 0 : -1;
-    const length = contentLengthOf(this, count);
+    if (!this.has(fieldIds['content-length'])) return hasEnded && methodsWithBody.has(this.method) ? 0 : -1;
+    const length = contentLengthOf(this, this.fieldCount('content-length'));
     if (this.form === 'authority' || this.upgrade !== undefined)
       throw ruleBroken('connect_body', 'CONNECT states the length of a body');
     if (hasEnded && length !== 0) throw ruleBroken('content_length', 'Content-Length is not that of the body');
@@ -91,25 +95,25 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
 
 function takePseudoFields(fields: readonly DecodedField[], into: PseudoFields): number {
   let count = 0;
-  for (const { name, value, isPseudo } of fields) {
-    if (!isPseudo) break;
+  for (const field of fields) {
+    if (!field.isPseudo) break;
     count++;
     // A switch, not a table: names that are not among those of all objects would be hashed and looked up.
-    switch (name) {
+    switch (field.name) {
       case ':method':
-        into.method = once(into.method, name, value);
+        into.method = once(into.method, field);
         break;
       case ':scheme':
-        into.scheme = once(into.scheme, name, value);
+        into.scheme = once(into.scheme, field);
         break;
       case ':authority':
-        into.authority = once(into.authority, name, value);
+        into.authority = once(into.authority, field);
         break;
       case ':path':
-        into.path = once(into.path, name, value);
+        into.path = once(into.path, field);
         break;
       case ':protocol':
-        into.protocol = once(into.protocol, name, value);
+        into.protocol = once(into.protocol, field);
         break;
       default:
         throw ruleBroken('pseudo_field', 'a pseudo-header field is not one of requests');
@@ -118,27 +122,36 @@ function takePseudoFields(fields: readonly DecodedField[], into: PseudoFields): 
   return count;
 }
 
-function once(before: string | undefined, name: string, value: string): string {
-  if (before !== undefined) throw ruleBroken('pseudo_field', `${name} is given more than once`);
-  return value;
+function once(before: DecodedField | undefined, field: DecodedField): DecodedField {
+  if (before !== undefined) throw ruleBroken('pseudo_field', `${field.name} is given more than once`);
+  return field;
 }
 
 function methodOf({ method }: PseudoFields): string {
-  if (method === undefined || !methodPattern.test(method)) throw ruleBroken('method', ':method is missing or no token');
-  return method;
+  if (method === undefined || !isSound(method, methodPattern)) {
+    throw ruleBroken('method', ':method is missing or no token');
+  }
+  return method.value;
+}
+
+/** Entries of a table are looked at once, not for each head that refers to them. */
+function isSound(field: DecodedField, pattern: RegExp): boolean {
+  field.isSound ??= pattern.test(field.value);
+  return field.isSound;
 }
 
 /** RFC 8441 4. */
 function protocolOf({ method, protocol }: PseudoFields, hasEnded: boolean): Upgrade | undefined {
   if (protocol === undefined) return undefined;
-  if (method !== 'CONNECT') throw ruleBroken('pseudo_field', ':protocol stands in a request that is no CONNECT');
-  if (protocol !== 'websocket') throw ruleBroken('protocol', 'the only :protocol is websocket');
+  if (method?.value !== 'CONNECT') throw ruleBroken('pseudo_field', ':protocol stands in a request that is no CONNECT');
+  if (protocol.value !== 'websocket') throw ruleBroken('protocol', 'the only :protocol is websocket');
   if (hasEnded) throw ruleBroken('upgrade', 'a request for WebSocket ends its stream');
-  return protocol;
+  return protocol.value;
 }
 
 function targetOf(method: string, pseudo: PseudoFields, limits: HttpLimits): { form: TargetForm; path: string } {
-  const { scheme, path } = pseudo;
+  const scheme = pseudo.scheme?.value;
+  const path = pseudo.path?.value;
   if (method === 'CONNECT') {
     if (scheme !== undefined || path !== undefined) {
       throw ruleBroken('pseudo_field', 'CONNECT has neither :scheme nor :path');
@@ -151,6 +164,7 @@ function targetOf(method: string, pseudo: PseudoFields, limits: HttpLimits): { f
     throw ruleBroken('request_line_size', `:path is longer than ${limits.lineBytesMax} bytes`);
   }
   if (path === '*' && method === 'OPTIONS') return { form: 'asterisk', path };
-  if (!pathPattern.test(path)) throw ruleBroken('target_bytes', ':path is empty or has a byte that no URI has');
+  if (!isSound(pseudo.path!, pathPattern))
+    throw ruleBroken('target_bytes', ':path is empty or has a byte that no URI has');
   return { form: 'origin', path };
 }

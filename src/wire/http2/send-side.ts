@@ -85,7 +85,7 @@ export class SendSide {
   }
 
   forget(stream: Http2Stream): void {
-    this.#blocked.delete(stream);
+    if (this.#blocked.size > 0) this.#blocked.delete(stream);
   }
 
   /** @throws ConnectionFault FLOW_CONTROL_ERROR */

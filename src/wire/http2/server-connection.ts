@@ -108,6 +108,10 @@ export class Http2ServerConnection<Context> implements ServerConnection, Connect
 
   // For exchanges.
 
+  now(): number {
+    return this.#connection.now();
+  }
+
   monotonic(): number {
     return this.#options.clock.monotonic();
   }

@@ -18,6 +18,8 @@ export interface Http2ExchangeHost {
   readonly limits: HttpLimits;
   readonly timeouts: HttpTimeouts;
   monotonic(): number;
+  /** The same, when the bytes came that are being read. */
+  now(): number;
   setDeadline(stream: Http2Stream, delayMs: number): void;
   /** A listener or `onEnd` threw: a fault of ours. */
   fault(exchange: ServerExchange<unknown>, error: unknown): void;
@@ -55,7 +57,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.#host = host;
     this.context = context;
     this.request = request;
-    this.startedAt = host.monotonic();
+    this.startedAt = host.now();
     this.#awaitsContinue = request.expectsContinue;
     this.#mayBeSilent = isGrpc(request);
     if (stream.isRemoteEnded) this.#trailers = '';
@@ -95,9 +97,10 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.#hasNoBody = this.request.method === 'HEAD' || status === 204 || status === 304;
     const isLength = framing === 'length';
     if (isLength && !this.#hasNoBody) this.#responseBytesLeft = contentLength;
-    const length = isLength && status !== 204 ? `content-length: ${contentLength}\r\n` : '';
     const isEnd = this.#hasNoBody || framing === 'none' || (isLength && contentLength === 0);
-    this.#stream.headers(`:status: ${status}\r\n${fields}${length}`, isEnd, isEnd && !this.#isBroken);
+    let lines = status === 200 ? `:status: 200\r\n${fields}` : `:status: ${status}\r\n${fields}`;
+    if (isLength && status !== 204) lines += `content-length: ${contentLength}\r\n`;
+    this.#stream.headers(lines, isEnd, isEnd && !this.#isBroken);
   }
 
   write(bytes: Buffer): boolean {
@@ -166,7 +169,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     try {
       if (problem !== undefined) throw problem;
       if (!isEnd) throw ruleBroken('trailer', 'a second head stands where trailers belong');
-      this.#bodyEnded(new Http2Fields(fields, this.#host.limits.lineBytesMax).linesExcept(forbiddenTrailers));
+      this.#bodyEnded(new Http2Fields(fields, 0, this.#host.limits.lineBytesMax).linesExcept(forbiddenTrailers));
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#clientBroke(error.status === 431 ? error : ruleBroken('trailer', error.message));
@@ -177,11 +180,16 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     if (this.ended) return;
     const error = new WireError('exchange_aborted', 'the client gave the request up before the end of the response');
     this.finish(error);
-    this.#guard(() => this.#listener?.onAborted(error));
+    this.#tellAborted(error);
   }
 
   onWritable(): void {
-    if (!this.ended) this.#guard(() => this.#listener?.onWritable());
+    if (this.ended) return;
+    try {
+      this.#listener?.onWritable();
+    } catch (fault) {
+      this.#host.fault(this, fault);
+    }
   }
 
   onExpired(): void {
@@ -193,7 +201,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.ended = true;
     this.#held = [];
     this.#stream.deadlineAt = Number.POSITIVE_INFINITY;
-    this.#guard(() => {
+    try {
       this.onEnd?.({
         status: this.#status,
         requestBodyBytes: this.#requestBodyBytes,
@@ -201,7 +209,9 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
         durationMs: this.#host.monotonic() - this.startedAt,
         error,
       });
-    });
+    } catch (fault) {
+      this.#host.fault(this, fault);
+    }
   }
 
   /** Gives on what was held, as far as it is wanted, and then the end. */
@@ -214,9 +224,11 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
   }
 
   #deliver(bytes: Buffer): void {
-    this.#guard(() => {
+    try {
       if (this.#listener?.onRequestData(bytes) === false && !this.ended) this.#isPaused = true;
-    });
+    } catch (fault) {
+      this.#host.fault(this, fault);
+    }
   }
 
   /** A gRPC stream may be silent for as long as its client likes; whether that lives is asked by pings. */
@@ -253,14 +265,18 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
   #tellEnd(trailers: string): void {
     if (this.#isEndTold) return;
     this.#isEndTold = true;
-    this.#guard(() => this.#listener?.onRequestEnd(trailers));
+    try {
+      this.#listener?.onRequestEnd(trailers);
+    } catch (fault) {
+      this.#host.fault(this, fault);
+    }
   }
 
   /** The client broke a rule or a limit. Whoever serves the exchange may answer; else the engine does. */
   #clientBroke(error: WireError): void {
     this.#isBroken = true;
     this.#held = [];
-    this.#guard(() => this.#listener?.onAborted(error));
+    this.#tellAborted(error);
     if (this.ended) return this.#refuseRest(error);
     if (this.responded) return this.abort(error);
     respond(this, { status: error.status, body: `${error.message}\n` });
@@ -272,9 +288,9 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.#stream.refuse(error.status === 400 ? errorCode.protocolError : errorCode.noError);
   }
 
-  #guard(call: () => void): void {
+  #tellAborted(error: WireError): void {
     try {
-      call();
+      this.#listener?.onAborted(error);
     } catch (fault) {
       this.#host.fault(this, fault);
     }

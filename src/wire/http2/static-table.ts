@@ -68,8 +68,3 @@ export const staticTable: readonly (readonly [name: string, value: string])[] = 
 export const staticIndexOfName: ReadonlyMap<string, number> = new Map(
   staticTable.map(([name], at) => [name, at + 1] as const).reverse(),
 );
-
-/** Indexes of whole fields, by their line as messages carry it. */
-export const staticIndexOfLine: ReadonlyMap<string, number> = new Map(
-  staticTable.map(([name, value], at) => [`${name}: ${value}\r\n`, at + 1]),
-);

@@ -26,8 +26,8 @@ export class StreamDeadlines {
     this.#timer = new Deadline(clock, () => this.#look());
   }
 
-  set(stream: Http2Stream, delayMs: number): void {
-    const now = this.#clock.monotonic();
+  /** `now`: of the clock. */
+  set(stream: Http2Stream, delayMs: number, now: number): void {
     stream.deadlineAt = now + delayMs;
     this.#arm(stream.deadlineAt, now);
   }

@@ -252,6 +252,8 @@ describe('an upstream that breaks HTTP/2', () => {
     ['answers with a body alone', frame('DATA', 1, 1, 'x')],
     ['ends without a head', frame('DATA', 1, 1)],
     ['has no status', frame('HEADERS', 5, 1, block(['x-a', 'b']))],
+    ['has a status that is a number, and not three digits', frame('HEADERS', 5, 1, block([':status', '2e2']))],
+    ['has a status above 599', frame('HEADERS', 5, 1, block([':status', '600']))],
     ['has two statuses', frame('HEADERS', 5, 1, block([':status', '200'], [':status', '200']))],
     ['has a field of requests', frame('HEADERS', 5, 1, block([':status', '200'], [':path', '/']))],
     ['switches protocols', frame('HEADERS', 4, 1, block([':status', '101']))],

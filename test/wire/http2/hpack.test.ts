@@ -129,6 +129,12 @@ const heads = fc.array(fc.tuple(names, fc.oneof(values, fc.constantFrom('a', 'b'
 });
 const tableSizes = fc.constantFrom(undefined, 0, 64, 100, 4096, 65_536);
 
+/** `x-id` is repeated, so that one line follows itself. */
+function headOf(path: string, id: string, at: number): string {
+  const ids = `x-id: ${id}\r\n`.repeat(3);
+  return `:method: GET\r\n:path: ${path}\r\n${ids}accept: */*\r\ntraceparent: 00-${at}\r\nx-a: b\r\nx-c: ${path}\r\n`;
+}
+
 describe('what the encoder writes', () => {
   test('reads back as it was, whatever comes again and however the table changes', () => {
     fc.assert(
@@ -144,6 +150,31 @@ describe('what the encoder writes', () => {
           assert.equal(decoded.fields.map(({ line }) => line).join(''), lines);
         }
       }),
+    );
+  });
+
+  test('reads back as it was, where the same heads come hundreds of times, with lines that change between those that do not', () => {
+    const one = fc.record({
+      path: fc.constantFrom('/a', '/a', '/a', '/b'),
+      id: fc.constantFrom('1', '1', '1', '2', '3'),
+    });
+    const block = fc.oneof(
+      { weight: 9, arbitrary: one },
+      { weight: 1, arbitrary: fc.constantFrom('grpc-status: 0\r\n', '') },
+    );
+    fc.assert(
+      fc.property(fc.array(block, { minLength: 50, maxLength: 300, size: 'max' }), tableSizes, (blocks, tableBytes) => {
+        const encoder = new HpackEncoder(65_536);
+        const decoder = new HpackDecoder(65_536);
+        if (tableBytes !== undefined) encoder.allowTableBytes(tableBytes);
+        for (const [at, each] of blocks.entries()) {
+          const lines = typeof each === 'string' ? each : headOf(each.path, each.id, at);
+          const bytes = encode(encoder, lines);
+          const decoded = decoder.decode(bytes, 0, bytes.length, limits);
+          assert.equal(decoded.fields.map(({ line }) => line).join(''), lines);
+        }
+      }),
+      { numRuns: 30 },
     );
   });
 
