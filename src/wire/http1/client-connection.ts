@@ -48,6 +48,8 @@ export class Http1ClientConnection {
   #isPaused = false;
   #isAdvancing = false;
   #cause: Error | undefined;
+  /** Clock.monotonic() at the event that is being dealt with: asked once for all that a read brings. */
+  #now = 0;
   #idleSince = 0;
   #idleMs: number;
 
@@ -74,8 +76,10 @@ export class Http1ClientConnection {
     return this.#state === 'idle' && !this.#socket.destroyed && this.#socket.writable && now < this.idleUntil;
   }
 
-  begin(exchange: CarriedExchange): void {
+  /** `now`: Clock.monotonic() */
+  begin(exchange: CarriedExchange, now: number): void {
     const { request } = exchange;
+    this.#now = now;
     this.#exchange = exchange;
     this.#method = request.method;
     this.#state = 'head';
@@ -83,8 +87,11 @@ export class Http1ClientConnection {
     this.#hasResponseBytes = false;
     this.#isPaused = false;
     this.#key = request.upgrade === undefined ? '' : newWebSocketKey();
-    this.#writer.begin(requestHeadText(request, this.#key), request.framing, request.contentLength);
-    if (request.framing === 'none' || request.contentLength === 0) this.end('');
+    const head = requestHeadText(request, this.#key);
+    if (request.framing === 'none' || request.contentLength === 0) {
+      this.#writer.writeHead(head);
+      this.#requestEnded();
+    } else this.#writer.begin(head, request.framing, request.contentLength);
   }
 
   write(bytes: Buffer): boolean {
@@ -96,15 +103,21 @@ export class Http1ClientConnection {
   end(trailers: string): void {
     if (!this.#writer.isOpen) return;
     this.#writer.end(trailers);
+    this.#now = this.#options.clock.monotonic();
+    this.#requestEnded();
+  }
+
+  #requestEnded(): void {
     this.#writeWatch.check();
     if (this.#state === 'head') {
-      this.#deadline.set(this.#exchange?.request.responseHeadMs ?? this.#options.pool.responseHeadMs);
+      this.#deadline.set(this.#exchange?.request.responseHeadMs ?? this.#options.pool.responseHeadMs, this.#now);
     }
   }
 
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
+    this.#now = this.#options.clock.monotonic();
     this.#advance();
     if (!this.#isPaused && this.#socket.isPaused()) this.#socket.resume();
   }
@@ -124,6 +137,7 @@ export class Http1ClientConnection {
       return;
     }
     this.#hasResponseBytes = true;
+    this.#now = this.#options.clock.monotonic();
     const wasWaiting = this.#state === 'head' && this.#held.length + chunk.length <= this.#options.limits.lineBytesMax;
     this.#held.append(chunk);
     if (!wasWaiting || chunk.includes(10)) this.#advance();
@@ -207,7 +221,7 @@ export class Http1ClientConnection {
   }
 
   #awaitMore(): void {
-    this.#deadline.set(this.#exchange?.request.responseIdleMs ?? this.#options.pool.responseIdleMs);
+    this.#deadline.set(this.#exchange?.request.responseIdleMs ?? this.#options.pool.responseIdleMs, this.#now);
   }
 
   #pause(): void {
@@ -228,7 +242,7 @@ export class Http1ClientConnection {
     this.#exchange = undefined;
     this.#head = undefined;
     this.#hasServed = true;
-    this.#idleSince = this.#options.clock.monotonic();
+    this.#idleSince = this.#now;
     this.#deadline.clear();
     this.#state = 'idle';
     if (!isReusable) this.#close();
@@ -264,6 +278,7 @@ export class Http1ClientConnection {
   }
 
   readonly #onEnd = (): void => {
+    this.#now = this.#options.clock.monotonic();
     if (this.#state === 'idle') this.#close();
     else if (this.#state === 'body' && this.#decoder.endOfInput()) this.#complete();
     else this.#onClose();

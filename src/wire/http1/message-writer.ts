@@ -47,8 +47,8 @@ export class MessageWriter {
     this.#hold(head);
   }
 
-  /** An interim head goes out at once. */
-  writeInterim(head: string): void {
+  /** A head that no body follows goes out at once: an interim one, or all of a message. */
+  writeHead(head: string): void {
     this.#append(head);
     this.flush();
   }
@@ -138,12 +138,18 @@ export class MessageWriter {
   #queue(): void {
     if (this.#isFlushQueued) return;
     this.#isFlushQueued = true;
-    process.nextTick(flushAtTick, this);
+    if (waiting.length === 0) process.nextTick(flushWaiting);
+    waiting.push(this);
   }
 }
 
-function flushAtTick(writer: MessageWriter): void {
-  writer.flushQueued(false);
+/** Writers of this thread that hold something back. They share a tick: one for each message costs as much as what the message is made of. */
+let waiting: MessageWriter[] = [];
+
+function flushWaiting(): void {
+  const writers = waiting;
+  waiting = [];
+  for (const writer of writers) writer.flushQueued(false);
 }
 
 function flushAtTurn(writer: MessageWriter): void {
