@@ -1,5 +1,6 @@
 import { type OnReadOpts, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { hearRead } from './after-read.ts';
 
 /** As much as one read of the kernel brings at most; libuv asks for no more. */
 const buffer = Buffer.allocUnsafeSlow(64 * 1024);
@@ -27,7 +28,7 @@ export function withSharedReads<S extends Socket>(connect: (onread: OnReadOpts) 
         // The stream's own queue and back-pressure: a full one stops the reads until its reader asks again.
         return socket.push(Buffer.from(bytes));
       }
-      reader.current(bytes);
+      hearRead(reader.current, bytes);
       return true;
     },
   });
@@ -46,7 +47,7 @@ function readerAtPush(socket: Socket): Reader {
     if (chunk === null || reader.current === undefined || !socket.readableFlowing || socket.readableLength > 0) {
       return push.call(socket, chunk, encoding);
     }
-    reader.current(chunk);
+    hearRead(reader.current, chunk);
     return true;
   };
   readers.set(socket, reader);

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { afterRead, type PutOff } from '#net/after-read.ts';
 import { ByteBuffer } from '../byte-buffer.ts';
 import type { Framing } from '../message.ts';
 import { giveWriteBuffer } from '../write-buffers.ts';
@@ -15,7 +16,7 @@ const gatheredBytesMax = 64 * 1024;
  * Writes one message after another on a connection, each with the exact framing that its head states. What one turn of the loop produces leaves in
  * one write: small messages are one packet, and the TLS records of a large one do not come to a system call each.
  */
-export class MessageWriter {
+export class MessageWriter implements PutOff {
   /** Body bytes of the current message that were taken. */
   bodyBytes = 0;
   /** Bytes of all messages that were handed to the socket. */
@@ -99,12 +100,14 @@ export class MessageWriter {
     });
   }
 
-  /** Only for the queues: the turn is over. */
-  flushQueued(isTurnOver: boolean): void {
-    if (!isTurnOver && this.#gathered !== undefined) {
-      setImmediate(flushAtTurn, this);
-      return;
-    }
+  /** Only for the queue of reads. */
+  readOver(): void {
+    if (this.#gathered === undefined) this.turnOver();
+    else setImmediate(flushAtTurn, this);
+  }
+
+  /** Only for the queue of turns. */
+  turnOver(): void {
     this.#isFlushQueued = false;
     if (!this.#socket.destroyed) this.flush();
   }
@@ -138,20 +141,10 @@ export class MessageWriter {
   #queue(): void {
     if (this.#isFlushQueued) return;
     this.#isFlushQueued = true;
-    if (waiting.length === 0) process.nextTick(flushWaiting);
-    waiting.push(this);
+    afterRead(this);
   }
 }
 
-/** Writers of this thread that hold something back. They share a tick: one for each message costs as much as what the message is made of. */
-let waiting: MessageWriter[] = [];
-
-function flushWaiting(): void {
-  const writers = waiting;
-  waiting = [];
-  for (const writer of writers) writer.flushQueued(false);
-}
-
 function flushAtTurn(writer: MessageWriter): void {
-  writer.flushQueued(true);
+  writer.turnOver();
 }
