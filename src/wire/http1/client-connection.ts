@@ -128,9 +128,9 @@ export class Http1ClientConnection {
     }
     this.#hasResponseBytes = true;
     this.#deadline.tick();
-    const wasWaiting = this.#state === 'head' && this.#held.length + chunk.length <= this.#options.limits.lineBytesMax;
+    const mayAdvance = this.#state !== 'head' || this.#held.mayCompleteHead(chunk, this.#options.limits.lineBytesMax);
     this.#held.append(chunk);
-    if (!wasWaiting || chunk.includes(10)) this.#advance();
+    if (mayAdvance) this.#advance();
     this.#held.keep();
   };
 
