@@ -18,9 +18,12 @@ export interface Scheduled {
 /** setTimeout fires at once for longer delays (they overflow 32 bits), so longer ones are clamped. */
 const delayMsMax = 0x7fffffff;
 
+/** Of the thread: the global itself is a getter, asked for each time. */
+const threadTime = performance;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
-  monotonic: () => performance.now(),
+  monotonic: () => threadTime.now(),
   schedule(delayMs, task) {
     const timer = setTimeout(task, Math.min(Math.max(0, delayMs), delayMsMax));
     timer.unref();

@@ -20,8 +20,8 @@ export class Deadline {
     return this.#at !== Number.POSITIVE_INFINITY;
   }
 
-  set(delayMs: number): void {
-    const now = this.#clock.monotonic();
+  /** `now`: of the clock, where the caller has just asked it. */
+  set(delayMs: number, now: number = this.#clock.monotonic()): void {
     this.#at = now + delayMs;
     if (this.#timerAt > this.#at) this.#start(now);
   }

@@ -109,7 +109,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     const isFirst = !this.#hasBodyBegun;
     this.#hasBodyBegun = true;
     // What a client says before its upgrade is accepted waits.
-    if (this.#upgrade !== undefined) return;
+    if (this.#upgrade() !== undefined) return;
     if (isFirst) this.#downstream.readBody({ relayContinue: true });
     else if (this.#sent?.sendTo(exchange) !== false) this.#downstream.resumeBody();
   }
@@ -187,7 +187,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   onFailed(error: WireError): void {
     if (this.#isOver) return;
     this.#forgetAttempt();
-    if (this.#canSendAgain) {
+    if (this.#canSendAgain()) {
       const next = this.#plan.retry?.next({ error });
       if (next !== undefined) return this.#attemptLater(next);
     }
@@ -203,11 +203,11 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
     if (status !== undefined) this.#plan.onGrpcStatus(status);
   }
 
-  get #upgrade(): Upgrade | undefined {
+  #upgrade(): Upgrade | undefined {
     return this.#plan.onTunnel === undefined ? undefined : this.#downstream.request.upgrade;
   }
 
-  get #canSendAgain(): boolean {
+  #canSendAgain(): boolean {
     return !this.#downstream.responded && !this.#downstream.ended && this.#sent?.isWhole === true;
   }
 
@@ -226,7 +226,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
       expectsContinue: request.expectsContinue && !this.#hasBodyBegun,
       acceptsTrailers: request.acceptsTrailers,
       // Always of the same shape: engines read it for each request.
-      upgrade: this.#upgrade,
+      upgrade: this.#upgrade(),
       responseHeadMs: headMs,
       responseIdleMs: timeouts?.idleMs,
     };
@@ -246,7 +246,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   /** Throws an answer away that is as good as none, for another attempt. */
   #isRetried(status: number): boolean {
     const { retry } = this.#plan;
-    if (retry === undefined || !this.#canSendAgain || !retry.mayRetry(status)) return false;
+    if (retry === undefined || !this.#canSendAgain() || !retry.mayRetry(status)) return false;
     const next = retry.next({ status });
     if (next === undefined) return false;
     this.#upstream?.abort();

@@ -51,3 +51,13 @@ const byStatus: readonly string[] = Array.from({ length: 600 }, (_, status) => p
 export function statusText(status: number): string {
   return byStatus[status] ?? '';
 }
+
+/** By status, with its registered phrase: made when it is first written. */
+const statusLines: string[] = [];
+
+/** The first line of an HTTP/1.1 response. */
+export function statusLine(status: number, reason: string = statusText(status)): string {
+  if (reason !== statusText(status)) return `HTTP/1.1 ${status} ${reason}\r\n`;
+  statusLines[status] ??= `HTTP/1.1 ${status} ${reason}\r\n`;
+  return statusLines[status];
+}

@@ -96,3 +96,67 @@ describe('sockets that share a buffer for their reads', () => {
     socket.destroy();
   });
 });
+
+describe('sockets that were accepted', () => {
+  const sent = Buffer.alloc(8_000_000, Buffer.from(Array.from({ length: 251 }, (_, n) => n)));
+
+  async function accept(): Promise<{ accepted: Socket; dialed: Socket; pieces: Buffer[] }> {
+    const { port } = server.address() as AddressInfo;
+    const connection = once(server, 'connection');
+    const dialed = connect({ port, host: '127.0.0.1' });
+    const [accepted] = (await connection) as [Socket];
+    return { accepted, dialed, pieces: [] };
+  }
+
+  test('tell what they read past the stream, and in order with what waited', async () => {
+    const { accepted, dialed, pieces } = await accept();
+    accepted.unshift(Buffer.from('first'));
+    let told = 0;
+    onBytes(accepted, (bytes) => {
+      pieces.push(Buffer.from(bytes));
+      if (++told % 20 !== 2) return;
+      accepted.pause();
+      setTimeout(() => accepted.resume(), 5);
+    });
+    accepted.resume();
+    dialed.end(sent);
+    await once(accepted, 'end');
+    assert.ok(Buffer.concat(pieces).equals(Buffer.concat([Buffer.from('first'), sent])));
+    dialed.destroy();
+  });
+
+  test('read no more while their reader pauses', async () => {
+    const { accepted, dialed, pieces } = await accept();
+    onBytes(accepted, (bytes) => pieces.push(Buffer.from(bytes)));
+    accepted.resume();
+    dialed.write('one');
+    await eventually(() => assert.equal(pieces.length, 1));
+    accepted.pause();
+    const much = Buffer.concat([sent, sent, sent, sent]);
+    dialed.end(much);
+    await eventually(() => assert.ok(accepted.readableLength > 0));
+    assert.ok(accepted.readableLength <= 256 * 1024, `${accepted.readableLength} bytes are held`);
+    assert.ok(dialed.writableLength > 0);
+    accepted.resume();
+    await once(accepted, 'end');
+    assert.ok(Buffer.concat(pieces.slice(1)).equals(much));
+    dialed.destroy();
+  });
+
+  test('are streams like others for whoever reads after the reader has left', async () => {
+    const { accepted, dialed, pieces } = await accept();
+    const told: string[] = [];
+    const listener = (bytes: Buffer) => void told.push(bytes.toString());
+    onBytes(accepted, listener);
+    accepted.resume();
+    dialed.write('one');
+    await eventually(() => assert.deepEqual(told, ['one']));
+    offBytes(accepted, listener);
+    accepted.on('data', (piece: Buffer) => pieces.push(piece));
+    dialed.end(sent);
+    await once(accepted, 'end');
+    assert.ok(Buffer.concat(pieces).equals(sent));
+    assert.deepEqual(told, ['one']);
+    dialed.destroy();
+  });
+});

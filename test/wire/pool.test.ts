@@ -43,6 +43,15 @@ test('a connection is not used after its idle time, and closes', async () => {
   assert.equal(upstream.ends.length, 2);
 });
 
+test('a connection that was made to learn what the upstream speaks carries the request, however long the clock has run', async () => {
+  const clock = new FakeClock();
+  await clock.advance(3_600_000);
+  await using pool = new UpstreamPool({ clock });
+  const upstream = { ...memoryUpstream(answerAll), protocol: 'negotiated' } as const;
+  assert.equal((await send(pool, upstream)).body, 'ok');
+  assert.equal(upstream.ends.length, 1);
+});
+
 test('Keep-Alive: timeout of the upstream lowers the idle time, one second below', async () => {
   const clock = new FakeClock();
   await using pool = new UpstreamPool({ clock });

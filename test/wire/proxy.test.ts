@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import http from 'node:http';
+import http, { type ServerResponse } from 'node:http';
 import net from 'node:net';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
@@ -117,15 +117,13 @@ async function curl(...args: string[]): Promise<string> {
 }
 
 test('closing the listener lets a request in flight end, and ends idle connections', async () => {
-  let finish = () => {};
-  await using backend = await startNodeBackend((_incoming, response) => {
-    finish = () => response.end('done');
-  });
+  const waiting: ServerResponse[] = [];
+  await using backend = await startNodeBackend((_incoming, response) => void waiting.push(response));
   await using proxy = await startReverseProxy({ backendPort: backend.port });
   const answer = curl('-i', `http://127.0.0.1:${proxy.port}/`);
-  await eventually(() => assert.equal(proxy.pool.load(`127.0.0.1:${backend.port}`).inFlight, 1));
+  await eventually(() => assert.equal(waiting.length, 1));
   const closed = proxy.listener.close(10_000);
-  finish();
+  waiting[0]!.end('done');
   assert.match(await answer, /connection: close\r\n\r\ndone$/);
   await closed;
   assert.equal(proxy.listener.connections, 0);

@@ -1,5 +1,4 @@
 import type { Duplex } from 'node:stream';
-import { Deadline } from '../deadline.ts';
 import type { ClientOptions } from '../upstream-group.ts';
 import { isWebSocketAccepted, newWebSocketKey } from '../websocket.ts';
 import { asUpstreamFault, ruleBroken, WireError } from '../wire-error.ts';
@@ -11,6 +10,7 @@ import { HeldBytes, readHeadOf } from './held-bytes.ts';
 import { keepAliveMs } from './keep-alive.ts';
 import { MessageWriter } from './message-writer.ts';
 import { requestHeadText } from './outgoing-head.ts';
+import { ResponseDeadline } from './response-deadline.ts';
 import { type Http1ResponseHead, readResponseHead } from './response-head.ts';
 import { hearSocket } from './socket-events.ts';
 
@@ -26,6 +26,8 @@ type State = 'idle' | 'head' | 'body' | 'closed';
 
 /** One connection to an upstream: one exchange at a time, and none any more after the least doubt about where a message ended. */
 export class Http1ClientConnection {
+  /** Clock.monotonic() after which it must not be used again. */
+  idleUntil: number;
   readonly #socket: Duplex;
   readonly #owner: ConnectionOwner;
   readonly #options: ClientOptions;
@@ -33,14 +35,12 @@ export class Http1ClientConnection {
   readonly #held = new HeldBytes();
   readonly #decoder: BodyDecoder;
   readonly #writer: MessageWriter;
-  readonly #deadline: Deadline;
+  readonly #deadline: ResponseDeadline;
   readonly #writeWatch: WriteWatch;
-  readonly #readHead: (length: number) => Http1ResponseHead | undefined;
   #state: State = 'idle';
   #exchange: CarriedExchange | undefined;
   #method = '';
-  /** Of an upgrade. */
-  #key = '';
+  #upgradeKey = '';
   #head: Http1ResponseHead | undefined;
   #interimCount = 0;
   #hasServed = false;
@@ -48,7 +48,6 @@ export class Http1ClientConnection {
   #isPaused = false;
   #isAdvancing = false;
   #cause: Error | undefined;
-  #idleSince = 0;
   #idleMs: number;
 
   constructor(socket: Duplex, owner: ConnectionOwner, options: ClientOptions, idleMs: number) {
@@ -56,17 +55,12 @@ export class Http1ClientConnection {
     this.#owner = owner;
     this.#options = options;
     this.#idleMs = idleMs;
+    this.idleUntil = options.clock.monotonic() + idleMs;
     this.#decoder = new BodyDecoder(options.limits);
     this.#writer = new MessageWriter(socket);
-    this.#readHead = (length) => readResponseHead(length, options.limits, this.#method);
-    this.#deadline = new Deadline(options.clock, this.#onExpired);
+    this.#deadline = new ResponseDeadline(options, this.#onExpired);
     this.#writeWatch = new WriteWatch(options.clock, socket, this.#writer, options.writeStallMs, this.#onStalled);
     this.#stopHearing = hearSocket(socket, this.#onData, this.#onEnd, this.#onDrain, this.#onError, this.#onClose);
-  }
-
-  /** Clock.monotonic() after which it must not be used again. */
-  get idleUntil(): number {
-    return this.#idleSince + this.#idleMs;
   }
 
   /** It may carry a request at this moment: alive, and well before its upstream would close it. */
@@ -74,17 +68,22 @@ export class Http1ClientConnection {
     return this.#state === 'idle' && !this.#socket.destroyed && this.#socket.writable && now < this.idleUntil;
   }
 
-  begin(exchange: CarriedExchange): void {
+  /** `now`: Clock.monotonic() */
+  begin(exchange: CarriedExchange, now: number): void {
     const { request } = exchange;
+    this.#deadline.now = now;
     this.#exchange = exchange;
     this.#method = request.method;
     this.#state = 'head';
     this.#interimCount = 0;
     this.#hasResponseBytes = false;
     this.#isPaused = false;
-    this.#key = request.upgrade === undefined ? '' : newWebSocketKey();
-    this.#writer.begin(requestHeadText(request, this.#key), request.framing, request.contentLength);
-    if (request.framing === 'none' || request.contentLength === 0) this.end('');
+    this.#upgradeKey = request.upgrade === undefined ? '' : newWebSocketKey();
+    const head = requestHeadText(request, this.#upgradeKey);
+    if (request.framing === 'none' || request.contentLength === 0) {
+      this.#writer.writeHead(head);
+      this.#requestEnded();
+    } else this.#writer.begin(head, request.framing, request.contentLength);
   }
 
   write(bytes: Buffer): boolean {
@@ -96,15 +95,19 @@ export class Http1ClientConnection {
   end(trailers: string): void {
     if (!this.#writer.isOpen) return;
     this.#writer.end(trailers);
+    this.#deadline.tick();
+    this.#requestEnded();
+  }
+
+  #requestEnded(): void {
     this.#writeWatch.check();
-    if (this.#state === 'head') {
-      this.#deadline.set(this.#exchange?.request.responseHeadMs ?? this.#options.pool.responseHeadMs);
-    }
+    if (this.#state === 'head') this.#deadline.awaitHead(this.#exchange?.request);
   }
 
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
+    this.#deadline.tick();
     this.#advance();
     if (!this.#isPaused && this.#socket.isPaused()) this.#socket.resume();
   }
@@ -124,11 +127,14 @@ export class Http1ClientConnection {
       return;
     }
     this.#hasResponseBytes = true;
-    const wasWaiting = this.#state === 'head' && this.#held.length + chunk.length <= this.#options.limits.lineBytesMax;
+    this.#deadline.tick();
+    const mayAdvance = this.#state !== 'head' || this.#held.mayCompleteHead(chunk, this.#options.limits.lineBytesMax);
     this.#held.append(chunk);
-    if (!wasWaiting || chunk.includes(10)) this.#advance();
+    if (mayAdvance) this.#advance();
     this.#held.keep();
   };
+
+  readonly #readHead = (length: number) => readResponseHead(length, this.#options.limits, this.#method);
 
   #advance(): void {
     if (this.#isAdvancing) return;
@@ -160,7 +166,7 @@ export class Http1ClientConnection {
     this.#idleMs = Math.min(this.#idleMs, keepAliveMs(head));
     this.#decoder.start(head.framing, head.contentLength);
     this.#state = 'body';
-    this.#awaitMore();
+    this.#deadline.awaitMore(this.#exchange?.request);
     this.#exchange?.responded(head);
     return true;
   }
@@ -168,7 +174,7 @@ export class Http1ClientConnection {
   /** The connection is the exchange's from now on, with what came behind the head. */
   #switch(head: Http1ResponseHead): false {
     const exchange = this.#exchange;
-    if (exchange?.request.upgrade === undefined || !head.isUpgrade || !isWebSocketAccepted(head, this.#key)) {
+    if (exchange?.request.upgrade === undefined || !head.isUpgrade || !isWebSocketAccepted(head, this.#upgradeKey)) {
       throw ruleBroken('unexpected_switch', 'the protocol was switched to what was not asked for');
     }
     this.#held.giveBackTo(this.#socket);
@@ -200,14 +206,10 @@ export class Http1ClientConnection {
     const { run } = decoder;
     held.consume(next - start);
     if (run > 0) {
-      this.#awaitMore();
+      this.#deadline.awaitMore(this.#exchange?.request);
       if (this.#exchange?.data(bytes.subarray(next - run, next)) === false) this.#pause();
     }
     return true;
-  }
-
-  #awaitMore(): void {
-    this.#deadline.set(this.#exchange?.request.responseIdleMs ?? this.#options.pool.responseIdleMs);
   }
 
   #pause(): void {
@@ -228,7 +230,7 @@ export class Http1ClientConnection {
     this.#exchange = undefined;
     this.#head = undefined;
     this.#hasServed = true;
-    this.#idleSince = this.#options.clock.monotonic();
+    this.idleUntil = this.#deadline.now + this.#idleMs;
     this.#deadline.clear();
     this.#state = 'idle';
     if (!isReusable) this.#close();
@@ -244,8 +246,7 @@ export class Http1ClientConnection {
     const isUnanswered = this.#hasServed && !this.#hasResponseBytes;
     this.#exchange = undefined;
     this.#close();
-    if (exchange === undefined) return;
-    exchange.connectionFailed(error, isUnanswered);
+    exchange?.connectionFailed(error, isUnanswered);
   }
 
   #close(): void {
@@ -264,6 +265,7 @@ export class Http1ClientConnection {
   }
 
   readonly #onEnd = (): void => {
+    this.#deadline.tick();
     if (this.#state === 'idle') this.#close();
     else if (this.#state === 'body' && this.#decoder.endOfInput()) this.#complete();
     else this.#onClose();

@@ -50,21 +50,29 @@ export class FieldSection implements Fields {
     this.#start = scanned.fieldsStart;
     this.#end = scanned.end - 2;
     this.#specials = noted;
-    const options = this.fieldCount('connection') === 0 ? noOptions : this.#connectionOptions();
+    const options = this.countById(connectionId) === 0 ? noOptions : this.#connectionOptions();
     this.isClose = options.has('close');
     this.isUpgrade = options.has('upgrade');
     this.#nominated = nominatedOf(options);
   }
 
   field(name: SpecialFieldName): string | undefined {
-    const id = fieldIdOf(name);
+    return this.fieldById(fieldIdOf(name));
+  }
+
+  fieldCount(name: SpecialFieldName): number {
+    return this.countById(fieldIdOf(name));
+  }
+
+  /** As `field`, by id: what every head is asked costs no look-up of a name. */
+  fieldById(id: number): string | undefined {
     const noted = this.#specials;
     for (let k = 0; k < noted.length; k += specialWidth) if (noted[k] === id) return this.#valueAt(k);
     return undefined;
   }
 
-  fieldCount(name: SpecialFieldName): number {
-    const id = fieldIdOf(name);
+  /** As `fieldCount`, by id. */
+  countById(id: number): number {
     const noted = this.#specials;
     let count = 0;
     for (let k = 0; k < noted.length; k += specialWidth) if (noted[k] === id) count++;
@@ -113,7 +121,7 @@ export class FieldSection implements Fields {
     let options: Set<string> | undefined;
     const noted = this.#specials;
     for (let k = 0; k < noted.length; k += specialWidth) {
-      if (noted[k] !== fieldIds.connection) continue;
+      if (noted[k] !== connectionId) continue;
       const value = this.#valueAt(k).toLowerCase();
       // What nearly every message says costs no set.
       if (value === 'keep-alive' && options === undefined) continue;
@@ -124,6 +132,7 @@ export class FieldSection implements Fields {
   }
 }
 
+const connectionId = fieldIds.connection;
 const noOptions: ReadonlySet<string> = new Set();
 
 /**

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { scanBytes } from './scan-head.ts';
 
+const lf = 10;
 const growthBytesMin = 4 * 1024;
 /** Most heads are shorter: only when this much holds no whole head is the rest copied for the scan too. */
 const firstLoadBytes = 2 * 1024;
@@ -18,6 +19,11 @@ export class HeldBytes {
 
   get length(): number {
     return this.end - this.start;
+  }
+
+  /** A head is scanned from its start again only when a line ended, or a limit is near: slow senders cost no more than others. */
+  mayCompleteHead(chunk: Buffer, lineBytesMax: number): boolean {
+    return this.length === 0 || this.length + chunk.length > lineBytesMax || chunk.includes(lf);
   }
 
   append(chunk: Buffer): void {

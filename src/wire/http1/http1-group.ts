@@ -115,14 +115,13 @@ export class Http1Group implements UpstreamGroup, ConnectionOwner, ExchangeOwner
 
   #begin(exchange: PooledExchange): void {
     this.#inFlight++;
-    const connection = this.#takeIdle();
+    const now = this.#options.clock.monotonic();
+    const connection = this.#takeIdle(now);
     if (connection === undefined) void this.#open(exchange);
-    else exchange.start(connection);
+    else exchange.start(connection, now);
   }
 
-  #takeIdle(): Http1ClientConnection | undefined {
-    if (this.#idle.length === 0) return undefined;
-    const now = this.#options.clock.monotonic();
+  #takeIdle(now: number): Http1ClientConnection | undefined {
     for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
       if (connection.isUsable(now)) return connection;
       connection.destroy();
@@ -143,7 +142,7 @@ export class Http1Group implements UpstreamGroup, ConnectionOwner, ExchangeOwner
     }
     const connection = this.#newConnection(socket);
     if (exchange.isOver) this.released(connection, true);
-    else exchange.start(connection);
+    else exchange.start(connection, this.#options.clock.monotonic());
   }
 
   #newConnection(socket: Duplex): Http1ClientConnection {

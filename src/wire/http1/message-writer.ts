@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { afterRead, type PutOff } from '#net/after-read.ts';
 import { ByteBuffer } from '../byte-buffer.ts';
 import type { Framing } from '../message.ts';
 import { giveWriteBuffer } from '../write-buffers.ts';
@@ -15,7 +16,7 @@ const gatheredBytesMax = 64 * 1024;
  * Writes one message after another on a connection, each with the exact framing that its head states. What one turn of the loop produces leaves in
  * one write: small messages are one packet, and the TLS records of a large one do not come to a system call each.
  */
-export class MessageWriter {
+export class MessageWriter implements PutOff {
   /** Body bytes of the current message that were taken. */
   bodyBytes = 0;
   /** Bytes of all messages that were handed to the socket. */
@@ -47,8 +48,8 @@ export class MessageWriter {
     this.#hold(head);
   }
 
-  /** An interim head goes out at once. */
-  writeInterim(head: string): void {
+  /** A head that no body follows goes out at once: an interim one, or all of a message. */
+  writeHead(head: string): void {
     this.#append(head);
     this.flush();
   }
@@ -99,12 +100,14 @@ export class MessageWriter {
     });
   }
 
-  /** Only for the queues: the turn is over. */
-  flushQueued(isTurnOver: boolean): void {
-    if (!isTurnOver && this.#gathered !== undefined) {
-      setImmediate(flushAtTurn, this);
-      return;
-    }
+  /** Only for the queue of reads. */
+  readOver(): void {
+    if (this.#gathered === undefined) this.turnOver();
+    else setImmediate(flushAtTurn, this);
+  }
+
+  /** Only for the queue of turns. */
+  turnOver(): void {
     this.#isFlushQueued = false;
     if (!this.#socket.destroyed) this.flush();
   }
@@ -138,14 +141,10 @@ export class MessageWriter {
   #queue(): void {
     if (this.#isFlushQueued) return;
     this.#isFlushQueued = true;
-    process.nextTick(flushAtTick, this);
+    afterRead(this);
   }
 }
 
-function flushAtTick(writer: MessageWriter): void {
-  writer.flushQueued(false);
-}
-
 function flushAtTurn(writer: MessageWriter): void {
-  writer.flushQueued(true);
+  writer.turnOver();
 }

@@ -1,6 +1,6 @@
 import type { OutgoingRequest, OutgoingResponse, RequestHead } from '../message.ts';
 import { type GeneratedResponse, linesOf } from '../respond.ts';
-import { statusText } from '../status-text.ts';
+import { statusLine } from '../status-text.ts';
 import { webSocketAccept } from '../websocket.ts';
 
 const upgradeLines = 'connection: upgrade\r\nupgrade: websocket\r\n';
@@ -26,8 +26,8 @@ export function tunnelHead(request: RequestHead): string {
 
 /** `hasNoBody`: by status or method, whatever the framing says (RFC 9112 6.3). */
 export function responseHeadText(response: OutgoingResponse, hasNoBody: boolean, closes: boolean): string {
-  const { status, reason = statusText(status), framing } = response;
-  let head = `HTTP/1.1 ${status} ${reason}\r\n${response.fields}`;
+  const { status, framing } = response;
+  let head = statusLine(status, response.reason) + response.fields;
   if (framing === 'length') {
     if (status !== 204) head += `content-length: ${response.contentLength}\r\n`;
   } else if (!hasNoBody) head += framing === 'chunked' ? 'transfer-encoding: chunked\r\n' : 'content-length: 0\r\n';

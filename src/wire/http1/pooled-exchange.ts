@@ -31,9 +31,10 @@ export class PooledExchange implements ClientExchange, CarriedExchange {
     this.#owner = owner;
   }
 
-  start(connection: Http1ClientConnection): void {
+  /** `now`: Clock.monotonic() */
+  start(connection: Http1ClientConnection, now: number): void {
     this.#connection = connection;
-    connection.begin(this);
+    connection.begin(this, now);
     if (!this.#isReplayed) this.#listener.onRequestReady(this);
   }
 

@@ -19,9 +19,8 @@ export class RequestHeadReader {
     this.#read = (length) => readRequestHead(length, limits);
   }
 
-  /** A head is scanned from its start again only when a line ended, or a limit is near: slow senders cost no more than others. */
   mayComplete(chunk: Buffer): boolean {
-    return chunk.includes(lf) || this.#held.length + chunk.length > this.#limits.lineBytesMax;
+    return this.#held.mayCompleteHead(chunk, this.#limits.lineBytesMax);
   }
 
   /**

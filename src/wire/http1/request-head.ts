@@ -1,4 +1,5 @@
 import { acceptsTrailers, expectsContinue, framingOf } from '../body-framing.ts';
+import { fieldIds } from '../field-names.ts';
 import type { HttpLimits } from '../limits.ts';
 import type { RequestHead, TargetForm } from '../message.ts';
 import { effectiveAuthority, parseAuthority, parseTarget } from '../target.ts';
@@ -7,6 +8,7 @@ import { ruleBroken } from '../wire-error.ts';
 import { FieldSection } from './field-section.ts';
 import { scanBytes, scanned, scanRequestHead } from './scan-head.ts';
 
+const { host: hostId, expect: expectId, te: teId } = fieldIds;
 const commonMethods = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS', 'CONNECT'] as const;
 
 /** The head of an HTTP/1.1 request. Its fields and its framing are known to be unambiguous. */
@@ -36,16 +38,17 @@ export class Http1RequestHead extends FieldSection implements RequestHead {
     if (this.method === 'CONNECT' && framing !== 'none' && contentLength !== 0) {
       throw ruleBroken('connect_body', 'CONNECT has a body');
     }
-    this.expectsContinue = expectsContinue(this) && (framing === 'chunked' || contentLength > 0);
-    this.acceptsTrailers = acceptsTrailers(this);
+    this.expectsContinue =
+      this.countById(expectId) !== 0 && expectsContinue(this) && (framing === 'chunked' || contentLength > 0);
+    this.acceptsTrailers = this.countById(teId) !== 0 && acceptsTrailers(this);
     this.upgrade = this.isUpgrade ? upgradeOf(this, this.method, framing !== 'none' && contentLength !== 0) : undefined;
   }
 
   #host(): string {
-    const count = this.fieldCount('host');
+    const count = this.countById(hostId);
     if (count === 0) throw ruleBroken('host_missing', 'Host is missing');
     if (count !== 1) throw ruleBroken('host_repeated', 'Host is given more than once');
-    return parseAuthority(this.field('host')!);
+    return parseAuthority(this.fieldById(hostId)!);
   }
 }
 

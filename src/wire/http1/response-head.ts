@@ -1,9 +1,13 @@
 import { contentLengthOf, framingOf } from '../body-framing.ts';
+import { fieldIds } from '../field-names.ts';
 import type { HttpLimits } from '../limits.ts';
 import type { Framing, ResponseHead } from '../message.ts';
 import { ruleBroken } from '../wire-error.ts';
 import { FieldSection } from './field-section.ts';
 import { scanBytes, scanned, scanResponseHead } from './scan-head.ts';
+
+const lengthId = fieldIds['content-length'];
+const codingId = fieldIds['transfer-encoding'];
 
 /** The head of an HTTP/1.1 response, or of an HTTP/1.0 one, after which the connection ends. */
 export class Http1ResponseHead extends FieldSection implements ResponseHead {
@@ -19,14 +23,14 @@ export class Http1ResponseHead extends FieldSection implements ResponseHead {
     this.status = scanned.status;
     this.reason = text.slice(scanned.reasonStart, scanned.reasonEnd);
     const isOld = scanned.minorVersion === 0;
-    if (isOld && this.fieldCount('transfer-encoding') !== 0) {
+    if (isOld && this.countById(codingId) !== 0) {
       throw ruleBroken('transfer_encoding', 'HTTP/1.0 has no transfer codings');
     }
     const hasBody = mayHaveBody(this.status, method);
     const { framing, contentLength } = hasBody ? framingOf(this) : bodylessFraming(this);
     this.framing = hasBody && framing === 'none' ? 'until-close' : framing;
     this.contentLength = contentLength;
-    const isClean = hasBody || method === 'HEAD' || this.fieldCount('transfer-encoding') === 0;
+    const isClean = hasBody || method === 'HEAD' || this.countById(codingId) === 0;
     this.keepsConnection = !isOld && !this.isClose && isClean && this.framing !== 'until-close';
   }
 }
@@ -38,7 +42,7 @@ function mayHaveBody(status: number, method: string): boolean {
 }
 
 function bodylessFraming(fields: FieldSection): { framing: 'none'; contentLength: number } {
-  const lengths = fields.fieldCount('content-length');
+  const lengths = fields.countById(lengthId);
   return { framing: 'none', contentLength: lengths === 0 ? -1 : contentLengthOf(fields, lengths) };
 }
 

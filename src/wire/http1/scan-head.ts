@@ -59,14 +59,19 @@ const methodBytesMax = 24;
 
 const slotMask = 1023;
 const idOfSlot = new Uint8Array(slotMask + 1);
-const nameBytesOfId: Uint8Array[] = [];
+/** The names one behind the other: of id `n`, from `nameStarts[n]` to `nameStarts[n + 1]`. */
+const nameBytes = Buffer.from(specialFieldNames.join(''), 'latin1');
+const nameStarts = new Uint16Array(specialFieldNames.length + 2);
 for (const name of specialFieldNames) {
   let slot = slotOf(hashOf(name));
   while (idOfSlot[slot] !== 0) slot = (slot + 1) & slotMask;
   idOfSlot[slot] = fieldIdOf(name);
-  nameBytesOfId[fieldIdOf(name)] = Buffer.from(name, 'latin1');
+  nameStarts[fieldIdOf(name) + 1] = nameStarts[fieldIdOf(name)]! + name.length;
 }
-const reservedPrefixBytes = Buffer.from(reservedPrefix, 'latin1');
+
+/** Where a name begins with the prefix. */
+const reservedPrefixStart = nameBytes.indexOf(reservedPrefix);
+const reservedPrefixByte = nameBytes[reservedPrefixStart];
 
 function hashOf(name: string): number {
   let hash = 0;
@@ -248,18 +253,22 @@ function endOfValue(i: number, length: number): number {
 }
 
 function specialIdAt(start: number, end: number, hash: number): number {
+  const length = end - start;
   for (let slot = slotOf(hash), id = idOfSlot[slot]!; id !== 0; id = idOfSlot[slot]!) {
-    if (hasBytesAt(nameBytesOfId[id]!, start, end - start)) return id;
+    const from = nameStarts[id]!;
+    if (nameStarts[id + 1]! - from === length && hasBytesAt(from, start, length)) return id;
     slot = (slot + 1) & slotMask;
   }
-  return end - start >= reservedPrefixBytes.length && hasBytesAt(reservedPrefixBytes, start, reservedPrefixBytes.length)
-    ? reservedFieldId
-    : 0;
+  // Looked at first: most names begin with another letter.
+  const mayBeReserved = (scanBytes[start]! | 0x20) === reservedPrefixByte && length >= reservedPrefix.length;
+  return mayBeReserved && hasBytesAt(reservedPrefixStart, start, reservedPrefix.length) ? reservedFieldId : 0;
 }
 
-function hasBytesAt(name: Uint8Array, start: number, length: number): boolean {
-  if (name.length !== length) return false;
-  for (let k = 0; k < length; k++) if ((tokenBytes[scanBytes[start + k]!]! & 0xff) !== name[k]) return false;
+/** Whether `length` bytes of `nameBytes` stand at `start`, where a token stands: among its bytes, bit 5 is the case of letters and nothing else. */
+function hasBytesAt(from: number, start: number, length: number): boolean {
+  for (let k = 0; k < length; k++) {
+    if ((scanBytes[start + k]! | 0x20) !== nameBytes[from + k]) return false;
+  }
   return true;
 }
 

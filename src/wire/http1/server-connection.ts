@@ -132,15 +132,15 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     else this.#socket.destroy();
   }
 
-  responseEnded(saidClose: boolean): void {
+  responseEnded(saidClose: boolean, now: number): void {
     const mustClose = saidClose || this.closesAfterResponse;
     this.#exchange = undefined;
     if (mustClose) this.#linger();
-    else if (this.#decoder.isDone) this.#nextRequest();
+    else if (this.#decoder.isDone) this.#nextRequest(now);
     else {
       this.#state = 'discard';
       this.#discardedBytes = 0;
-      this.#readDeadline.set(this.#options.timeouts.lingerMs);
+      this.#readDeadline.set(this.#options.timeouts.lingerMs, now);
     }
     this.advance();
   }
@@ -221,7 +221,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
 
   #bodyEnded(): boolean {
     if (this.#exchange === undefined) {
-      this.#nextRequest();
+      this.#nextRequest(this.monotonic());
       return true;
     }
     if (this.#exchange.isBodyEndTold) return false;
@@ -235,13 +235,13 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
     if (this.#discardedBytes > this.#options.limits.drainBytesMax) this.#linger();
   }
 
-  #nextRequest(): void {
+  #nextRequest(now: number): void {
     if (this.#isDraining) {
       this.#linger();
       return;
     }
     this.#state = 'head';
-    this.#readDeadline.set(this.#options.timeouts.idleMs);
+    this.#readDeadline.set(this.#options.timeouts.idleMs, now);
   }
 
   #awaitHead(): void {
@@ -269,7 +269,7 @@ export class Http1ServerConnection<Context> implements ServerConnection, Exchang
 
   #refuse(error: WireError): void {
     const answer = this.#options.onRefused?.(error, this.#context);
-    this.writer.writeInterim(refusalText(answer ?? { status: error.status, body: `${error.message}\n` }));
+    this.writer.writeHead(refusalText(answer ?? { status: error.status, body: `${error.message}\n` }));
     this.#linger();
   }
 

@@ -16,7 +16,8 @@ export interface ExchangeHost {
   advance(): void;
   /** Bytes wait in the socket: the peer must take them in time. */
   watchWrites(): void;
-  responseEnded(saidClose: boolean): void;
+  /** `now`: Clock.monotonic() */
+  responseEnded(saidClose: boolean, now: number): void;
   /** A listener or `onEnd` threw: a fault of ours. */
   fault(error: unknown): void;
   destroy(): void;
@@ -72,7 +73,7 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
     if (this.responded || this.ended) return;
     if (status < 100 || status > 199 || status === 101) throw new TypeError(`${status} is not an interim status`);
     if (status === 100) this.awaitsContinue = false;
-    this.#host.writer.writeInterim(`HTTP/1.1 ${status} ${statusText(status)}\r\n${fields}\r\n`);
+    this.#host.writer.writeHead(`HTTP/1.1 ${status} ${statusText(status)}\r\n${fields}\r\n`);
     if (status === 100) this.#host.advance();
   }
 
@@ -100,8 +101,9 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
     if (!this.responded || this.ended) return;
     this.#host.writer.end(trailers);
     this.#host.watchWrites();
-    this.finish(undefined);
-    this.#host.responseEnded(this.#saidClose);
+    const now = this.#host.monotonic();
+    this.finish(undefined, now);
+    this.#host.responseEnded(this.#saidClose, now);
   }
 
   abort(error: WireError): void {
@@ -117,7 +119,7 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
     }
     this.responded = true;
     this.#status = upgrade === undefined ? 200 : 101;
-    this.#host.writer.writeInterim(`${tunnelHead(this.request)}${fields}\r\n`);
+    this.#host.writer.writeHead(`${tunnelHead(this.request)}${fields}\r\n`);
     this.finish(undefined);
     return this.#host.giveUpSocket();
   }
@@ -153,7 +155,7 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
     }
   }
 
-  finish(error: WireError | undefined): void {
+  finish(error: WireError | undefined, now: number = this.#host.monotonic()): void {
     if (this.ended) return;
     this.ended = true;
     try {
@@ -161,7 +163,7 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
         status: this.#status,
         requestBodyBytes: this.requestBodyBytes,
         responseBodyBytes: this.#hasBegun ? this.#host.writer.bodyBytes : 0,
-        durationMs: this.#host.monotonic() - this.startedAt,
+        durationMs: now - this.startedAt,
         error,
       });
     } catch (fault) {

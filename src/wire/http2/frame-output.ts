@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { afterRead, type PutOff } from '#net/after-read.ts';
 import { ByteBuffer } from '../byte-buffer.ts';
 import { giveWriteBuffer } from '../write-buffers.ts';
 import type { HpackEncoder } from './hpack-encoder.ts';
@@ -26,7 +27,7 @@ interface OutputOwner {
  * Frames on their way to the socket. All that one turn of the loop produces leaves in one write, and while a write is under way the next one fills:
  * many streams share system calls and TLS records. A lone stream waits for nobody.
  */
-export class FrameOutput {
+export class FrameOutput implements PutOff {
   readonly #socket: Duplex;
   readonly #owner: OutputOwner;
   #buffer: ByteBuffer | undefined;
@@ -159,8 +160,8 @@ export class FrameOutput {
     this.#owner.flushed();
   }
 
-  /** Only for the queues: the turn is over. */
-  flushQueued(): void {
+  /** Only for the queues: the read or the turn is over. */
+  readOver(): void {
     this.#isQueued = false;
     this.flush();
   }
@@ -178,7 +179,7 @@ export class FrameOutput {
     if (this.#isQueued || this.#inFlight !== undefined) return;
     this.#isQueued = true;
     if (this.#owner.isBusy()) setImmediate(flushQueued, this);
-    else process.nextTick(flushQueued, this);
+    else afterRead(this);
   }
 
   #room(count: number): ByteBuffer {
@@ -227,5 +228,5 @@ function putHeader(bytes: Buffer, at: number, length: number, type: number, flag
 }
 
 function flushQueued(output: FrameOutput): void {
-  output.flushQueued();
+  output.readOver();
 }
