@@ -11,4 +11,7 @@ export function tuneCollector(): void {
   // second while large bodies pass; counted with the heap, and allowed to grow as that does, it is left to the young generation's.
   setFlagsFromString('--external-memory-accounted-in-global-limit');
   setFlagsFromString('--external-memory-max-growing-factor=4');
+  // The old generation may grow by half before it is collected, not to the four times that a small heap is allowed: a few collections a minute more
+  // of a heap of 11 MB, for 30 MB less.
+  setFlagsFromString('--heap-growing-percent=50');
 }
