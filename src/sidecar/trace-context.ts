@@ -111,9 +111,8 @@ export function newSpanId(random: Random): string {
   return nonZeroHex(random, 8);
 }
 
-/** W3C Trace Context 3.2; undefined for anything else, also for a field that comes twice. */
-export function parseTraceparent(values: readonly string[]): Traceparent | undefined {
-  const text = values.length === 1 ? values[0]! : '';
+/** W3C Trace Context 3.2; undefined for anything else. */
+export function parseTraceparent(text: string): Traceparent | undefined {
   if (!traceparentPattern.test(text)) return undefined;
   if (text.startsWith(noVersion) || text.startsWith(noTraceId, 3) || text.startsWith(noParentId, 36)) return undefined;
   // Version 00 has nothing after the flags; higher ones may (3.2.4).
