@@ -193,6 +193,8 @@ function member(start: string, value: string | undefined): string {
   return plain.test(value) ? `${start}${value}"` : `${start.slice(0, -1)}${JSON.stringify(value)}`;
 }
 
+/** What is before the point of most durations: a number becomes a text slowly. */
+const wholes = Array.from({ length: 1000 }, (_, whole) => String(whole));
 /** What is behind the point, without zeros at the end, and the end of the record. */
 const thousandths = Array.from({ length: 1000 }, (_, count) => `${String(count / 1000).slice(1)}}`);
 
@@ -201,5 +203,5 @@ function endText(value: number): string {
   const count = Math.round(value * 1000);
   if (count / 1000 !== value || count < 0 || count > 1e12) return `${JSON.stringify(value)}}`;
   const whole = Math.floor(count / 1000);
-  return whole + thousandths[count - whole * 1000]!;
+  return (wholes[whole] ?? String(whole)) + thousandths[count - whole * 1000]!;
 }

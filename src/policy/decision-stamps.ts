@@ -2,7 +2,10 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Random } from '#runtime/random.ts';
 
 const randomDigits = 6;
-const sequences = 36 ** 3;
+/** What three digits of base 36 count. */
+const threeDigits = 36 ** 3;
+/** What five of them count: 16.8 hours. */
+const dayMs = 36 ** 5;
 /** All of one, two or three digits, by their number. */
 const digits = (count: number, base: number) =>
   Array.from({ length: base ** count }, (_, n) => n.toString(base).padStart(count, '0'));
@@ -33,6 +36,9 @@ export class DecisionStamps {
   /** What it comes to in texts: many decisions share a millisecond. */
   #time = '';
   #idStart = '';
+  /** Of the time, in pieces of `dayMs`. */
+  #day = Number.NaN;
+  #dayStart = '';
   #stock = '';
   #stockUsed = 0;
 
@@ -48,13 +54,23 @@ export class DecisionStamps {
     if (now !== this.#now) {
       this.#now = now;
       this.#time = this.#timeOf(now);
-      // Joined, it is one piece of memory: it is copied with each id.
-      this.#idStart = [this.#instance, now.toString(36).padStart(9, '0')].join('.');
+      this.#idStart = this.#idStartOf(now);
     }
-    this.#sequence = this.#sequence + 1 === sequences ? 0 : this.#sequence + 1;
-    const high = Math.floor(this.#sequence / 36);
-    const sequence = twoOf36[high]! + oneOf36[this.#sequence - high * 36]!;
-    return { id: this.#idStart + (sequence + this.#randomDigits()), time: this.#time };
+    this.#sequence = this.#sequence + 1 === threeDigits ? 0 : this.#sequence + 1;
+    return { id: this.#idStart + (threeOf36(this.#sequence) + this.#randomDigits()), time: this.#time };
+  }
+
+  /** Instance and time, the time in nine digits of base 36: numbers of that size are slow to write. */
+  #idStartOf(now: number): string {
+    const day = Math.floor(now / dayMs);
+    if (day !== this.#day) {
+      this.#day = day;
+      // Joined, it is one piece of memory: it is copied with each id.
+      this.#dayStart = [this.#instance, day.toString(36).padStart(4, '0')].join('.');
+    }
+    const rest = now - day * dayMs;
+    const high = Math.floor(rest / threeDigits);
+    return this.#dayStart + (twoOf36[high]! + threeOf36(rest - high * threeDigits));
   }
 
   /** As `toISOString` has it, which takes as long as half a record: its seconds are remembered. */
@@ -75,4 +91,9 @@ export class DecisionStamps {
     this.#stockUsed += randomDigits;
     return this.#stock.slice(this.#stockUsed - randomDigits, this.#stockUsed);
   }
+}
+
+function threeOf36(number: number): string {
+  const high = Math.floor(number / 36);
+  return twoOf36[high]! + oneOf36[number - high * 36]!;
 }
