@@ -13,8 +13,8 @@ const leftId = fieldIds['cellmesh-left'];
 /** A token's scopes fit into its 4 KiB, and so does what is left of them. */
 export const leftBytesMax = 4096;
 
-/** The list that was read last: requests that follow each other mostly have the same. */
-let lastList = '';
+/** What was read last: requests that follow each other mostly have the same. */
+let lastValue = '';
 let lastScopes = ScopeSet.empty;
 
 /**
@@ -26,14 +26,14 @@ export function leftOf(request: Pick<RequestHead, 'fieldById' | 'countById'>): S
   const value = request.fieldById(leftId);
   if (value === undefined) return undefined;
   if (request.countById(leftId) !== 1) throw malformed('it comes twice');
+  if (value === lastValue && value !== '') return lastScopes;
   if (value.length > leftBytesMax) throw malformed(`it has more than ${leftBytesMax} bytes`);
   const space = value.indexOf(' ');
   const [given, scopes] = space === -1 ? [value, ''] : [value.slice(0, space), value.slice(space + 1)];
   if (given !== version) throw malformed('it is of another version');
-  if (scopes === lastList) return lastScopes;
   try {
     lastScopes = parseScopeList(scopes);
-    lastList = scopes;
+    lastValue = value;
     return lastScopes;
   } catch (error) {
     if (isCellmeshError(error)) throw malformed(error.message);

@@ -219,27 +219,26 @@ export class Outbound {
   }
 }
 
+/** What the last request brought along: many carry one token, and the same is left of it. */
+let lastToken: VerifiedToken | undefined;
+let lastLeft = '';
+let lastLines = '';
+
 function attachedFields({ attach }: OutboundPermit, trace: RequestTrace): string {
   if (attach === undefined) return traceLines(trace);
   const { token, left } = attach;
-  return `${tokenLine(token)}cellmesh-left: ${formatLeft(left)}\r\n${traceLines(trace)}`;
+  if (token !== lastToken || left.text !== lastLeft) {
+    lastToken = token;
+    lastLeft = left.text;
+    // Joined, it is one piece of memory: it is copied with each request.
+    lastLines = [tokenLine(token), 'cellmesh-left: ', formatLeft(left), '\r\n'].join('');
+  }
+  return lastLines + traceLines(trace);
 }
 
 /** Many requests carry one token; its line is checked once, and is the same string for the encoder to find. */
 const tokenLines = new WeakMap<VerifiedToken, string>();
-/** Of the last request. */
-let lastToken: VerifiedToken | undefined;
-let lastTokenLine = '';
-
 function tokenLine(token: VerifiedToken): string {
-  if (token !== lastToken) {
-    lastTokenLine = knownTokenLine(token);
-    lastToken = token;
-  }
-  return lastTokenLine;
-}
-
-function knownTokenLine(token: VerifiedToken): string {
   let line = tokenLines.get(token);
   if (line === undefined) {
     line = fieldLine('cellmesh-token', token.text.reveal());
