@@ -1,8 +1,8 @@
 const newline = 0x0a;
 /** A character of UTF-16 has no more bytes of UTF-8. */
 const bytesPerCharacterMax = 3;
-/** Encoding has a price for each call, and what waits for it leaves the processor's caches: a dozen lines are between. */
-const encodedAt = 8 * 1024;
+/** Encoding has a price for each call, and strings that wait one for each collection of garbage: some dozens of lines are between. */
+const encodedAt = 32 * 1024;
 const bytesAtFirst = 64 * 1024;
 /** What one burst needed is not kept for ever. */
 const bytesKeptMax = 1024 * 1024;
