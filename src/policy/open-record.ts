@@ -1,8 +1,12 @@
+import type { CanonicalPath } from './canonical-path.ts';
 import type { FailedCondition } from './decide.ts';
 import type { CandidateVerdict } from './decide-inbound.ts';
 import type { DecisionRecord, RecordedClaims } from './decision-record.ts';
 import type { DecisionStamp } from './decision-stamps.ts';
 import type { Reason } from './reasons.ts';
+
+/** Of W3C Trace Context: hexadecimal digits, and nothing else. */
+export type TraceId = string & { readonly __brand: 'TraceId' };
 
 /**
  * A record while its request is under way: each step of the path writes down what it finds. All members are there from the start, in the order of
@@ -32,8 +36,8 @@ export class OpenRecord implements DecisionRecord {
   account: string | undefined;
   claims: RecordedClaims | undefined;
   method: string | undefined;
-  path: string | undefined;
-  traceId: string | undefined;
+  path: CanonicalPath | undefined;
+  traceId: TraceId | undefined;
   failed: FailedCondition | undefined;
   candidate: CandidateVerdict | undefined;
   degraded: string | undefined;

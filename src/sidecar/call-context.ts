@@ -1,5 +1,6 @@
 import type { CallContext } from '#policy/decide-outbound.ts';
 import { type AccountId, isAccountId } from '#tokens/account-id.ts';
+import { fieldIds, specialFieldNames } from '#wire/field-names.ts';
 import type { RequestHead } from '#wire/message.ts';
 import type { HandleTable } from './handles.ts';
 import { Refused } from './refusal.ts';
@@ -13,16 +14,18 @@ interface Intent {
   readonly expectedAccount: AccountId | undefined;
 }
 
+const { 'cellmesh-context': contextId, 'cellmesh-as': asId, 'cellmesh-expect-account': accountId } = fieldIds;
+
 /**
  * Which request caused this call? `cellmesh-context` says so outright; otherwise the handle that came back in `tracestate`.
  * @throws Refused `field_malformed`
  */
 export function intentOf(request: RequestHead, trace: RequestTrace, handles: HandleTable, nowMs: number): Intent {
-  const handle = single(request, 'cellmesh-context') ?? trace.handle;
-  const as = single(request, 'cellmesh-as');
+  const handle = single(request, contextId) ?? trace.handle;
+  const as = single(request, asId);
   if (as !== undefined && as !== 'self')
     throw new Refused('field_malformed', 'context', 'cellmesh-as: self', 'another value');
-  const account = single(request, 'cellmesh-expect-account');
+  const account = single(request, accountId);
   if (account !== undefined && !isAccountId(account)) {
     throw new Refused('field_malformed', 'context', 'an account in cellmesh-expect-account', 'another value');
   }
@@ -36,13 +39,10 @@ function contextOf(handle: string | undefined, handles: HandleTable, nowMs: numb
 }
 
 /** These fields choose whose rights a call has: two of them are a mistake or an attack, and neither is guessed at. */
-function single(
-  request: RequestHead,
-  name: 'cellmesh-context' | 'cellmesh-as' | 'cellmesh-expect-account',
-): string | undefined {
-  const value = request.field(name);
-  if (value !== undefined && request.fieldCount(name) > 1) {
-    throw new Refused('field_malformed', 'context', `one ${name}`, 'several');
+function single(request: RequestHead, id: number): string | undefined {
+  const value = request.fieldById(id);
+  if (value !== undefined && request.countById(id) > 1) {
+    throw new Refused('field_malformed', 'context', `one ${specialFieldNames[id - 1]}`, 'several');
   }
   return value;
 }

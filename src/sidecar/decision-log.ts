@@ -36,8 +36,9 @@ export class DecisionLog {
     this.#stamps = new DecisionStamps(options.instance, options.clock, options.random);
   }
 
-  begin(direction: Direction): OpenRecord {
-    return new OpenRecord(this.#stamps.next(), direction, this.#options.instance);
+  /** `nowMs`: of whoever has asked the clock already. */
+  begin(direction: Direction, nowMs?: number): OpenRecord {
+    return new OpenRecord(this.#stamps.next(nowMs), direction, this.#options.instance);
   }
 
   /** A request whose head could not be read; returns the answer. */

@@ -52,6 +52,8 @@ export class HandleTable implements Disposable {
   readonly #byCredential = new Map<string, Entry>();
   /** The entry that a token had last: a key is its whole text, and would be put together and hashed for each request. */
   readonly #lastOf = new WeakMap<VerifiedToken, Entry>();
+  /** By the last request: of a text that came with a request the hash would be computed. */
+  #found: Entry | undefined;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #limit: number;
@@ -91,12 +93,14 @@ export class HandleTable implements Disposable {
   find(handle: string, nowMs = this.#clock.now()): HandleLookup {
     // What is in the table is no other text; the pattern is for what is not.
     if (handle.length !== handleBytes * 2) return unknown;
-    const entry = this.#byHandle.get(handle) ?? this.#findLate(handle);
+    const last = this.#found;
+    const entry = last?.handle === handle ? last : (this.#byHandle.get(handle) ?? this.#findLate(handle));
     if (entry === undefined) return unknown;
     if (entry.credential === undefined || entry.endsAt <= nowMs) {
       this.#end(entry);
       return expired;
     }
+    if (entry !== last) this.#found = entry;
     return entry.credential;
   }
 
@@ -106,7 +110,7 @@ export class HandleTable implements Disposable {
     for (const [handle, entry] of this.#byHandle) {
       if (entry.endsAt > now) continue;
       this.#end(entry);
-      if (entry.endsAt + expiredKeptMs <= now) this.#byHandle.delete(handle);
+      if (entry.endsAt + expiredKeptMs <= now) this.#forget(handle);
     }
   }
 
@@ -115,6 +119,7 @@ export class HandleTable implements Disposable {
     this.#shared?.[Symbol.dispose]();
     this.#byHandle.clear();
     this.#byCredential.clear();
+    this.#found = undefined;
   }
 
   #begin(credential: Credential): Entry {
@@ -150,7 +155,12 @@ export class HandleTable implements Disposable {
     if (handle === undefined || entry === undefined) return;
     if (entry.credential !== undefined) this.#evicted++;
     this.#end(entry);
+    this.#forget(handle);
+  }
+
+  #forget(handle: string): void {
     this.#byHandle.delete(handle);
+    if (this.#found?.handle === handle) this.#found = undefined;
   }
 
   #scheduleSweep(): void {

@@ -1,5 +1,6 @@
 import { isCellmeshError } from '#runtime/errors.ts';
 import { parseScopeList, ScopeSet } from '#tokens/scope.ts';
+import { fieldIds } from '#wire/field-names.ts';
 import type { RequestHead } from '#wire/message.ts';
 import { Refused } from './refusal.ts';
 
@@ -8,11 +9,12 @@ import { Refused } from './refusal.ts';
  * word of the calling sidecar, which mutual TLS vouches for (DESIGN.md 5).
  */
 const version = '1';
+const leftId = fieldIds['cellmesh-left'];
 /** A token's scopes fit into its 4 KiB, and so does what is left of them. */
 export const leftBytesMax = 4096;
 
-/** The list that was read last: requests that follow each other mostly have the same. */
-let lastList = '';
+/** What was read last: requests that follow each other mostly have the same. */
+let lastValue = '';
 let lastScopes = ScopeSet.empty;
 
 /**
@@ -20,18 +22,18 @@ let lastScopes = ScopeSet.empty;
  * that less is left in a way that this reader would miss.
  * @throws Refused `hop_malformed`
  */
-export function leftOf(request: Pick<RequestHead, 'field' | 'fieldCount'>): ScopeSet | undefined {
-  const value = request.field('cellmesh-left');
+export function leftOf(request: Pick<RequestHead, 'fieldById' | 'countById'>): ScopeSet | undefined {
+  const value = request.fieldById(leftId);
   if (value === undefined) return undefined;
-  if (request.fieldCount('cellmesh-left') !== 1) throw malformed('it comes twice');
+  if (request.countById(leftId) !== 1) throw malformed('it comes twice');
+  if (value === lastValue && value !== '') return lastScopes;
   if (value.length > leftBytesMax) throw malformed(`it has more than ${leftBytesMax} bytes`);
   const space = value.indexOf(' ');
   const [given, scopes] = space === -1 ? [value, ''] : [value.slice(0, space), value.slice(space + 1)];
   if (given !== version) throw malformed('it is of another version');
-  if (scopes === lastList) return lastScopes;
   try {
     lastScopes = parseScopeList(scopes);
-    lastList = scopes;
+    lastValue = value;
     return lastScopes;
   } catch (error) {
     if (isCellmeshError(error)) throw malformed(error.message);

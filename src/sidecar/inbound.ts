@@ -93,14 +93,15 @@ export class Inbound {
   }
 
   readonly handle = (exchange: ServerExchange<InboundPeer>): Promise<void> | undefined => {
-    const { decisions, globalTrustDomain } = this.#options;
-    const record = decisions.begin('inbound');
+    const { decisions, globalTrustDomain, clock } = this.#options;
+    const nowMs = clock.now();
+    const record = decisions.begin('inbound', nowMs);
     const isRouter = isRouterPeer(exchange.context, globalTrustDomain);
     const asked: Asked = { exchange, record, isRouter, span: undefined };
     exchange.onEnd = (outcome) => decisions.end(record, outcome, asked.span);
     let ending: Ending;
     try {
-      ending = this.#serve(asked);
+      ending = this.#serve(asked, nowMs);
     } catch (error) {
       ending = this.#denialFor(asked, error);
     }
@@ -122,11 +123,10 @@ export class Inbound {
    * believed. Nothing waits but a connection for its application, and a token that is seen for the first time: once it is `verified`, the path
    * begins anew.
    */
-  #serve(asked: Asked, verified?: VerifiedToken): Ending {
+  #serve(asked: Asked, nowMs: number, verified?: VerifiedToken): Ending {
     const { exchange, record, isRouter } = asked;
     const { request, context: peer } = exchange;
     const { tokens, cellId, trustDomain, clock, budgets } = this.#options;
-    const nowMs = clock.now();
     notePeer(record, peer);
     record.method = request.method;
     const trace = readTrace(request, this.#options);
@@ -143,7 +143,7 @@ export class Inbound {
     const text = bringsCustomers ? tokenTextOf(request) : undefined;
     const token = verified ?? (text === undefined ? undefined : tokens.lookup(text, nowMs));
     if (text !== undefined && token === undefined) {
-      return tokens.verify(text).then((known) => this.#serve(asked, known));
+      return tokens.verify(text).then((known) => this.#serve(asked, clock.now(), known));
     }
     if (token !== undefined) {
       noteToken(record, token, policy);

@@ -67,13 +67,14 @@ export class Outbound {
   }
 
   readonly handle = (exchange: ServerExchange<OutboundEntry>): void => {
-    const { decisions } = this.#options;
-    const record = decisions.begin('outbound');
+    const { decisions, clock } = this.#options;
+    const nowMs = clock.now();
+    const record = decisions.begin('outbound', nowMs);
     const asked: Asked = { exchange, record, span: undefined };
     exchange.onEnd = (outcome) => decisions.end(record, outcome, asked.span);
     let denial: Denial | undefined;
     try {
-      denial = this.#serve(asked);
+      denial = this.#serve(asked, nowMs);
     } catch (error) {
       denial = this.#denialFor(error);
     }
@@ -87,11 +88,10 @@ export class Outbound {
   }
 
   /** The path of a request, top to bottom; nothing in it waits. Ends with a denial, or undefined once the request is on its way. */
-  #serve(asked: Asked): Denial | undefined {
+  #serve(asked: Asked, nowMs: number): Denial | undefined {
     const { exchange, record } = asked;
     const { request } = exchange;
-    const { handles, clock } = this.#options;
-    const nowMs = clock.now();
+    const { handles } = this.#options;
     record.method = request.method;
     const trace = readTrace(request, this.#options);
     record.traceId = trace.parent.traceId;
@@ -219,15 +219,25 @@ export class Outbound {
   }
 }
 
+/** What the last request brought along: many carry one token, and the same is left of it. */
+let lastToken: VerifiedToken | undefined;
+let lastLeft = '';
+let lastLines = '';
+
 function attachedFields({ attach }: OutboundPermit, trace: RequestTrace): string {
   if (attach === undefined) return traceLines(trace);
   const { token, left } = attach;
-  return `${tokenLine(token)}cellmesh-left: ${formatLeft(left)}\r\n${traceLines(trace)}`;
+  if (token !== lastToken || left.text !== lastLeft) {
+    lastToken = token;
+    lastLeft = left.text;
+    // Joined, it is one piece of memory: it is copied with each request.
+    lastLines = [tokenLine(token), 'cellmesh-left: ', formatLeft(left), '\r\n'].join('');
+  }
+  return lastLines + traceLines(trace);
 }
 
 /** Many requests carry one token; its line is checked once, and is the same string for the encoder to find. */
 const tokenLines = new WeakMap<VerifiedToken, string>();
-
 function tokenLine(token: VerifiedToken): string {
   let line = tokenLines.get(token);
   if (line === undefined) {

@@ -1,4 +1,5 @@
 import type { Random } from '#runtime/random.ts';
+import { fieldIds } from '#wire/field-names.ts';
 import { isGrpc } from '#wire/grpc.ts';
 import type { RequestHead } from '#wire/message.ts';
 import type { RequestSpan } from './request-span.ts';
@@ -17,6 +18,8 @@ import {
   takeHandle,
   writeTracestate,
 } from './trace-context.ts';
+
+const { traceparent: parentFieldId, tracestate: stateFieldId } = fieldIds;
 
 /** The trace of a request. */
 export interface RequestTrace {
@@ -43,9 +46,10 @@ interface TracingOptions {
  */
 export function readTrace(request: RequestHead, options: TracingOptions): RequestTrace {
   const { random, tracingRatio, makesSpans } = options;
-  const states = valuesOf(request, 'tracestate');
-  const { handle, others } = states.length === 0 ? noState : takeHandle(parseTracestate(states) ?? noMembers);
-  const came = parseTraceparent(valuesOf(request, 'traceparent'));
+  const state = request.fieldById(stateFieldId);
+  const { handle, others } = state === undefined ? noState : takeHandle(membersOf(request, state));
+  const text = request.fieldById(parentFieldId);
+  const came = text === undefined || request.countById(parentFieldId) > 1 ? undefined : parseTraceparent(text);
   const parent = came ?? makeTraceparent(random, tracingRatio);
   const trace = { parent, others: came === undefined ? noMembers : others, handle, span: undefined };
   return makesSpans ? withSpan(trace, came !== undefined, request, random) : trace;
@@ -69,7 +73,6 @@ function withSpan(trace: RequestTrace, hasParent: boolean, request: RequestHead,
   return { ...trace, span, parent: hasParent ? continuedBy(parent, id) : parent };
 }
 
-const noValues: readonly string[] = [];
 const noState = { handle: undefined, others: noMembers };
 
 /** The lines of both fields for a message that goes on, with `handle` as our member where there is one. */
@@ -84,8 +87,8 @@ function stateOf(others: RequestTrace['others'], handle: string | undefined): st
   return writeTracestate(handle === undefined ? others : putHandle(others, handle));
 }
 
-function valuesOf(request: RequestHead, name: 'traceparent' | 'tracestate'): readonly string[] {
-  const first = request.field(name);
-  if (first === undefined) return noValues;
-  return request.fieldCount(name) === 1 ? [first] : (request.find(name) ?? '').split(', ');
+/** `first`: the value of the first of the fields. */
+function membersOf(request: RequestHead, first: string): readonly TracestateMember[] {
+  const all = request.countById(stateFieldId) === 1 ? [first] : (request.find('tracestate') ?? '').split(', ');
+  return parseTracestate(all) ?? noMembers;
 }

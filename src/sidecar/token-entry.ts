@@ -1,16 +1,19 @@
 import type { CellId } from '#tokens/cell-id.ts';
 import type { VerifiedToken } from '#tokens/verify.ts';
+import { fieldIds } from '#wire/field-names.ts';
 import type { RequestHead } from '#wire/message.ts';
 import type { InboundPeer } from './inbound-peer.ts';
 import { Refused } from './refusal.ts';
+
+const tokenId = fieldIds['cellmesh-token'];
 
 /**
  * The token that a peer presents, still unverified.
  * @throws Refused `field_malformed` when there are two: which of them was meant is not ours to guess
  */
 export function tokenTextOf(request: RequestHead): string | undefined {
-  const text = request.field('cellmesh-token');
-  if (text !== undefined && request.fieldCount('cellmesh-token') > 1) {
+  const text = request.fieldById(tokenId);
+  if (text !== undefined && request.countById(tokenId) > 1) {
     throw new Refused('field_malformed', 'token', 'one cellmesh-token', 'several');
   }
   return text;

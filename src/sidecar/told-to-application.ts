@@ -20,19 +20,29 @@ interface Written extends Told {
  * checked and put together once, which a request would feel.
  */
 export class ToldToApplication {
-  readonly #last = new WeakMap<VerifiedToken, Written>();
+  readonly #byToken = new WeakMap<VerifiedToken, Written>();
+  /** For the last request. */
+  #last: Written | undefined;
 
   lines(told: Told): string {
-    const { token, caller, granted, handle } = told;
+    const { token } = told;
     if (token === undefined) return write(told);
-    const last = this.#last.get(token);
-    if (last !== undefined && last.caller === caller && last.granted === granted && last.handle === handle) {
-      return last.lines;
+    let written = this.#last;
+    if (written !== undefined && isOf(written, told)) return written.lines;
+    written = this.#byToken.get(token);
+    if (written === undefined || !isOf(written, told)) {
+      written = { ...told, lines: write(told) };
+      this.#byToken.set(token, written);
     }
-    const lines = write(told);
-    this.#last.set(token, { ...told, lines });
-    return lines;
+    this.#last = written;
+    return written.lines;
   }
+}
+
+function isOf(written: Written, { token, caller, granted, handle }: Told): boolean {
+  return (
+    written.token === token && written.caller === caller && written.granted === granted && written.handle === handle
+  );
 }
 
 function write({ token, caller, granted, handle }: Told): string {

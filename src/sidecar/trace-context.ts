@@ -1,3 +1,4 @@
+import type { TraceId } from '#policy/open-record.ts';
 import type { Random } from '#runtime/random.ts';
 
 /** W3C Trace Context 3.3.1.1: at most this many members; a longer list is discarded. */
@@ -23,8 +24,13 @@ export interface TracestateMember {
 const keyPattern = /^(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})$/;
 // nblk-chr at the end; no comma, no equals sign.
 const valuePattern = /^[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/;
-// W3C Trace Context 3.2.2: version ff and ids of zeros are invalid.
-const traceparentPattern = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$/;
+/** Digits written out one by one: counted, they take twice the time. */
+const hex = (digits: number) => '[0-9a-f]'.repeat(digits);
+const traceparentPattern = new RegExp(`^${hex(2)}-${hex(32)}-${hex(16)}-${hex(2)}(?:-.*)?$`);
+/** W3C Trace Context 3.2.2: this version and ids of zeros are invalid. */
+const noVersion = 'ff';
+const noTraceId = '0'.repeat(32);
+const noParentId = '0'.repeat(16);
 const traceparentBytes = 55;
 const sampledFlag = 0x01;
 const thresholdDigits = 14;
@@ -86,7 +92,7 @@ export function writeTracestate(members: readonly TracestateMember[]): string | 
 }
 
 export interface Traceparent {
-  readonly traceId: string;
+  readonly traceId: TraceId;
   readonly text: string;
 }
 
@@ -105,18 +111,18 @@ export function newSpanId(random: Random): string {
   return nonZeroHex(random, 8);
 }
 
-/** W3C Trace Context 3.2; undefined for anything else, also for a field that comes twice. */
-export function parseTraceparent(values: readonly string[]): Traceparent | undefined {
-  const text = values.length === 1 ? values[0]! : '';
+/** W3C Trace Context 3.2; undefined for anything else. */
+export function parseTraceparent(text: string): Traceparent | undefined {
   if (!traceparentPattern.test(text)) return undefined;
+  if (text.startsWith(noVersion) || text.startsWith(noTraceId, 3) || text.startsWith(noParentId, 36)) return undefined;
   // Version 00 has nothing after the flags; higher ones may (3.2.4).
   if (text.length > traceparentBytes && text.startsWith('00')) return undefined;
-  return { traceId: text.slice(3, 35), text };
+  return { traceId: text.slice(3, 35) as TraceId, text };
 }
 
 /** A new trace for a request that came without one; `ratio` of them carry the sampled flag. */
 export function makeTraceparent(random: Random, ratio: number): Traceparent {
-  const traceId = nonZeroHex(random, 16);
+  const traceId = nonZeroHex(random, 16) as TraceId;
   const flags = isSampledAt(traceId, ratio) ? '01' : '00';
   return { traceId, text: `00-${traceId}-${newSpanId(random)}-${flags}` };
 }

@@ -57,7 +57,7 @@ export class Attempts<I extends Instance, U> {
   /** Whether an answer with `status` may be thrown away for another attempt. */
   mayRetry(status: number): boolean {
     const { statuses, attemptsMax } = this.#options.rule;
-    return statuses.includes(status) && this.#tried.length < attemptsMax;
+    return this.#tried.length < attemptsMax && statuses.includes(status);
   }
 
   /** An attempt failed: where to send it next, and after which pause; undefined when that was all. */

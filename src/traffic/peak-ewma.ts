@@ -15,18 +15,20 @@ export class PeakEwma {
   }
 
   observe(latencyMs: number, now: number): void {
-    const current = this.at(now);
-    if (!this.#isMeasured || latencyMs > current) this.#value = latencyMs;
-    else {
-      const weight = Math.exp(-(now - this.#at) / decayMs);
-      this.#value = this.#value * weight + latencyMs * (1 - weight);
-    }
+    const weight = this.#weightAt(now);
+    const current = this.#value * weight;
+    this.#value = !this.#isMeasured || latencyMs > current ? latencyMs : current + latencyMs * (1 - weight);
     this.#isMeasured = true;
     this.#at = now;
   }
 
   /** The average as of `now`: what has not been measured for long counts for less and less, so that it is tried again. */
   at(now: number): number {
-    return this.#value * Math.exp(-(now - this.#at) / decayMs);
+    return this.#value * this.#weightAt(now);
+  }
+
+  /** Of what was measured before. */
+  #weightAt(now: number): number {
+    return Math.exp(-(now - this.#at) / decayMs);
   }
 }

@@ -20,13 +20,13 @@ const chunkedFraming: FramingFields = { framing: 'chunked', contentLength: -1 };
  * The one framing that the fields state. Whatever two readers could understand differently (RFC 9112 6.3, RFC 9110 8.6) is
  * refused: both fields together, a repeated or listed length even with equal values, any coding but one `chunked`.
  */
-export function framingOf(fields: Fields & { countById(id: number): number }): FramingFields {
+export function framingOf(fields: Fields): FramingFields {
   const lengths = fields.countById(lengthId);
   const codings = fields.countById(codingId);
   if (lengths + codings === 0) return noFraming;
   if (codings === 0) return { framing: 'length', contentLength: contentLengthOf(fields, lengths) };
   if (lengths !== 0) throw ruleBroken('length_and_encoding', 'both Content-Length and Transfer-Encoding are given');
-  if (codings !== 1 || fields.field('transfer-encoding')!.toLowerCase() !== 'chunked') {
+  if (codings !== 1 || fields.fieldById(codingId)!.toLowerCase() !== 'chunked') {
     throw ruleBroken('transfer_encoding', 'the only transfer coding is one "chunked"');
   }
   return chunkedFraming;
@@ -34,7 +34,7 @@ export function framingOf(fields: Fields & { countById(id: number): number }): F
 
 export function contentLengthOf(fields: Fields, count: number): number {
   if (count !== 1) throw ruleBroken('content_length_repeated', 'Content-Length is given more than once');
-  const length = plainNumber(fields.field('content-length')!);
+  const length = plainNumber(fields.fieldById(lengthId)!);
   if (length < 0) throw ruleBroken('content_length', 'Content-Length is not a plain number');
   return length;
 }
@@ -53,7 +53,7 @@ function plainNumber(text: string): number {
 
 /** `TE` lists codings too; only this member of it concerns a proxy (RFC 9110 10.1.4). */
 export function acceptsTrailers(fields: Fields): boolean {
-  const codings = fields.field('te');
+  const codings = fields.fieldById(fieldIds.te);
   return codings !== undefined && /(?:^|,)[\t ]*trailers[\t ]*(?:$|[,;])/i.test(codings);
 }
 

@@ -246,7 +246,7 @@ class Forwarding implements ServerExchangeListener, ClientExchangeListener {
   /** Throws an answer away that is as good as none, for another attempt. */
   #isRetried(status: number): boolean {
     const { retry } = this.#plan;
-    if (retry === undefined || !this.#canSendAgain() || !retry.mayRetry(status)) return false;
+    if (retry?.mayRetry(status) !== true || !this.#canSendAgain()) return false;
     const next = retry.next({ status });
     if (next === undefined) return false;
     this.#upstream?.abort();

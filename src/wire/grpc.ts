@@ -1,12 +1,15 @@
+import { fieldIds } from './field-names.ts';
 import type { Fields } from './message.ts';
 import type { GeneratedResponse } from './respond.ts';
+
+const { 'content-type': typeId, 'grpc-timeout': timeoutId } = fieldIds;
 
 /**
  * gRPC on HTTP/2 (github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md): what an intermediary has to know of it. Statuses travel in trailers
  * behind a 200, so that answers of our own have to look like that too, or clients see a broken transport in place of a refusal.
  */
-export function isGrpc(request: Pick<Fields, 'field'>): boolean {
-  const type = request.field('content-type');
+export function isGrpc(request: Pick<Fields, 'fieldById'>): boolean {
+  const type = request.fieldById(typeId);
   if (type === undefined) return false;
   if (type !== last.type) {
     last.type = type;
@@ -67,8 +70,8 @@ export function grpcCodeOf(status: number): number {
 const unitMillis: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
 
 /** `grpc-timeout` in milliseconds; undefined where there is none or it is no time-out. */
-export function grpcTimeoutMs(request: Pick<Fields, 'field'>): number | undefined {
-  const text = request.field('grpc-timeout');
+export function grpcTimeoutMs(request: Pick<Fields, 'fieldById'>): number | undefined {
+  const text = request.fieldById(timeoutId);
   if (text === undefined) return undefined;
   if (text !== last.timeout) {
     last.timeout = text;

@@ -13,6 +13,9 @@ export interface Fields {
   field(name: SpecialFieldName): string | undefined;
   /** How many lines carry the name: what must be single is checked with this. */
   fieldCount(name: SpecialFieldName): number;
+  /** As `field` and `fieldCount`, by the id of `fieldIds`: what every message is asked costs no look-up of a name. */
+  fieldById(id: number): string | undefined;
+  countById(id: number): number;
   /** Any field by its lower-case name, values joined with `, `. Walks all lines: not for the request path. */
   find(name: string): string | undefined;
   /** All fields in order, names as sent. For logs of tests and tools. */

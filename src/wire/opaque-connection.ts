@@ -132,6 +132,8 @@ const opaqueHead: RequestHead = {
   upgrade: undefined,
   field: () => undefined,
   fieldCount: () => 0,
+  fieldById: () => undefined,
+  countById: () => 0,
   find: () => undefined,
   entries: () => [][Symbol.iterator](),
   linesExcept: (_: FieldSet) => '',

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { type CanonicalPath, PathRejected, parseCanonicalPath } from '#policy/canonical-path.ts';
 import { DecisionJson } from '#policy/decision-json.ts';
-import { OpenRecord } from '#policy/open-record.ts';
+import { OpenRecord, type TraceId } from '#policy/open-record.ts';
 
 /** Of few values, so that records share parts; some with characters that JSON escapes, or that are no characters. */
 const someText = fc.constantFrom(
@@ -25,6 +26,8 @@ const someText = fc.constantFrom(
   ],
 );
 const text = fc.oneof({ weight: 3, arbitrary: someText }, fc.string({ unit: 'binary' }), fc.string());
+const path = fc.constantFrom('/', '/v1/messages', "/a/%C3%A9/~$&'()*+,=:@.-_!/").map(parseCanonicalPath);
+const traceId = fc.constantFrom('4bf92f3577b34da6a3ce929d0e0e4736' as TraceId, 'f'.repeat(32) as TraceId);
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
 const number = fc.oneof(
   fc.nat().map((count) => count / 1000),
@@ -54,7 +57,7 @@ const members = fc.record(
     port: maybe(fc.constantFrom(80, 8080)),
     ...{ rule: maybe(text), route: maybe(text), left: maybe(text), granted: maybe(text), account: maybe(text) },
     claims: maybe(fc.constantFrom(...someClaims)),
-    ...{ method: maybe(text), path: maybe(text), traceId: maybe(text), degraded: maybe(text) },
+    ...{ method: maybe(text), path: maybe(path), traceId: maybe(traceId), degraded: maybe(text) },
     failed: maybe(fc.record({ condition: text, expected: text, actual: text })),
     candidate: maybe(fc.record({ version: text, isInForce: fc.boolean() })),
     durationMs: number,
@@ -82,6 +85,25 @@ describe('the text of a record', () => {
           for (const record of [...all, ...all.toReversed()]) assert.equal(json.of(record), JSON.stringify(record));
       }),
       { numRuns: 3_000 },
+    );
+  });
+
+  test('can take a canonical path as it is', () => {
+    const almost = fc.string({ unit: fc.constantFrom(...'/ab.%"\\;5cC2e7F\n\u007fé') }).map((rest) => `/${rest}`);
+    const canonicalOf = (text: string): CanonicalPath | undefined => {
+      try {
+        return parseCanonicalPath(text);
+      } catch (error) {
+        assert.ok(error instanceof PathRejected);
+        return undefined;
+      }
+    };
+    fc.assert(
+      fc.property(fc.oneof(almost, text), (text) => {
+        const path = canonicalOf(text);
+        if (path !== undefined) assert.equal(JSON.stringify(path), `"${path}"`);
+      }),
+      { numRuns: 5_000 },
     );
   });
 

@@ -78,6 +78,14 @@ describe('handles', () => {
     assert.equal(handles.evicted, 1);
   });
 
+  test('one that went is unknown, also if it was the last that was found', () => {
+    const { handles, end } = table(1);
+    const handle = handles.handleOf(credential('1', 'a:b', end));
+    assert.equal(handles.find(handle).tag, 'found');
+    const next = handles.handleOf(credential('2', 'a:b', end));
+    assert.deepEqual([handles.find(handle).tag, handles.find(next).tag], ['unknown', 'found']);
+  });
+
   test('disposing forgets everything and leaves no timer', () => {
     const { clock, handles, end } = table();
     const handle = handles.handleOf(credential('token-1', 'a:b', end));

@@ -5,7 +5,7 @@ import { Refused } from '#sidecar/refusal.ts';
 import { parseScopeList } from '#tokens/scope.ts';
 
 function left(...values: string[]) {
-  return leftOf({ field: () => values[0], fieldCount: () => values.length });
+  return leftOf({ fieldById: () => values[0], countById: () => values.length });
 }
 
 describe('cellmesh-left', () => {

@@ -64,14 +64,12 @@ export class FieldSection implements Fields {
     return this.countById(fieldIdOf(name));
   }
 
-  /** As `field`, by id: what every head is asked costs no look-up of a name. */
   fieldById(id: number): string | undefined {
     const noted = this.#specials;
     for (let k = 0; k < noted.length; k += specialWidth) if (noted[k] === id) return this.#valueAt(k);
     return undefined;
   }
 
-  /** As `fieldCount`, by id. */
   countById(id: number): number {
     const noted = this.#specials;
     let count = 0;

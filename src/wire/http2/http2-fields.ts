@@ -36,15 +36,21 @@ export class Http2Fields implements Fields {
   }
 
   field(name: SpecialFieldName): string | undefined {
-    const id = fieldIdOf(name);
+    return this.fieldById(fieldIdOf(name));
+  }
+
+  fieldCount(name: SpecialFieldName): number {
+    return this.countById(fieldIdOf(name));
+  }
+
+  fieldById(id: number): string | undefined {
     if (!this.has(id)) return undefined;
     const fields = this.#fields;
     for (let at = this.#start; at < fields.length; at++) if (fields[at]!.id === id) return fields[at]!.value;
     return undefined;
   }
 
-  fieldCount(name: SpecialFieldName): number {
-    const id = fieldIdOf(name);
+  countById(id: number): number {
     if (!this.has(id)) return 0;
     const fields = this.#fields;
     let count = 0;

@@ -79,13 +79,13 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
   }
 
   #host(): string {
-    if (this.fieldCount('host') > 1) throw ruleBroken('host_repeated', 'Host is given more than once');
-    return parseAuthority(this.field('host')!);
+    if (this.countById(fieldIds.host) > 1) throw ruleBroken('host_repeated', 'Host is given more than once');
+    return parseAuthority(this.fieldById(fieldIds.host)!);
   }
 
   #contentLength(hasEnded: boolean): number {
     if (!this.has(fieldIds['content-length'])) return hasEnded && methodsWithBody.has(this.method) ? 0 : -1;
-    const length = contentLengthOf(this, this.fieldCount('content-length'));
+    const length = contentLengthOf(this, this.countById(fieldIds['content-length']));
     if (this.form === 'authority' || this.upgrade !== undefined)
       throw ruleBroken('connect_body', 'CONNECT states the length of a body');
     if (hasEnded && length !== 0) throw ruleBroken('content_length', 'Content-Length is not that of the body');

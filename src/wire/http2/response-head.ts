@@ -30,7 +30,7 @@ export class Http2ResponseHead extends Http2Fields implements ResponseHead {
     if (this.status === 101) throw ruleBroken('unexpected_switch', 'HTTP/2 has no status 101');
     this.reason = statusText(this.status);
     const hasLength = this.has(fieldIds['content-length']);
-    this.contentLength = hasLength ? contentLengthOf(this, this.fieldCount('content-length')) : -1;
+    this.contentLength = hasLength ? contentLengthOf(this, this.countById(fieldIds['content-length'])) : -1;
     const hasBody = method !== 'HEAD' && this.status >= 200 && this.status !== 204 && this.status !== 304;
     if (hasEnded && hasBody && this.contentLength > 0) {
       throw ruleBroken('content_length', 'Content-Length is not that of the body');
