@@ -147,7 +147,8 @@ export class Http2Connection implements StreamHost {
 
   /** Something has to happen to `stream` within that time. */
   setDeadline(stream: Http2Stream, delayMs: number): void {
-    this.#deadlines.set(stream, delayMs, this.now());
+    if (delayMs === Number.POSITIVE_INFINITY) stream.deadlineAt = delayMs;
+    else this.#deadlines.set(stream, delayMs, this.now());
   }
 
   /** The peer broke a rule of `stream`, or does not go on with it. */

@@ -186,6 +186,21 @@ describe('what the encoder writes', () => {
     assert.ok(encode(encoder, lines).length <= 8);
   });
 
+  test('learns a value that stays, also where it stands in the place of many that did not', () => {
+    const encoder = new HpackEncoder(65_536);
+    const decoder = new HpackDecoder(65_536);
+    const lengths = [
+      ...Array.from({ length: 50 }, (_, at) => `${at}`.padStart(40, 'x')),
+      ...Array(20).fill('y'.repeat(40)),
+    ].map((id) => {
+      const bytes = encode(encoder, `:status: 200\r\nx-id: ${id}\r\n`);
+      assert.equal(decoder.decode(bytes, 0, bytes.length, limits).fields[1]?.value, id);
+      return bytes.length;
+    });
+    assert.ok(lengths.at(-21)! > 40);
+    assert.ok(lengths.at(-1)! <= 4);
+  });
+
   test('never puts into the table what nobody should: credentials and cookies', () => {
     const encoder = new HpackEncoder(65_536);
     for (const name of ['authorization', 'proxy-authorization', 'cookie', 'set-cookie']) {
