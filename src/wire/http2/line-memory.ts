@@ -44,10 +44,15 @@ export interface KnownLine {
 }
 
 /** Lines that keep coming one after the other: one comparison finds all of them. */
-interface Run {
+export interface Run {
   readonly text: string;
   readonly lines: readonly KnownLine[];
   readonly after: Place;
+  /** How it was written last; undefined where it was not the same as the time before. */
+  bytes: readonly number[] | undefined;
+  /** The encoder's numbers of insertions and evictions after it was written last. */
+  insertions: number;
+  evictions: number;
 }
 
 /** RFC 7541 7.1.3: what must not be found by guessing, or changes for every user, and is never indexed by anybody on the way. */
@@ -170,7 +175,7 @@ export class LineMemory {
       place = place.line.after;
     }
     this.#runBytes += text.length;
-    return { text: copyOf(text), lines, after: place };
+    return { text: copyOf(text), lines, after: place, bytes: undefined, insertions: 0, evictions: 0 };
   }
 
   /** All at once: lines, names and places lead to one another. */
