@@ -31,15 +31,16 @@ interface KnownBlock {
  * the same for as long as the table does not change.
  */
 export class KnownBlocks {
-  readonly #known = new Array<KnownBlock | undefined>(slots).fill(undefined);
+  /** Not before there is one: most connections at a time are idle, and many never know any. */
+  #known: (KnownBlock | undefined)[] | undefined;
   /** Hashes of those that came last: a block is kept when it comes for the second time. */
-  readonly #seen = new Int32Array(slots);
+  #seen: Int32Array | undefined;
   #isEmpty = true;
 
   find(bytes: Buffer, start: number, end: number): DecodedBlock | undefined {
     const length = end - start;
     if (this.#isEmpty || length > bytesMax) return undefined;
-    const known = this.#known[slotOf(hashOf(bytes, start, end))];
+    const known = this.#known?.[slotOf(hashOf(bytes, start, end))];
     if (known === undefined || known.bytes.length !== length) return undefined;
     for (let i = 0; i < length; i++) if (known.bytes[i] !== bytes[start + i]) return undefined;
     return known.block;
@@ -48,18 +49,20 @@ export class KnownBlocks {
   /** `block` is sound, and of entries only. */
   note(bytes: Buffer, start: number, end: number, block: DecodedBlock): void {
     if (end - start > bytesMax) return;
+    this.#known ??= new Array<KnownBlock | undefined>(slots).fill(undefined);
+    this.#seen ??= new Int32Array(slots);
+    this.#isEmpty = false;
     const hash = hashOf(bytes, start, end);
     const slot = slotOf(hash);
     if (this.#seen[slot] === hash) this.#known[slot] = { bytes: Array.from(bytes.subarray(start, end)), block };
     this.#seen[slot] = hash;
-    this.#isEmpty = false;
   }
 
   /** The table changed. */
   forget(): void {
     if (this.#isEmpty) return;
-    this.#known.fill(undefined);
-    this.#seen.fill(0);
+    this.#known?.fill(undefined);
+    this.#seen?.fill(0);
     this.#isEmpty = true;
   }
 }
