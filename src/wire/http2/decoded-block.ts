@@ -46,7 +46,7 @@ export class KnownBlocks {
     return known.block;
   }
 
-  /** `block` is sound, and of entries only. */
+  /** `block` is sound, and of entries only. Whoever has a slot keeps it until the table changes: two that take turns would only push each other out. */
   note(bytes: Buffer, start: number, end: number, block: DecodedBlock): void {
     if (end - start > bytesMax) return;
     this.#known ??= new Array<KnownBlock | undefined>(slots).fill(undefined);
@@ -54,6 +54,7 @@ export class KnownBlocks {
     this.#isEmpty = false;
     const hash = hashOf(bytes, start, end);
     const slot = slotOf(hash);
+    if (this.#known[slot] !== undefined) return;
     if (this.#seen[slot] === hash) this.#known[slot] = { bytes: Array.from(bytes.subarray(start, end)), block };
     this.#seen[slot] = hash;
   }
