@@ -1,6 +1,6 @@
 import type { ByteBuffer } from '../byte-buffer.ts';
 import { entryOverheadBytes } from './decoded-field.ts';
-import { type KnownLine, type KnownName, LineMemory, type Run } from './line-memory.ts';
+import { type KnownLine, type KnownName, LineMemory } from './line-memory.ts';
 
 const defaultTableBytes = 4096;
 /** One field must not fill the table. */
@@ -47,7 +47,7 @@ export class HpackEncoder {
       // Here and below: twenty times as fast as `startsWith`, which compares character by character.
       if (run !== undefined) {
         if (lines.slice(at, at + run.text.length) === run.text) {
-          this.#emitRun(run, out);
+          for (const each of run.lines) this.#emit(each, out);
           at += run.text.length;
           place = run.after;
           continue;
@@ -84,22 +84,6 @@ export class HpackEncoder {
       out.ensure(integerBytesMax);
       writeInteger(out, 0x20, 0x1f, bytes);
     }
-  }
-
-  /** Indices stay as they are until the table changes: so do the bytes of a run, which touches no line then. */
-  #emitRun(run: Run, out: ByteBuffer): void {
-    const wasSame = this.#isAsAt(run);
-    if (wasSame && run.bytes !== undefined) return appendAll(run.bytes, out);
-    const start = out.length;
-    for (const line of run.lines) this.#emit(line, out);
-    run.bytes = wasSame && this.#isAsAt(run) ? Array.from(out.bytes.subarray(start, out.length)) : undefined;
-    run.insertions = this.#insertions;
-    run.evictions = this.#evictions;
-  }
-
-  /** The table has not changed since `run` was written. */
-  #isAsAt(run: Run): boolean {
-    return run.insertions === this.#insertions && run.evictions === this.#evictions;
   }
 
   #emit(line: KnownLine, out: ByteBuffer): void {
@@ -170,12 +154,6 @@ export class HpackEncoder {
 
 const integerBytesMax = 6;
 
-function appendAll(bytes: readonly number[], out: ByteBuffer): void {
-  out.ensure(bytes.length);
-  // A few bytes: a call into the engine would cost more.
-  for (let i = 0; i < bytes.length; i++) out.bytes[out.length++] = bytes[i]!;
-}
-
 /** An integer with a prefix of as many bits as `mask` has (section 5.1). */
 function writeInteger(out: ByteBuffer, first: number, mask: number, value: number): void {
   const { bytes } = out;
@@ -194,8 +172,8 @@ function writeName(out: ByteBuffer, first: number, mask: number, name: KnownName
   if (index === 0) writeString(out, name.text);
 }
 
-/** Up to here a string is written as fast by hand as by a call into the engine, which touches more memory. */
-const writtenByHandMax = 40;
+/** Shorter strings are written faster without a call into the engine. */
+const writtenByHandMax = 16;
 
 function writeString(out: ByteBuffer, text: string): void {
   const { length } = text;

@@ -44,15 +44,10 @@ export interface KnownLine {
 }
 
 /** Lines that keep coming one after the other: one comparison finds all of them. */
-export interface Run {
+interface Run {
   readonly text: string;
   readonly lines: readonly KnownLine[];
   readonly after: Place;
-  /** How it was written last; undefined where it was not the same as the time before. */
-  bytes: readonly number[] | undefined;
-  /** The encoder's numbers of insertions and evictions after it was written last. */
-  insertions: number;
-  evictions: number;
 }
 
 /** RFC 7541 7.1.3: what must not be found by guessing, or changes for every user, and is never indexed by anybody on the way. */
@@ -175,7 +170,7 @@ export class LineMemory {
       place = place.line.after;
     }
     this.#runBytes += text.length;
-    return { text: copyOf(text), lines, after: place, bytes: undefined, insertions: 0, evictions: 0 };
+    return { text: copyOf(text), lines, after: place };
   }
 
   /** All at once: lines, names and places lead to one another. */
