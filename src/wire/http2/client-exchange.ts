@@ -1,15 +1,14 @@
 import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import type { ClientExchange, ClientExchangeListener } from '../exchange.ts';
-import { forbiddenTrailers } from '../forbidden-trailers.ts';
 import type { OutgoingRequest } from '../message.ts';
 import type { ClientOptions } from '../upstream-group.ts';
 import { asUpstreamFault, ruleBroken, WireError } from '../wire-error.ts';
 import type { Http2Connection } from './connection.ts';
-import type { DecodedBlock } from './hpack-decoder.ts';
-import { Http2Fields } from './http2-fields.ts';
+import type { DecodedBlock } from './decoded-block.ts';
+import { trailersOf } from './http2-fields.ts';
 import { errorCode, errorCodeName } from './protocol.ts';
 import { requestLines } from './request-lines.ts';
-import { Http2ResponseHead } from './response-head.ts';
+import { type Http2ResponseHead, responseHeadOf } from './response-head.ts';
 import type { Http2Stream, StreamListener } from './stream.ts';
 import { StreamTunnel } from './stream-tunnel.ts';
 
@@ -124,7 +123,7 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
     if (this.#isOver) return;
     try {
       if (this.#head !== undefined) this.#readTrailers(block, isEnd);
-      else this.#readHead(new Http2ResponseHead(block, isEnd, this.#options.limits, this.#request.method), isEnd);
+      else this.#readHead(responseHeadOf(block, isEnd, this.#options.limits, this.#request.method), isEnd);
     } catch (cause) {
       this.#broke(cause);
     }
@@ -221,10 +220,10 @@ export class Http2ClientExchange implements ClientExchange, StreamListener {
     else this.#listener.onTunnel(tunnel, head);
   }
 
-  #readTrailers({ fields, problem }: DecodedBlock, isEnd: boolean): void {
-    if (problem !== undefined) throw problem;
+  #readTrailers(block: DecodedBlock, isEnd: boolean): void {
+    if (block.problem !== undefined) throw block.problem;
     if (!isEnd) throw ruleBroken('trailer', 'a second head stands where trailers belong');
-    this.#complete(new Http2Fields(fields, 0, this.#options.limits.lineBytesMax).linesExcept(forbiddenTrailers));
+    this.#complete(trailersOf(block, this.#options.limits.lineBytesMax));
   }
 
   #complete(trailers: string): void {

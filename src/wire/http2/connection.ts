@@ -3,10 +3,10 @@ import { onBytes } from '#net/shared-reads.ts';
 import type { Clock, Scheduled } from '#runtime/clock.ts';
 import type { HttpLimits } from '../limits.ts';
 import { WireError } from '../wire-error.ts';
+import type { DecodedBlock } from './decoded-block.ts';
 import { FrameDispatch } from './frame-dispatch.ts';
 import { FrameReader } from './frame-reader.ts';
 import { protocolFault } from './header-assembly.ts';
-import type { DecodedBlock } from './hpack-decoder.ts';
 import { http2Limits } from './http2-limits.ts';
 import { Liveness } from './liveness.ts';
 import { PeerSettings } from './peer-settings.ts';
@@ -147,7 +147,8 @@ export class Http2Connection implements StreamHost {
 
   /** Something has to happen to `stream` within that time. */
   setDeadline(stream: Http2Stream, delayMs: number): void {
-    this.#deadlines.set(stream, delayMs, this.now());
+    if (delayMs === Number.POSITIVE_INFINITY) stream.deadlineAt = delayMs;
+    else this.#deadlines.set(stream, delayMs, this.now());
   }
 
   /** The peer broke a rule of `stream`, or does not go on with it. */

@@ -1,8 +1,9 @@
 import type { ConnectionUser, Http2ConnectionOptions } from './connection.ts';
+import type { DecodedBlock } from './decoded-block.ts';
 import { FloodBudget } from './flood-budget.ts';
 import type { FrameSink } from './frame-reader.ts';
 import { type AssembledBlock, frameSizeFault, HeaderAssembly, protocolFault } from './header-assembly.ts';
-import { type BlockLimits, type DecodedBlock, HpackDecoder } from './hpack-decoder.ts';
+import { type BlockLimits, HpackDecoder } from './hpack-decoder.ts';
 import { http2Limits } from './http2-limits.ts';
 import type { PeerSettings } from './peer-settings.ts';
 import { ConnectionFault, errorCode, flag, frameType } from './protocol.ts';

@@ -1,15 +1,9 @@
 import { ruleBroken, type WireError } from '../wire-error.ts';
+import { DecodedBlock, KnownBlocks } from './decoded-block.ts';
 import { DecodedField, type DecodedName, decodedName } from './decoded-field.ts';
 import { decodeHuffman } from './huffman.ts';
 import { ConnectionFault, errorCode } from './protocol.ts';
 import { staticTable } from './static-table.ts';
-
-/** What one header block holds, up to the limits. */
-export interface DecodedBlock {
-  readonly fields: readonly DecodedField[];
-  /** The first rule or limit that it breaks: its message is refused, and the connection goes on. */
-  readonly problem: WireError | undefined;
-}
 
 export interface BlockLimits {
   /** Of name, value and 32 for each field: SETTINGS_MAX_HEADER_LIST_SIZE. */
@@ -42,6 +36,7 @@ export class HpackDecoder {
   /** Dynamic entries, the oldest at `#first`; the array is cut when half of it is gone. */
   #entries: DecodedField[] = [];
   #first = 0;
+  readonly #knownBlocks = new KnownBlocks();
   #at = 0;
   /** The string that was read last may be a value. */
   #isValue = false;
@@ -56,29 +51,36 @@ export class HpackDecoder {
     return this.#tableBytes;
   }
 
-  /** @throws ConnectionFault COMPRESSION_ERROR: the table is out of step for good */
+  /** `limits`: the same for all blocks. @throws ConnectionFault COMPRESSION_ERROR: the table is out of step for good */
   decode(bytes: Buffer, start: number, end: number, limits: BlockLimits): DecodedBlock {
+    const known = this.#knownBlocks.find(bytes, start, end);
+    if (known !== undefined) return known;
     const { listBytesMax, fieldsMax } = limits;
     const fields: DecodedField[] = [];
     let problem: WireError | undefined;
     let listBytes = 0;
     let mayResize = true;
+    let isOfEntries = true;
     this.#at = start;
     while (this.#at < end) {
       const first = bytes[this.#at]!;
       if ((first & 0xe0) === 0x20) {
         if (!mayResize) throw compressionFault('a table size update stands after a field');
+        isOfEntries = false;
         this.#resize(this.#integer(bytes, end, 0x1f));
         continue;
       }
       mayResize = false;
       const isEntry = (first & 0x80) !== 0;
+      isOfEntries &&= isEntry;
       const field = isEntry ? this.#entry(this.#integer(bytes, end, 0x7f)) : this.#literal(bytes, end, first);
       listBytes += field.size;
       if (listBytes <= listBytesMax && fields.length < fieldsMax && field.isValid) fields.push(field);
       else problem ??= problemOf(listBytes, fields.length, limits);
     }
-    return { fields, problem };
+    const block = new DecodedBlock(fields, problem);
+    if (isOfEntries && problem === undefined) this.#knownBlocks.note(bytes, start, end, block);
+    return block;
   }
 
   #literal(bytes: Buffer, end: number, first: number): DecodedField {
@@ -100,6 +102,7 @@ export class HpackDecoder {
   }
 
   #insert(field: DecodedField): void {
+    this.#knownBlocks.forget();
     this.#evictTo(this.#tableBytesMax - field.size);
     if (field.size > this.#tableBytesMax) return;
     this.#entries.push(field);
@@ -108,6 +111,7 @@ export class HpackDecoder {
 
   #resize(size: number): void {
     if (size > this.#tableBytesLimit) throw compressionFault('the table size is above what was allowed');
+    this.#knownBlocks.forget();
     this.#tableBytesMax = size;
     this.#evictTo(size);
   }

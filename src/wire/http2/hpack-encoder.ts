@@ -64,13 +64,11 @@ export class HpackEncoder {
       const end = lines.indexOf('\r\n', at) + 2;
       const name = memory.nameAt(lines, at, place);
       const value = trimmed(lines, at + name.prefix.length, end - 2);
-      const known = memory.find(name, value, lines, at, end);
+      const known = memory.find(place, name, value, lines, at, end);
       if (known === undefined) this.#emitNew(name, value, out);
       else this.#emit(known, out);
       at = end;
-      place.line = known;
-      place.name = name;
-      place.steadiness = 0;
+      memory.noteChange(place, name, known);
       place = (known ?? name).after;
     }
   }

@@ -1,6 +1,8 @@
 import { type FieldSet, fieldIdOf, fieldIds, hopByHopFields, type SpecialFieldName } from '../field-names.ts';
+import { forbiddenTrailers } from '../forbidden-trailers.ts';
 import type { Fields } from '../message.ts';
 import { ruleBroken } from '../wire-error.ts';
+import type { DecodedBlock } from './decoded-block.ts';
 import { type DecodedField, entryOverheadBytes } from './decoded-field.ts';
 
 /** What follows the pseudo-header fields of a block. */
@@ -11,6 +13,10 @@ export class Http2Fields implements Fields {
   /** Which special fields there are, a bit for each id: most that are asked for are absent. */
   readonly #presentLow: number;
   readonly #presentHigh: number;
+  /** What `linesExcept` was asked last, and what it said. */
+  #dropped: FieldSet | undefined;
+  #lines = '';
+  #isInOnePiece = false;
 
   /**
    * `start`: how many pseudo-header fields `fields` begins with.
@@ -71,6 +77,21 @@ export class Http2Fields implements Fields {
   }
 
   linesExcept(drop: FieldSet): string {
+    if (drop === this.#dropped) return this.#linesAgain();
+    this.#dropped = drop;
+    this.#isInOnePiece = false;
+    this.#lines = this.#linesWithout(drop);
+    return this.#lines;
+  }
+
+  /** Of the head of many messages: one piece of text costs less to write than as many as there are fields. */
+  #linesAgain(): string {
+    if (!this.#isInOnePiece) this.#lines = Buffer.from(this.#lines, 'latin1').toString('latin1');
+    this.#isInOnePiece = true;
+    return this.#lines;
+  }
+
+  #linesWithout(drop: FieldSet): string {
     let lines = '';
     let cookies: string | undefined;
     const fields = this.#fields;
@@ -96,4 +117,12 @@ export class Http2Fields implements Fields {
   protected has(id: number): boolean {
     return ((id < 32 ? this.#presentLow >>> id : this.#presentHigh >>> (id - 32)) & 1) !== 0;
   }
+}
+
+class Http2Trailers extends Http2Fields {}
+
+/** The lines of a block that has no problem, without what must not stand there. `lineBytesMax`: of the connection. @throws WireError */
+export function trailersOf(block: DecodedBlock, lineBytesMax: number): string {
+  if (!(block.message instanceof Http2Trailers)) block.message = new Http2Trailers(block.fields, 0, lineBytesMax);
+  return block.message.linesExcept(forbiddenTrailers);
 }

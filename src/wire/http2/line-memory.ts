@@ -10,6 +10,8 @@ class Place {
   /** How often in a row `line` came again, up to `steadyCount`. */
   steadiness = 0;
   run: Run | undefined;
+  /** How often in a row another new value of `name` came, up to `changesMax` and then round from `changingCount`. */
+  changes = 0;
 }
 
 /** A name, as the encoder writes it. */
@@ -57,6 +59,9 @@ const namesMax = 512;
 const seenSlots = 1_024;
 /** So often a line has to come again in its place before it is put into a run. */
 const steadyCount = 8;
+/** Where so many new values of a name came in a row, as ids do, the next is hardly one that was seen; one in eight is looked for all the same. */
+const changingCount = 8;
+const changesMax = 15;
 /** Of one run, and of all; what comes above is found line by line. Characters. */
 const runMax = 4 * 1024;
 const runBytesMax = 64 * 1024;
@@ -91,6 +96,15 @@ export class LineMemory {
     place.run = undefined;
   }
 
+  /** A line of `name` came that is not the one of `place`; `known`, when it was seen before. */
+  noteChange(place: Place, name: KnownName, known: KnownLine | undefined): void {
+    if (known !== undefined || place.name !== name) place.changes = 0;
+    else place.changes = place.changes === changesMax ? changingCount : place.changes + 1;
+    place.line = known;
+    place.name = name;
+    place.steadiness = 0;
+  }
+
   /** The name of the line at `at`. */
   nameAt(block: string, at: number, place: Place): KnownName {
     const guess = place.name;
@@ -102,8 +116,10 @@ export class LineMemory {
   }
 
   /** The line, when it is worth an entry: seen a moment ago, or in the static table. */
-  find(name: KnownName, value: string, block: string, at: number, end: number): KnownLine | undefined {
+  find(place: Place, name: KnownName, value: string, block: string, at: number, end: number): KnownLine | undefined {
     if (name.isNeverIndexed) return undefined;
+    // To ask costs a hash and two places of memory that hardly anybody else has touched.
+    if (place.changes > changingCount && place.name === name) return undefined;
     const hash = hashOf(value, name.hash);
     const known = this.#lines.get(hash);
     if (known?.name === name && known.value === value) return known;

@@ -5,8 +5,8 @@ import type { RequestHead, TargetForm } from '../message.ts';
 import { parseAuthority } from '../target.ts';
 import type { Upgrade } from '../websocket.ts';
 import { ruleBroken } from '../wire-error.ts';
+import type { DecodedBlock } from './decoded-block.ts';
 import type { DecodedField } from './decoded-field.ts';
-import type { DecodedBlock } from './hpack-decoder.ts';
 import { Http2Fields } from './http2-fields.ts';
 
 /** As the target of HTTP/1.1 in `scan-head.ts`: visible ASCII without `#`, `"`, `<` and `>`. */
@@ -35,6 +35,8 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
   readonly expectsContinue: boolean;
   readonly acceptsTrailers: boolean;
   readonly upgrade: Upgrade | undefined;
+  /** The stream ended with it. */
+  readonly hasEnded: boolean;
 
   /** @throws WireError */
   constructor({ fields, problem }: DecodedBlock, hasEnded: boolean, limits: HttpLimits) {
@@ -48,6 +50,7 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
     };
     const count = takePseudoFields(fields, pseudo);
     super(fields, count, limits.lineBytesMax);
+    this.hasEnded = hasEnded;
     this.method = methodOf(pseudo);
     this.upgrade = protocolOf(pseudo, hasEnded);
     // An extended CONNECT is to a policy what the upgrade of HTTP/1.1 is: a GET.
@@ -91,6 +94,15 @@ export class Http2RequestHead extends Http2Fields implements RequestHead {
     if (hasEnded && length !== 0) throw ruleBroken('content_length', 'Content-Length is not that of the body');
     return length;
   }
+}
+
+/** `limits`: of the connection. @throws WireError */
+export function requestHeadOf(block: DecodedBlock, hasEnded: boolean, limits: HttpLimits): Http2RequestHead {
+  const { message } = block;
+  if (message instanceof Http2RequestHead && message.hasEnded === hasEnded) return message;
+  const head = new Http2RequestHead(block, hasEnded, limits);
+  block.message = head;
+  return head;
 }
 
 function takePseudoFields(fields: readonly DecodedField[], into: PseudoFields): number {

@@ -4,7 +4,7 @@ import type { HttpLimits } from '../limits.ts';
 import type { Framing, ResponseHead } from '../message.ts';
 import { statusText } from '../status-text.ts';
 import { ruleBroken } from '../wire-error.ts';
-import type { DecodedBlock } from './hpack-decoder.ts';
+import type { DecodedBlock } from './decoded-block.ts';
 import { Http2Fields } from './http2-fields.ts';
 
 /** The head of an HTTP/2 response (RFC 9113 8.3.2). */
@@ -13,6 +13,10 @@ export class Http2ResponseHead extends Http2Fields implements ResponseHead {
   readonly reason: string;
   readonly framing: Framing;
   readonly contentLength: number;
+  /** The stream ended with it. */
+  readonly hasEnded: boolean;
+  /** Of the request. */
+  readonly method: string;
 
   /**
    * `method` is the request's, which decides whether a body follows.
@@ -26,6 +30,8 @@ export class Http2ResponseHead extends Http2Fields implements ResponseHead {
       throw ruleBroken('pseudo_field', 'a response begins with one :status of three digits and nothing else');
     }
     super(fields, 1, limits.lineBytesMax);
+    this.hasEnded = hasEnded;
+    this.method = method;
     this.status = status;
     if (this.status === 101) throw ruleBroken('unexpected_switch', 'HTTP/2 has no status 101');
     this.reason = statusText(this.status);
@@ -37,6 +43,21 @@ export class Http2ResponseHead extends Http2Fields implements ResponseHead {
     }
     this.framing = !hasBody || hasEnded ? 'none' : this.contentLength >= 0 ? 'length' : 'chunked';
   }
+}
+
+/** `limits`: of the connection. @throws WireError */
+export function responseHeadOf(
+  block: DecodedBlock,
+  hasEnded: boolean,
+  limits: HttpLimits,
+  method: string,
+): Http2ResponseHead {
+  const { message } = block;
+  if (message instanceof Http2ResponseHead && message.hasEnded === hasEnded && message.method === method)
+    return message;
+  const head = new Http2ResponseHead(block, hasEnded, limits, method);
+  block.message = head;
+  return head;
 }
 
 /** Three digits, the first from 1 to 5, as a number; 0 for anything else. */

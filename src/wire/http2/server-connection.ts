@@ -7,9 +7,9 @@ import { endFaulted, runHandler } from '../run-handler.ts';
 import type { ResolvedServeOptions, ServerConnection } from '../server-connection.ts';
 import { WireError } from '../wire-error.ts';
 import { type ConnectionUser, Http2Connection } from './connection.ts';
-import type { DecodedBlock } from './hpack-decoder.ts';
+import type { DecodedBlock } from './decoded-block.ts';
 import { errorCode, streamIdMax } from './protocol.ts';
-import { Http2RequestHead } from './request-head.ts';
+import { type Http2RequestHead, requestHeadOf } from './request-head.ts';
 import { type Http2ExchangeHost, Http2ServerExchange } from './server-exchange.ts';
 import type { Http2Stream } from './stream.ts';
 
@@ -76,7 +76,7 @@ export class Http2ServerConnection<Context> implements ServerConnection, Connect
   opened(stream: Http2Stream, block: DecodedBlock, isEnd: boolean): void {
     let request: Http2RequestHead;
     try {
-      request = new Http2RequestHead(block, isEnd, this.limits);
+      request = requestHeadOf(block, isEnd, this.limits);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#refuse(stream, error);

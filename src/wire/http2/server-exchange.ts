@@ -1,13 +1,12 @@
 import type { Duplex } from 'node:stream';
 import type { ExchangeOutcome, ServerExchange, ServerExchangeListener } from '../exchange.ts';
-import { forbiddenTrailers } from '../forbidden-trailers.ts';
 import { isGrpc } from '../grpc.ts';
 import type { HttpLimits, HttpTimeouts } from '../limits.ts';
 import type { OutgoingResponse } from '../message.ts';
 import { respond } from '../respond.ts';
 import { ruleBroken, WireError } from '../wire-error.ts';
-import type { DecodedBlock } from './hpack-decoder.ts';
-import { Http2Fields } from './http2-fields.ts';
+import type { DecodedBlock } from './decoded-block.ts';
+import { trailersOf } from './http2-fields.ts';
 import { errorCode } from './protocol.ts';
 import type { Http2RequestHead } from './request-head.ts';
 import type { Http2Stream, StreamListener } from './stream.ts';
@@ -164,12 +163,12 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.#bodyEnded('');
   }
 
-  onBlock({ fields, problem }: DecodedBlock, isEnd: boolean): void {
+  onBlock(block: DecodedBlock, isEnd: boolean): void {
     if (this.ended || this.#isBroken) return;
     try {
-      if (problem !== undefined) throw problem;
+      if (block.problem !== undefined) throw block.problem;
       if (!isEnd) throw ruleBroken('trailer', 'a second head stands where trailers belong');
-      this.#bodyEnded(new Http2Fields(fields, 0, this.#host.limits.lineBytesMax).linesExcept(forbiddenTrailers));
+      this.#bodyEnded(trailersOf(block, this.#host.limits.lineBytesMax));
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#clientBroke(error.status === 431 ? error : ruleBroken('trailer', error.message));

@@ -1,6 +1,6 @@
 import { ByteBuffer } from '../byte-buffer.ts';
 import { giveWriteBuffer } from '../write-buffers.ts';
-import type { DecodedBlock } from './hpack-decoder.ts';
+import type { DecodedBlock } from './decoded-block.ts';
 import { errorCode, windowMax } from './protocol.ts';
 import type { ReceiveWindow } from './receive-window.ts';
 import type { SendSide } from './send-side.ts';

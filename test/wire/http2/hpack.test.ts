@@ -186,6 +186,21 @@ describe('what the encoder writes', () => {
     assert.ok(encode(encoder, lines).length <= 8);
   });
 
+  test('learns a value that stays, also where it stands in the place of many that did not', () => {
+    const encoder = new HpackEncoder(65_536);
+    const decoder = new HpackDecoder(65_536);
+    const lengths = [
+      ...Array.from({ length: 50 }, (_, at) => `${at}`.padStart(40, 'x')),
+      ...Array(20).fill('y'.repeat(40)),
+    ].map((id) => {
+      const bytes = encode(encoder, `:status: 200\r\nx-id: ${id}\r\n`);
+      assert.equal(decoder.decode(bytes, 0, bytes.length, limits).fields[1]?.value, id);
+      return bytes.length;
+    });
+    assert.ok(lengths.at(-21)! > 40);
+    assert.ok(lengths.at(-1)! <= 4);
+  });
+
   test('never puts into the table what nobody should: credentials and cookies', () => {
     const encoder = new HpackEncoder(65_536);
     for (const name of ['authorization', 'proxy-authorization', 'cookie', 'set-cookie']) {
@@ -201,5 +216,46 @@ describe('what the encoder writes', () => {
     const bytes = encode(new HpackEncoder(4096), 'User-AGENT:  a b \t\r\n');
     const { fields } = new HpackDecoder(4096).decode(bytes, 0, bytes.length, limits);
     assert.deepEqual([fields[0]!.name, fields[0]!.value], ['user-agent', 'a b']);
+  });
+});
+
+describe('blocks of entries only', () => {
+  const literal = (name: string, value: string) =>
+    Buffer.concat([
+      Buffer.from([0x40, name.length]),
+      Buffer.from(name),
+      Buffer.from([value.length]),
+      Buffer.from(value),
+    ]);
+
+  test('one that comes again is the same object', () => {
+    const decoder = new HpackDecoder(4096);
+    decoder.decode(literal('grpc-status', '0'), 0, 15, limits);
+    const decoded = Array.from({ length: 4 }, () => decoder.decode(Buffer.from([0xbe]), 0, 1, limits));
+    assert.deepEqual(
+      decoded.map(({ fields }) => fields.map(({ line }) => line)),
+      Array.from({ length: 4 }, () => ['grpc-status: 0\r\n']),
+    );
+    assert.equal(decoded[3], decoded[2]);
+  });
+
+  test('the same bytes mean something else once the table has changed', () => {
+    const decoder = new HpackDecoder(4096);
+    for (const status of ['0', '5', '13']) {
+      const bytes = literal('grpc-status', status);
+      decoder.decode(bytes, 0, bytes.length, limits);
+      for (let i = 0; i < 4; i++) assert.deepEqual(decode(decoder, 'be'), [`grpc-status: ${status}`]);
+    }
+    decode(decoder, '20 3fe11f');
+    assert.throws(() => decode(decoder, 'be'), ConnectionFault);
+  });
+
+  test('a shorter or longer block is another one', () => {
+    const decoder = new HpackDecoder(4096);
+    for (let i = 0; i < 4; i++) {
+      assert.deepEqual(decode(decoder, '82'), [':method: GET']);
+      assert.deepEqual(decode(decoder, '8286'), [':method: GET', ':scheme: http']);
+      assert.deepEqual(decode(decoder, '8287'), [':method: GET', ':scheme: https']);
+    }
   });
 });
