@@ -1,6 +1,15 @@
 import { setFlagsFromString } from 'node:v8';
 
 /**
+ * V8 lets memory outside the heap grow to four times of what was left at the last full collection (the flag below) before it starts the next one.
+ * The young generation's collections free what reads bring, but come only with each 64 MiB of it: this much leaves them the room to.
+ */
+const ballastBytes = 32 * 1024 * 1024;
+
+/** Held for as long as the thread lives. */
+const held: Buffer[] = [];
+
+/**
  * Fits V8's collector to a process that lives for days and moves bytes. A Node that lacks one of the flags says so on standard error and goes on.
  */
 export function tuneCollector(): void {
@@ -11,4 +20,11 @@ export function tuneCollector(): void {
   // second while large bodies pass; counted with the heap, and allowed to grow as that does, it is left to the young generation's.
   setFlagsFromString('--external-memory-accounted-in-global-limit');
   setFlagsFromString('--external-memory-max-growing-factor=4');
+  leaveRoomForReads();
+}
+
+/** The part of it that each thread needs for itself. */
+export function leaveRoomForReads(): void {
+  // Never written to, so that it is an address range and no memory.
+  if (held.length === 0) held.push(Buffer.allocUnsafeSlow(ballastBytes));
 }
