@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8';
  * V8 lets memory outside the heap grow to four times of what was left at the last full collection (the flag below) before it starts the next one.
  * The young generation's collections free what reads bring, but come only with each 64 MiB of it: this much leaves them the room to.
  */
-const ballastBytes = 32 * 1024 * 1024;
+const ballastBytes = 40 * 1024 * 1024;
 
 /** Held for as long as the thread lives. */
 const held: Buffer[] = [];
