@@ -8,6 +8,7 @@ import { openOriginalDestination } from '#net/original-destination.ts';
 import type { TlsIdentity } from '#net/tls-identity.ts';
 import { parsePolicySnapshot } from '#policy/snapshot.ts';
 import { systemClock as clock } from '#runtime/clock.ts';
+import { leaveRoomForReads } from '#runtime/heap.ts';
 import { type LogFields, type Logger, type LogLevel, plainFields } from '#runtime/logger.ts';
 import { Metrics } from '#runtime/metrics.ts';
 import { systemRandom as random } from '#runtime/random.ts';
@@ -126,4 +127,5 @@ function loggerOf(send: MainCalls['log'], fixed: LogFields = {}): Logger {
   };
 }
 
+leaveRoomForReads();
 new WorkerThread(workerData as WorkerSetting);

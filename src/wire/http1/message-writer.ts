@@ -10,7 +10,10 @@ import { giveWriteBuffer } from '../write-buffers.ts';
  */
 const joinBytesMax = 4 * 1024;
 const heldBytesMax = 16 * 1024;
-const gatheredBytesMax = 64 * 1024;
+/** What one buffer takes of a large body. */
+const gatheredBytesMax = 72 * 1024;
+/** A piece as TLS records bring it: what leaves no room for another one goes out. */
+const pieceBytes = 16 * 1024;
 
 /**
  * Writes one message after another on a connection, each with the exact framing that its head states. What one turn of the loop produces leaves in
@@ -126,7 +129,8 @@ export class MessageWriter implements PutOff {
   #gather(before: string, bytes: Buffer, after: string): void {
     let gathered = this.#gathered;
     if (gathered === undefined) {
-      gathered = new ByteBuffer(this.#held.length + bytes.length);
+      const expected = this.#held.length + bytes.length;
+      gathered = new ByteBuffer(Math.max(expected, Math.min(expected + this.#remaining, gatheredBytesMax)));
       gathered.appendLatin1(this.#held);
       this.#held = '';
       this.#gathered = gathered;
@@ -134,7 +138,7 @@ export class MessageWriter implements PutOff {
     if (before !== '') gathered.appendLatin1(before);
     gathered.append(bytes);
     if (after !== '') gathered.appendLatin1(after);
-    if (gathered.length >= gatheredBytesMax) this.flush();
+    if (gathered.length > gatheredBytesMax - pieceBytes) this.flush();
     else this.#queue();
   }
 

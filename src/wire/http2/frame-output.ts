@@ -76,6 +76,11 @@ export class FrameOutput implements PutOff {
     this.#queue();
   }
 
+  /** Makes room for frames with as many bytes of DATA at once, so that what comes in pieces of a record is not moved from one buffer to the next. */
+  reserveData(bytes: number): void {
+    this.#room(bytes + (Math.ceil(bytes / recordBytes) + 1) * frameHeaderBytes);
+  }
+
   /** At most one frame; `end - start` must not be above what `dataRoom` says. */
   data(streamId: number, bytes: Buffer, start: number, end: number, isEnd: boolean): void {
     const length = end - start;
@@ -183,7 +188,7 @@ export class FrameOutput implements PutOff {
   }
 
   #room(count: number): ByteBuffer {
-    this.#buffer ??= new ByteBuffer(firstBytes);
+    this.#buffer ??= new ByteBuffer(Math.max(firstBytes, count));
     this.#buffer.ensure(count);
     return this.#buffer;
   }

@@ -61,6 +61,8 @@ export class SendSide {
   data(stream: Http2Stream, bytes: Buffer, start: number, end: number, isEnd: boolean): number {
     const { output } = this;
     if (output.isFull) return start;
+    const allowed = Math.min(end - start, stream.sendWindow, this.#window);
+    if (allowed > output.dataRoom) output.reserveData(allowed);
     let at = start;
     while (at < end) {
       const count = Math.min(end - at, stream.sendWindow, this.#window, output.dataRoom);
