@@ -1,10 +1,10 @@
 import { setFlagsFromString } from 'node:v8';
 
 /**
- * V8 lets memory outside the heap grow to four times of what was left at the last full collection (the flag below) before it starts the next one.
- * The young generation's collections free what reads bring, but come only with each 64 MiB of it: this much leaves them the room to.
+ * V8 starts a full collection when the heap and the memory outside of it have grown by half (the flags below) since the last one. The young
+ * generation's collections free what reads bring, but come only with each 64 MiB of it: half of this much leaves them the room to.
  */
-const ballastBytes = 40 * 1024 * 1024;
+const ballastBytes = 160 * 1024 * 1024;
 
 /** Held for as long as the thread lives. */
 const held: Buffer[] = [];
