@@ -44,12 +44,14 @@ export class DecisionJson {
     const verdict = this.#verdictOf(record);
     const plainId = verdict.hasPlainIds ? id : JSON.stringify(id).slice(1, -1);
     const known = this.#knownOf(record, verdict);
-    const isUsual = path !== undefined && traceId !== undefined;
     const isRare = failed !== undefined || candidate !== undefined || degraded !== undefined;
     const rare = isRare ? membersOf({ failed, candidate, degraded }) : '';
     // Added up, not put into a template, which would ask each of them whether it is a text.
     const start = idStart + plainId + timeStart + time + known;
-    const asked = isUsual ? pathStart + path + traceStart + traceId + quote : askedOf(path, traceId);
+    // Neither has a character that JSON escapes: both are of few characters, by their types.
+    const asked =
+      (path === undefined ? '' : pathStart + path + quote) +
+      (traceId === undefined ? '' : traceStart + traceId + quote);
     return start + asked + rare + durationStart + endText(durationMs);
   }
 
@@ -122,7 +124,7 @@ export class DecisionJson {
   }
 
   #customerOf({ account, claims }: OpenRecord): string {
-    if (claims === undefined) return member(',"account":"', account);
+    if (claims === undefined) return account === undefined ? '' : membersOf({ account });
     const last = this.#customer;
     if (last !== undefined && claims === this.#claims && last.account === account) return last.text;
     let customer = this.#allCustomers.get(claims);
@@ -179,26 +181,15 @@ const quote = '"';
 const idStart = '{"schema":2,"id":"';
 const timeStart = '","time":"';
 const pathStart = ',"path":"';
-const traceStart = '","traceId":"';
+const traceStart = ',"traceId":"';
 const durationStart = ',"durationMs":';
-
-/** Neither has a character that JSON escapes: both are of few characters, by their types. */
-function askedOf(path: OpenRecord['path'], traceId: OpenRecord['traceId']): string {
-  return `${path === undefined ? '' : `,"path":"${path}"`}${traceId === undefined ? '' : `,"traceId":"${traceId}"`}`;
-}
-
-/** @param start `,"name":"` */
-function member(start: string, value: string | undefined): string {
-  if (value === undefined) return '';
-  return plain.test(value) ? `${start}${value}"` : `${start.slice(0, -1)}${JSON.stringify(value)}`;
-}
 
 /** What is before the point of most durations: a number becomes a text slowly. */
 const wholes = Array.from({ length: 1000 }, (_, whole) => String(whole));
 /** What is behind the point, without zeros at the end, and the end of the record. */
 const thousandths = Array.from({ length: 1000 }, (_, count) => `${String(count / 1000).slice(1)}}`);
 
-/** JSON of the last number. With three digits behind its point it is made of two known texts: any other takes longer than half a record. */
+/** JSON of the duration, and the end of the record. With three digits behind its point it is made of two known texts; others take as long as half a record. */
 function endText(value: number): string {
   const count = Math.round(value * 1000);
   if (count / 1000 !== value || count < 0 || count > 1e12) return `${JSON.stringify(value)}}`;

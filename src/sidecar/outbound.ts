@@ -9,11 +9,9 @@ import type { Clock } from '#runtime/clock.ts';
 import { idempotentMethods } from '#runtime/idempotent-methods.ts';
 import type { Random } from '#runtime/random.ts';
 import type { Watch } from '#runtime/watch.ts';
-import type { VerifiedToken } from '#tokens/verify.ts';
 import { Attempts, noRetries } from '#traffic/attempts.ts';
 import type { Balancers } from '#traffic/balancers.ts';
 import type { ServerExchange } from '#wire/exchange.ts';
-import { fieldLine } from '#wire/field-lines.ts';
 import { forward } from '#wire/forward.ts';
 import type { MeshUpstreams } from '#wire/mesh-upstreams.ts';
 import type { OpenTunnels } from '#wire/open-tunnels.ts';
@@ -21,17 +19,17 @@ import { type GeneratedResponse, respond } from '#wire/respond.ts';
 import { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
 import { intentOf } from './call-context.ts';
+import { CarriedToken } from './carried-token.ts';
 import { authorityOf, type Chosen, choose, type OutboundEntry } from './chosen-call.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
 import { answerFailure } from './failure.ts';
 import type { HandleTable } from './handles.ts';
-import { formatLeft } from './hop.ts';
 import { callOpaque } from './opaque-call.ts';
 import { joinToCallee, OutboundPlan, type Outgoing, type Way } from './outbound-plan.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
 import { noteCallee, type RequestSpan } from './request-span.ts';
-import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
+import { readTrace, traceLines } from './request-trace.ts';
 
 interface OutboundOptions {
   readonly policy: Watch<ActivePolicy | undefined>;
@@ -61,6 +59,7 @@ interface Asked {
 /** Requests of this pod's application to the mesh. */
 export class Outbound {
   readonly #options: OutboundOptions;
+  readonly #carried = new CarriedToken();
 
   constructor(options: OutboundOptions) {
     this.#options = options;
@@ -130,7 +129,11 @@ export class Outbound {
     record.granted = decision.attach?.left.text ?? '';
 
     const path = target.path + target.query;
-    const outgoing = { authority: chosen.authority, target: path, append: attachedFields(decision, trace) };
+    const outgoing = {
+      authority: chosen.authority,
+      target: path,
+      append: this.#attachedFields(decision) + traceLines(trace),
+    };
     const mesh = this.#options.mesh();
     const attempts = mesh && this.#attempts(mesh, call, idempotentMethods.has(method) ? route?.retries : undefined);
     const upstream = attempts?.first(exchange.startedAt);
@@ -162,6 +165,10 @@ export class Outbound {
     // Nothing has been called yet.
     asked.span = undefined;
     this.#options.serveTunnel(exchange, authority);
+  }
+
+  #attachedFields({ attach }: OutboundPermit): string {
+    return attach === undefined ? '' : this.#carried.lines(attach.token, attach.left);
   }
 
   #attempts(mesh: MeshUpstreams, { source }: OutboundCall, retries: CallRetries | undefined) {
@@ -217,34 +224,6 @@ export class Outbound {
     record.failed = failed;
     answerDenial(exchange, { reason, decisionId: record.id });
   }
-}
-
-/** What the last request brought along: many carry one token, and the same is left of it. */
-let lastToken: VerifiedToken | undefined;
-let lastLeft = '';
-let lastLines = '';
-
-function attachedFields({ attach }: OutboundPermit, trace: RequestTrace): string {
-  if (attach === undefined) return traceLines(trace);
-  const { token, left } = attach;
-  if (token !== lastToken || left.text !== lastLeft) {
-    lastToken = token;
-    lastLeft = left.text;
-    // Joined, it is one piece of memory: it is copied with each request.
-    lastLines = [tokenLine(token), 'cellmesh-left: ', formatLeft(left), '\r\n'].join('');
-  }
-  return lastLines + traceLines(trace);
-}
-
-/** Many requests carry one token; its line is checked once, and is the same string for the encoder to find. */
-const tokenLines = new WeakMap<VerifiedToken, string>();
-function tokenLine(token: VerifiedToken): string {
-  let line = tokenLines.get(token);
-  if (line === undefined) {
-    line = fieldLine('cellmesh-token', token.text.reveal());
-    tokenLines.set(token, line);
-  }
-  return line;
 }
 
 function noteContext(record: OpenRecord, context: CallContext): void {

@@ -88,6 +88,31 @@ describe('the text of a record', () => {
     );
   });
 
+  test('has nothing of a record before it that differs in one member', () => {
+    const stamp = { id: 'a.1', time: '2026-11-29T00:00:00.000Z' };
+    const usual = () => {
+      const found = { peer: 'p', service: 's', port: 80, rule: 'r', left: 'a:b', granted: 'a:b', account: 'AC1' };
+      const asked = { claims: someClaims[0], method: 'GET', path: '/a', policyVersion: '1', status: 200 };
+      return Object.assign(new OpenRecord(stamp, 'inbound', 'a'), found, asked) as unknown as Record<string, unknown>;
+    };
+    const others: Readonly<Record<string, unknown>> = {
+      ...{ direction: 'outbound', instance: 'b', outcome: 'permit', isAudited: true, reason: 'x', status: 403 },
+      ...{ peer: 'q', address: '::1', service: 't', policyVersion: '2', callee: 'c', port: 81, rule: 'o', route: 'o' },
+      ...{ left: 'c:d', granted: 'c:d', account: 'AC2', claims: someClaims[1], method: 'PUT', path: '/b' },
+    };
+    for (const [name, other] of Object.entries(others)) {
+      for (const value of [other, undefined]) {
+        const json = new DecisionJson();
+        // Twice each: what two in a row share is remembered as a whole.
+        for (const isOther of [false, false, true, true, false, true]) {
+          const record = { ...usual(), ...(isOther && { [name]: value }) } as unknown as OpenRecord;
+          if (isOther && value === undefined && ['direction', 'instance', 'outcome', 'status'].includes(name)) continue;
+          assert.equal(json.of(record), JSON.stringify(record), name);
+        }
+      }
+    }
+  });
+
   test('can take a canonical path as it is', () => {
     const almost = fc.string({ unit: fc.constantFrom(...'/ab.%"\\;5cC2e7F\n\u007fé') }).map((rest) => `/${rest}`);
     const canonicalOf = (text: string): CanonicalPath | undefined => {

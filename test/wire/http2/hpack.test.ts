@@ -250,6 +250,16 @@ describe('blocks of entries only', () => {
     assert.throws(() => decode(decoder, 'be'), ConnectionFault);
   });
 
+  test('of one length, more of them than are remembered, are told apart', () => {
+    const decoder = new HpackDecoder(4096);
+    const blocks = Array.from({ length: 61 * 61 }, (_, n) => [1 + (n % 61), 1 + Math.floor(n / 61)] as const);
+    for (const [first, second] of blocks) {
+      const bytes = Buffer.from([0x80 | first, 0x80 | second]);
+      const alone = new HpackDecoder(4096).decode(bytes, 0, 2, limits).fields;
+      for (let i = 0; i < 3; i++) assert.deepEqual(decoder.decode(bytes, 0, 2, limits).fields, alone);
+    }
+  });
+
   test('a shorter or longer block is another one', () => {
     const decoder = new HpackDecoder(4096);
     for (let i = 0; i < 4; i++) {
