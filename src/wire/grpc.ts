@@ -9,17 +9,8 @@ const { 'content-type': typeId, 'grpc-timeout': timeoutId } = fieldIds;
  * behind a 200, so that answers of our own have to look like that too, or clients see a broken transport in place of a refusal.
  */
 export function isGrpc(request: Pick<Fields, 'fieldById'>): boolean {
-  const type = request.fieldById(typeId);
-  if (type === undefined) return false;
-  if (type !== last.type) {
-    last.type = type;
-    last.isGrpc = type.startsWith('application/grpc');
-  }
-  return last.isGrpc;
+  return request.fieldById(typeId)?.startsWith('application/grpc') === true;
 }
-
-/** What was looked at last: a request is asked several times, and the next one mostly says the same. */
-const last = { type: '', isGrpc: false, timeout: '', timeoutMs: undefined as number | undefined };
 
 /** Codes of gRPC for our own statuses; anything else is UNKNOWN. */
 const codes: Readonly<Record<number, number>> = {
@@ -73,12 +64,8 @@ const unitMillis: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, 
 export function grpcTimeoutMs(request: Pick<Fields, 'fieldById'>): number | undefined {
   const text = request.fieldById(timeoutId);
   if (text === undefined) return undefined;
-  if (text !== last.timeout) {
-    last.timeout = text;
-    const [, digits, unit] = /^([0-9]{1,8})([HMSmun])$/.exec(text) ?? [];
-    last.timeoutMs = digits === undefined || unit === undefined ? undefined : Number(digits) * unitMillis[unit]!;
-  }
-  return last.timeoutMs;
+  const [, digits, unit] = /^([0-9]{1,8})([HMSmun])$/.exec(text) ?? [];
+  return digits === undefined || unit === undefined ? undefined : Number(digits) * unitMillis[unit]!;
 }
 
 function percentEncoded(text: string): string {
