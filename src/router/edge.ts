@@ -86,7 +86,7 @@ export class Edge {
   readonly handle = async (exchange: ServerExchange<EdgeClient>): Promise<void> => {
     const { decisions } = this.#options;
     const record = decisions.begin();
-    exchange.onEnd = (outcome) => decisions.end(record, outcome);
+    exchange.endListener = { onEnd: (outcome) => decisions.end(record, outcome) };
     try {
       await this.#serve({ exchange, record });
     } catch (error) {

@@ -2,14 +2,14 @@ import type { Duplex } from 'node:stream';
 import type { InboundRequest } from '#policy/rule.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
-import type { Client, ServerExchange, Upstream } from '#wire/exchange.ts';
+import type { Client, Upstream } from '#wire/exchange.ts';
 import type { FieldEdit, ForwardPlan } from '#wire/forward.ts';
 import type { OpenTunnels } from '#wire/open-tunnels.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
-import type { OpenRecord } from './decision-log.ts';
+import type { Asked } from './asked.ts';
 import { applicationFailed } from './failure.ts';
-import { hearGrpcStatus, type RequestSpan } from './request-span.ts';
+import { hearGrpcStatus } from './request-span.ts';
 
 /** What leads to the application, for all requests. */
 interface ApplicationSide {
@@ -19,12 +19,6 @@ interface ApplicationSide {
   readonly policy: Watch<ActivePolicy | undefined>;
   readonly tunnels: OpenTunnels;
   readonly isLeaving: () => boolean;
-}
-
-interface Asked {
-  readonly exchange: ServerExchange<unknown>;
-  readonly record: OpenRecord;
-  readonly span: RequestSpan | undefined;
 }
 
 /** A stream may outlive the token that it began with by so much (DESIGN.md 5). */
@@ -39,14 +33,14 @@ export class InboundPlan implements ForwardPlan {
   readonly request: FieldEdit;
   readonly onGrpcStatus: ForwardPlan['onGrpcStatus'];
   readonly #side: ApplicationSide;
-  readonly #asked: Asked;
+  readonly #asked: Asked<unknown>;
   readonly #facts: InboundRequest;
   readonly #response: FieldEdit;
 
   /** `request` and `response`: what is taken off and put on. */
   constructor(
     side: ApplicationSide,
-    asked: Asked,
+    asked: Asked<unknown>,
     facts: InboundRequest,
     upstream: Upstream,
     target: string,

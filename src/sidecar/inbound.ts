@@ -23,6 +23,7 @@ import type { OpenTunnels } from '#wire/open-tunnels.ts';
 import type { GeneratedResponse } from '#wire/respond.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
+import { Asked } from './asked.ts';
 import type { CandidateTally } from './candidate-tally.ts';
 import type { DecisionLog, OpenRecord } from './decision-log.ts';
 import { answerDenial } from './denial-response.ts';
@@ -33,7 +34,6 @@ import { leftOf } from './hop.ts';
 import { type InboundPeer, isBelieved, isPlaintext, isRouterPeer, notePeer } from './inbound-peer.ts';
 import { InboundPlan, joinToApplication } from './inbound-plan.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
-import type { RequestSpan } from './request-span.ts';
 import { type RequestTrace, readTrace, traceLines } from './request-trace.ts';
 import { plaintextRequestPortOf, portOf } from './service-port.ts';
 import { checkTokenEntry, tokenTextOf } from './token-entry.ts';
@@ -71,13 +71,7 @@ interface InboundOptions {
   readonly onInternalError: (error: unknown) => void;
 }
 
-/** What the path of one request knows: filled from top to bottom. */
-interface Asked {
-  readonly exchange: ServerExchange<InboundPeer>;
-  readonly record: OpenRecord;
-  readonly isRouter: boolean;
-  span: RequestSpan | undefined;
-}
+type InboundAsked = Asked<InboundPeer>;
 
 /** A denial, or undefined once the request is on its way. */
 type Ending = Denial | undefined | Promise<Denial | undefined>;
@@ -93,12 +87,9 @@ export class Inbound {
   }
 
   readonly handle = (exchange: ServerExchange<InboundPeer>): Promise<void> | undefined => {
-    const { decisions, globalTrustDomain, clock } = this.#options;
+    const { decisions, clock } = this.#options;
     const nowMs = clock.now();
-    const record = decisions.begin('inbound', nowMs);
-    const isRouter = isRouterPeer(exchange.context, globalTrustDomain);
-    const asked: Asked = { exchange, record, isRouter, span: undefined };
-    exchange.onEnd = (outcome) => decisions.end(record, outcome, asked.span);
+    const asked = new Asked(decisions, exchange, decisions.begin('inbound', nowMs));
     let ending: Ending;
     try {
       ending = this.#serve(asked, nowMs);
@@ -123,10 +114,11 @@ export class Inbound {
    * believed. Nothing waits but a connection for its application, and a token that is seen for the first time: once it is `verified`, the path
    * begins anew.
    */
-  #serve(asked: Asked, nowMs: number, verified?: VerifiedToken): Ending {
-    const { exchange, record, isRouter } = asked;
+  #serve(asked: InboundAsked, nowMs: number, verified?: VerifiedToken): Ending {
+    const { exchange, record } = asked;
     const { request, context: peer } = exchange;
-    const { tokens, cellId, trustDomain, clock, budgets } = this.#options;
+    const { tokens, cellId, trustDomain, globalTrustDomain, clock, budgets } = this.#options;
+    const isRouter = isRouterPeer(peer, globalTrustDomain);
     notePeer(record, peer);
     record.method = request.method;
     const trace = readTrace(request, this.#options);
@@ -188,7 +180,7 @@ export class Inbound {
 
   /** Only with a permit in hand: the application never sees what was denied. */
   #forward(
-    asked: Asked,
+    asked: InboundAsked,
     facts: InboundRequest,
     permit: InboundPermit,
     port: ServicePort,
@@ -221,7 +213,7 @@ export class Inbound {
   }
 
   /** Joins the application to the peer. */
-  async #connect({ exchange, record }: Asked, facts: InboundRequest): Promise<undefined> {
+  async #connect({ exchange, record }: InboundAsked, facts: InboundRequest): Promise<undefined> {
     const { applicationHost, clock, connectMs, onApplicationConnected, isLeaving } = this.#options;
     const giveUp = new AbortController();
     exchange.listen({
@@ -249,7 +241,7 @@ export class Inbound {
     }
   }
 
-  async #awaitEnding(asked: Asked, later: Promise<Denial | undefined>): Promise<void> {
+  async #awaitEnding(asked: InboundAsked, later: Promise<Denial | undefined>): Promise<void> {
     let denial: Denial | undefined;
     try {
       denial = await later;
@@ -259,7 +251,7 @@ export class Inbound {
     if (denial !== undefined) this.#refuse(asked, denial);
   }
 
-  #refuse({ exchange, record }: Asked, denial: Denial): void {
+  #refuse({ exchange, record }: InboundAsked, denial: Denial): void {
     const { reason, failed, retryAfterMs } = denial;
     record.outcome = 'deny';
     record.reason = reason;
@@ -270,13 +262,14 @@ export class Inbound {
     answerDenial(exchange, { reason, decisionId: record.id, fields: { ...hint, ...wait } });
   }
 
-  #denialFor({ isRouter }: Asked, error: unknown): Denial {
+  #denialFor({ exchange }: InboundAsked, error: unknown): Denial {
     const denial = denialOf(error);
     if (denial === undefined) {
       this.#options.onInternalError(error);
       return internalDenial;
     }
     const isOtherCell = denial.reason === 'token_audience' || denial.reason === 'token_cell';
+    const isRouter = isRouterPeer(exchange.context, this.#options.globalTrustDomain);
     return isRouter && isOtherCell ? { ...denial, reason: 'wrong_cell' } : denial;
   }
 }

@@ -5,7 +5,7 @@ import type { OutboundRequest } from '#policy/decide-outbound.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Watch } from '#runtime/watch.ts';
 import type { Attempts } from '#traffic/attempts.ts';
-import type { Client, ServerExchange, Upstream } from '#wire/exchange.ts';
+import type { Client, Upstream } from '#wire/exchange.ts';
 import { fieldIds } from '#wire/field-names.ts';
 import type { FieldEdit, ForwardPlan } from '#wire/forward.ts';
 import type { MeshUpstreams } from '#wire/mesh-upstreams.ts';
@@ -13,22 +13,16 @@ import type { ResponseHead } from '#wire/message.ts';
 import type { OpenTunnels } from '#wire/open-tunnels.ts';
 import type { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
-import type { OpenRecord } from './decision-log.ts';
+import type { Asked } from './asked.ts';
 import { answerFailure } from './failure.ts';
 import { removedFields } from './header-rules.ts';
-import { hearGrpcStatus, type RequestSpan } from './request-span.ts';
+import { hearGrpcStatus } from './request-span.ts';
 
 /** What leads to callees, for all requests. */
 interface CalleeSide {
   readonly clock: Clock;
   readonly policy: Watch<ActivePolicy | undefined>;
   readonly tunnels: OpenTunnels;
-}
-
-interface Asked {
-  readonly exchange: ServerExchange<unknown>;
-  readonly record: OpenRecord;
-  readonly span: RequestSpan | undefined;
 }
 
 /** What is sent of a permitted request, whichever instance takes it. */
@@ -64,10 +58,10 @@ export class OutboundPlan implements ForwardPlan {
   readonly request: FieldEdit;
   readonly onGrpcStatus: ForwardPlan['onGrpcStatus'];
   readonly #side: CalleeSide;
-  readonly #asked: Asked;
+  readonly #asked: Asked<unknown>;
   readonly #asking: OutboundRequest;
 
-  constructor(side: CalleeSide, asked: Asked, asking: OutboundRequest, outgoing: Outgoing, way: Way) {
+  constructor(side: CalleeSide, asked: Asked<unknown>, asking: OutboundRequest, outgoing: Outgoing, way: Way) {
     this.client = way.mesh.pool;
     this.clock = side.clock;
     this.upstream = way.upstream;

@@ -18,6 +18,7 @@ import type { OpenTunnels } from '#wire/open-tunnels.ts';
 import { type GeneratedResponse, respond } from '#wire/respond.ts';
 import { WireError } from '#wire/wire-error.ts';
 import type { ActivePolicy } from './active-policy.ts';
+import { Asked } from './asked.ts';
 import { intentOf } from './call-context.ts';
 import { CarriedToken } from './carried-token.ts';
 import { authorityOf, type Chosen, choose, type OutboundEntry } from './chosen-call.ts';
@@ -28,7 +29,7 @@ import type { HandleTable } from './handles.ts';
 import { callOpaque } from './opaque-call.ts';
 import { joinToCallee, OutboundPlan, type Outgoing, type Way } from './outbound-plan.ts';
 import { denialOf, internalDenial, Refused } from './refusal.ts';
-import { noteCallee, type RequestSpan } from './request-span.ts';
+import { noteCallee } from './request-span.ts';
 import { readTrace, traceLines } from './request-trace.ts';
 
 interface OutboundOptions {
@@ -50,11 +51,7 @@ interface OutboundOptions {
   readonly onInternalError: (error: unknown) => void;
 }
 
-interface Asked {
-  readonly exchange: ServerExchange<OutboundEntry>;
-  readonly record: OpenRecord;
-  span: RequestSpan | undefined;
-}
+type OutboundAsked = Asked<OutboundEntry>;
 
 /** Requests of this pod's application to the mesh. */
 export class Outbound {
@@ -68,9 +65,7 @@ export class Outbound {
   readonly handle = (exchange: ServerExchange<OutboundEntry>): void => {
     const { decisions, clock } = this.#options;
     const nowMs = clock.now();
-    const record = decisions.begin('outbound', nowMs);
-    const asked: Asked = { exchange, record, span: undefined };
-    exchange.onEnd = (outcome) => decisions.end(record, outcome, asked.span);
+    const asked = new Asked(decisions, exchange, decisions.begin('outbound', nowMs));
     let denial: Denial | undefined;
     try {
       denial = this.#serve(asked, nowMs);
@@ -87,7 +82,7 @@ export class Outbound {
   }
 
   /** The path of a request, top to bottom; nothing in it waits. Ends with a denial, or undefined once the request is on its way. */
-  #serve(asked: Asked, nowMs: number): Denial | undefined {
+  #serve(asked: OutboundAsked, nowMs: number): Denial | undefined {
     const { exchange, record } = asked;
     const { request } = exchange;
     const { handles } = this.#options;
@@ -157,7 +152,7 @@ export class Outbound {
   }
 
   /** What is said inside is decided request by request; opening promises nothing. */
-  #openTunnel(asked: Asked, { authority }: Chosen): undefined {
+  #openTunnel(asked: OutboundAsked, { authority }: Chosen): undefined {
     const { exchange, record } = asked;
     if (exchange.context.tag !== 'proxy')
       throw new Refused('message_malformed', 'call', 'a request', 'a second CONNECT');
@@ -180,7 +175,7 @@ export class Outbound {
   }
 
   /** Joins the application's connection to one of the callee's instances. */
-  #connect(asked: Asked, asking: OutboundRequest, outgoing: Outgoing, way: Way): void {
+  #connect(asked: OutboundAsked, asking: OutboundRequest, outgoing: Outgoing, way: Way): void {
     const { exchange, record } = asked;
     const { mesh, attempts, upstream } = way;
     callOpaque(exchange, {
@@ -207,7 +202,7 @@ export class Outbound {
     });
   }
 
-  #unreachable({ exchange, record }: Asked, { call }: OutboundPermit): void {
+  #unreachable({ exchange, record }: OutboundAsked, { call }: OutboundPermit): void {
     const error = new WireError('upstream_unreachable', `no instance of ${call.source.name} is known`);
     answerFailure(exchange, record, error);
   }
@@ -218,7 +213,7 @@ export class Outbound {
     return denial ?? internalDenial;
   }
 
-  #refuse({ exchange, record }: Asked, { reason, failed }: Denial): void {
+  #refuse({ exchange, record }: OutboundAsked, { reason, failed }: Denial): void {
     record.outcome = 'deny';
     record.reason = reason;
     record.failed = failed;

@@ -14,6 +14,11 @@ export interface ExchangeOutcome {
   readonly error: WireError | undefined;
 }
 
+/** Hears once how an exchange ended, however it ends. An object, since one is there anyway for each exchange: a closure would be one more. */
+export interface ExchangeEndListener {
+  onEnd(outcome: ExchangeOutcome): void;
+}
+
 /** Hears a server exchange. Bytes given to it are valid during the call: who keeps them keeps a copy. */
 export interface ServerExchangeListener {
   /** A piece of the request body. False asks for silence until `resumeBody()`. */
@@ -40,8 +45,7 @@ export interface ServerExchange<Context> {
   /** A final response head was given. */
   readonly responded: boolean;
   readonly ended: boolean;
-  /** Called once, at the end, however it ends. */
-  onEnd: ((outcome: ExchangeOutcome) => void) | undefined;
+  endListener: ExchangeEndListener | undefined;
 
   listen(listener: ServerExchangeListener): void;
   /**

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { ExchangeHandler, ExchangeOutcome, ServerExchange, ServerExchangeListener } from './exchange.ts';
+import type { ExchangeEndListener, ExchangeHandler, ServerExchange, ServerExchangeListener } from './exchange.ts';
 import type { FieldSet } from './field-names.ts';
 import type { OutgoingResponse, RequestHead } from './message.ts';
 import { endFaulted, runHandler } from './run-handler.ts';
@@ -17,7 +17,7 @@ export class OpaqueConnection<Context> implements ServerConnection, ServerExchan
   readonly closed: Promise<void>;
   responded = false;
   ended = false;
-  onEnd: ((outcome: ExchangeOutcome) => void) | undefined;
+  endListener: ExchangeEndListener | undefined;
   readonly #socket: Duplex;
   readonly #options: ResolvedServeOptions<Context>;
   #listener: ServerExchangeListener | undefined;
@@ -115,7 +115,7 @@ export class OpaqueConnection<Context> implements ServerConnection, ServerExchan
   #finish(error: WireError | undefined): void {
     this.ended = true;
     const durationMs = this.#options.clock.monotonic() - this.startedAt;
-    this.onEnd?.({ status: this.#status, requestBodyBytes: 0, responseBodyBytes: 0, durationMs, error });
+    this.endListener?.onEnd({ status: this.#status, requestBodyBytes: 0, responseBodyBytes: 0, durationMs, error });
   }
 }
 

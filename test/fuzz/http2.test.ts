@@ -87,7 +87,7 @@ test(`${connections} mutated connections to the server, seed ${fuzzSeed}: nothin
     let open = 0;
     const server = http2MemoryServer((exchange) => {
       open++;
-      exchange.onEnd = () => void open--;
+      exchange.endListener = { onEnd: () => void open-- };
       exchange.listen({
         onRequestData: () => true,
         onRequestEnd: () => respond(exchange, { status: 200, body: 'ok' }),

@@ -45,6 +45,14 @@ export async function memoryAfterCollection(inspected: Inspected): Promise<HeldM
   };
 }
 
+/** Bytes of its heap that only a full collection looks at, garbage that waits for one included. */
+export async function oldGenerationBytes(inspected: Inspected): Promise<number> {
+  await using session = await InspectorSession.open(inspected);
+  const sizes = "process.getBuiltinModule('node:v8').getHeapSpaceStatistics()";
+  const isOld = "({ space_name: name }) => name === 'old_space'";
+  return Number(await session.evaluate(`${sizes}.find(${isOld}).space_used_size`));
+}
+
 /** Halts the process for about a second, as it looks at its whole heap. */
 export async function openIn(inspected: Inspected): Promise<OpenInProcess> {
   await using session = await InspectorSession.open(inspected);

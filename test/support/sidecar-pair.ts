@@ -15,6 +15,8 @@ export interface SidecarPairOptions {
   readonly call?: string;
   /** Flags of both sidecars, without dashes. */
   readonly flags?: Readonly<Record<string, string>>;
+  /** Of Node, for both; an inspector where there are none. */
+  readonly nodeFlags?: string;
 }
 
 /** `client -> port -> caller == mutual TLS, HTTP/2 ==> callee -> application`: the two sidecars are processes of their own. */
@@ -31,11 +33,12 @@ export async function startSidecarPair(options: SidecarPairOptions): Promise<Sid
   await using starting = new AsyncDisposableStack();
   const manifests = manifestsOf(options, port, await freePort());
   const cell = starting.use(await startProcessCell({ namespace: 'pair', manifests }));
-  const { flags, isBetween = false } = options;
+  const { flags, nodeFlags, isBetween = false } = options;
   const callee = await cell.startSidecar('callee', {
     flags: { ...flags, ...(isBetween && { advertise: betweenHost }) },
+    nodeFlags,
   });
-  const caller = await cell.startSidecar('caller', { flags });
+  const caller = await cell.startSidecar('caller', { flags, nodeFlags });
   const owned = starting.move();
   return { port, caller, callee, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

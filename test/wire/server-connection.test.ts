@@ -112,8 +112,10 @@ test('an unread body above the limit closes the connection after the response', 
 test('a body that breaks after the response began ends the connection without completing the response', async () => {
   let outcome: ExchangeOutcome | undefined;
   using server = memoryServer((exchange) => {
-    exchange.onEnd = (ended) => {
-      outcome = ended;
+    exchange.endListener = {
+      onEnd(ended) {
+        outcome = ended;
+      },
     };
     exchange.respond({ status: 200, fields: '', framing: 'chunked', contentLength: -1 });
     exchange.write(Buffer.from('part'));
@@ -170,8 +172,10 @@ test('the client that closes while it waits is told to the listener, and the out
   const aborted: string[] = [];
   let outcome: ExchangeOutcome | undefined;
   using server = memoryServer((exchange) => {
-    exchange.onEnd = (ended) => {
-      outcome = ended;
+    exchange.endListener = {
+      onEnd(ended) {
+        outcome = ended;
+      },
     };
     exchange.listen({
       onRequestData: () => true,
@@ -319,8 +323,10 @@ test('what a consumer throws anywhere costs its own exchange, never the process'
     assert.equal(server.handlerErrors.length, 1, name);
   }
   using server = memoryServer((exchange) => {
-    exchange.onEnd = () => {
-      throw new Error('onEnd');
+    exchange.endListener = {
+      onEnd() {
+        throw new Error('onEnd');
+      },
     };
     echoPath(exchange);
   });

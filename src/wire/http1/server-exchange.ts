@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { ExchangeOutcome, ServerExchange, ServerExchangeListener } from '../exchange.ts';
+import type { ExchangeEndListener, ServerExchange, ServerExchangeListener } from '../exchange.ts';
 import type { OutgoingResponse } from '../message.ts';
 import { statusText } from '../status-text.ts';
 import type { WireError } from '../wire-error.ts';
@@ -18,7 +18,7 @@ export interface ExchangeHost {
   watchWrites(): void;
   /** `now`: Clock.monotonic() */
   responseEnded(saidClose: boolean, now: number): void;
-  /** A listener or `onEnd` threw: a fault of ours. */
+  /** A listener or `endListener` threw: a fault of ours. */
   fault(error: unknown): void;
   destroy(): void;
   giveUpSocket(): Duplex;
@@ -28,7 +28,7 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
   readonly context: Context;
   readonly request: Http1RequestHead;
   readonly startedAt: number;
-  onEnd: ((outcome: ExchangeOutcome) => void) | undefined;
+  endListener: ExchangeEndListener | undefined;
   responded = false;
   ended = false;
   /** The listener asked for the body. */
@@ -159,7 +159,7 @@ export class Http1ServerExchange<Context> implements ServerExchange<Context> {
     if (this.ended) return;
     this.ended = true;
     try {
-      this.onEnd?.({
+      this.endListener?.onEnd({
         status: this.#status,
         requestBodyBytes: this.requestBodyBytes,
         responseBodyBytes: this.#hasBegun ? this.#host.writer.bodyBytes : 0,

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { ExchangeOutcome, ServerExchange, ServerExchangeListener } from '../exchange.ts';
+import type { ExchangeEndListener, ServerExchange, ServerExchangeListener } from '../exchange.ts';
 import { isGrpc } from '../grpc.ts';
 import type { HttpLimits, HttpTimeouts } from '../limits.ts';
 import type { OutgoingResponse } from '../message.ts';
@@ -20,7 +20,7 @@ export interface Http2ExchangeHost {
   /** The same, when the bytes came that are being read. */
   now(): number;
   setDeadline(stream: Http2Stream, delayMs: number): void;
-  /** A listener or `onEnd` threw: a fault of ours. */
+  /** A listener or `endListener` threw: a fault of ours. */
   fault(exchange: ServerExchange<unknown>, error: unknown): void;
 }
 
@@ -29,7 +29,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
   readonly context: Context;
   readonly request: Http2RequestHead;
   readonly startedAt: number;
-  onEnd: ((outcome: ExchangeOutcome) => void) | undefined;
+  endListener: ExchangeEndListener | undefined;
   responded = false;
   ended = false;
   readonly #stream: Http2Stream;
@@ -201,7 +201,7 @@ export class Http2ServerExchange<Context> implements ServerExchange<Context>, St
     this.#held = [];
     this.#stream.deadlineAt = Number.POSITIVE_INFINITY;
     try {
-      this.onEnd?.({
+      this.endListener?.onEnd({
         status: this.#status,
         requestBodyBytes: this.#requestBodyBytes,
         responseBodyBytes: this.#responseBodyBytes,

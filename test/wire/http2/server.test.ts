@@ -25,7 +25,7 @@ async function serve(
   const outcomes: ExchangeOutcome[] = [];
   const listener = await listenPlain<undefined>(
     (exchange) => {
-      exchange.onEnd = (outcome) => outcomes.push(outcome);
+      exchange.endListener = { onEnd: (outcome) => outcomes.push(outcome) };
       return handler(exchange);
     },
     { host: '127.0.0.1', port: 0, clock: systemClock, contextOf: () => undefined, ...options },

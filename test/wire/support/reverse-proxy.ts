@@ -41,7 +41,7 @@ export async function startReverseProxy(options: ReverseProxyOptions): Promise<R
   };
   const listener = await listenPlain<string>(
     (exchange) => {
-      exchange.onEnd = (outcome) => outcomes.push(outcome);
+      exchange.endListener = { onEnd: (outcome) => outcomes.push(outcome) };
       forward(exchange, {
         client: pool,
         upstream: backend,
