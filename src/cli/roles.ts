@@ -8,6 +8,7 @@ import { type Config, environmentNameOf, fallbackText, flagOf, loadConfig, type 
 import { tuneCollector } from '#runtime/heap.ts';
 import { createLogger, type Logger, type LogLevel } from '#runtime/logger.ts';
 import { systemRandom } from '#runtime/random.ts';
+import { returnMemory } from '#runtime/return-memory.ts';
 import { withSourcePositions } from '#runtime/source-positions.ts';
 import { sidecarSettings } from '#sidecar/sidecar-config.ts';
 import { stopRequested } from './stop-signal.ts';
@@ -92,6 +93,7 @@ function addRole<S extends Settings & { logLevel: Settings[string] }>(program: C
       tuneCollector();
       const stop = stopRequested({ untilStdinEnds });
       const surroundings = { clock: systemClock, random: systemRandom, logger, accessLog: process.stdout };
+      returnMemory(systemClock);
       const running = await Promise.race([role.start(config, surroundings), stop]);
       if (running === undefined) {
         logger.info('stopping before it has started');

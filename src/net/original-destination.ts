@@ -1,5 +1,6 @@
 import { isIPv6, type Socket, SocketAddress } from 'node:net';
 import { CellmeshError, messageOf } from '#runtime/errors.ts';
+import { libcFunction } from '#runtime/libc.ts';
 
 export interface Destination {
   readonly host: string;
@@ -16,7 +17,7 @@ const level = { ipv4: 0, ipv6: 41 } as const;
 const addressBytesMax = 28;
 
 /**
- * Node has no `getsockopt`, so this is the one call into libc. Loaded when it is wanted: most sidecars do without.
+ * Node has no `getsockopt`.
  * @throws CellmeshError `start_failed` where connections cannot be redirected in this way
  */
 export async function openOriginalDestination(): Promise<OriginalDestination> {
@@ -24,10 +25,9 @@ export async function openOriginalDestination(): Promise<OriginalDestination> {
     throw new CellmeshError('start_failed', `interception needs Linux, this is ${process.platform}`);
   }
   try {
-    const { default: koffi } = await import('koffi');
-    const getsockopt = koffi
-      .load(null)
-      .func('int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint32_t *length)');
+    const getsockopt = await libcFunction(
+      'int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint32_t *length)',
+    );
     return (socket) => {
       const address = Buffer.alloc(addressBytesMax);
       const isV6 = isIPv6(socket.localAddress ?? '');

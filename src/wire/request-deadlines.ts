@@ -51,10 +51,13 @@ class RequestDeadlines {
   }
 
   /** For entries: one was cancelled. The timer runs on and finds nothing, which is cheaper than to stop it. */
-  remove({ before, after }: Entry): void {
+  remove(entry: Entry): void {
+    const { before, after } = entry;
     if (before === undefined) this.#first = after;
     else before.after = after;
     if (after !== undefined) after.before = before;
+    // One that is old enough for a full collection only would keep all those alive that came after it.
+    entry.before = entry.after = undefined;
   }
 
   #arm(at: number, now: number): void {

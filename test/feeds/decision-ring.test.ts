@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { appendFile, chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { DecisionRing, pendingBytesMax, readDecisionRing } from '#feeds/decision-ring.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { silentLogger } from '#runtime/logger.ts';
+import { eventually } from '../support/eventually.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 function numbers(records: readonly unknown[]): number[] {
@@ -107,14 +110,28 @@ describe('the decision ring', () => {
     assert.equal(numbers(await readDecisionRing(directory.path))[0], 0);
   });
 
+  test('a few lines wait for more, and a batch does not', async () => {
+    await using directory = await temporaryDirectory();
+    const clock = new FakeClock();
+    await using ring = await DecisionRing.open({ directory: directory.path, clock, logger: silentLogger });
+    const written = async () => numbers(await readDecisionRing(directory.path)).length;
+    for (let n = 0; n < 10; n++) ring.append(JSON.stringify({ n }));
+    await setTimeout(20);
+    assert.equal(await written(), 0);
+    await clock.advance(100);
+    await eventually(async () => assert.equal(await written(), 10));
+    for (let n = 0; n < 200; n++) ring.append(JSON.stringify({ n, text: 'x'.repeat(1_000) }));
+    await eventually(async () => assert.ok((await written()) > 100));
+  });
+
   test('what waits for the disk is bounded', async () => {
     await using directory = await temporaryDirectory();
     await using ring = await DecisionRing.open({ directory: directory.path, clock: systemClock, logger: silentLogger });
     const line = JSON.stringify({ text: 'x'.repeat(1023 - '{"text":""}'.length) });
     assert.equal(line.length, 1023);
-    for (let n = 0; n < pendingBytesMax / 1024; n++) ring.append(line);
-    assert.equal(ring.dropped, 0);
-    ring.append(line);
-    assert.equal(ring.dropped, 1);
+    let taken = 0;
+    for (; ring.dropped === 0; taken += 1024) ring.append(line);
+    // What is being written meanwhile is not waiting.
+    assert.ok(taken > pendingBytesMax && taken < 1.1 * pendingBytesMax, `${taken} bytes`);
   });
 });

@@ -31,7 +31,7 @@ const homes: Readonly<Record<string, RegExp>> = {
   '@grpc/grpc-js': /^src\/api\//,
   '@bufbuild/protobuf': /^src\/(api\/|feeds\/feed-client\.ts$)/,
   'prom-client': /^src\/runtime\/metrics\.ts$/,
-  koffi: /^src\/net\/original-destination\.ts$/,
+  koffi: /^src\/runtime\/libc\.ts$/,
   yaml: /^src\/runtime\/yaml-(document|stream)\.ts$/,
   undici: /^src\/(cli\/|feeds\/otlp-collector\.ts$|kubernetes\/client\.ts$)/,
   commander: /^src\/cli\//,
