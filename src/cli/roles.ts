@@ -91,9 +91,9 @@ function addRole<S extends Settings & { logLevel: Settings[string] }>(program: C
       });
       process.on('uncaughtExceptionMonitor', (error) => lastWords(error, logger));
       tuneCollector();
+      void returnMemory(systemClock);
       const stop = stopRequested({ untilStdinEnds });
       const surroundings = { clock: systemClock, random: systemRandom, logger, accessLog: process.stdout };
-      returnMemory(systemClock);
       const running = await Promise.race([role.start(config, surroundings), stop]);
       if (running === undefined) {
         logger.info('stopping before it has started');

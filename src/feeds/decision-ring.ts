@@ -17,7 +17,7 @@ export const pendingBytesMax = 4 * 1024 * 1024;
  * write every 10 ms that was a sixth of a sidecar's time at 1,000 requests a second.
  */
 const batchMs = 100;
-/** So much waits no longer: two buffers would grow to what a second of a busy sidecar brings. */
+/** So much waits no longer: two buffers would grow to what a busy sidecar brings in that time. */
 const batchCharacters = 128 * 1024;
 
 const segmentPattern = /^decisions-(\d{8})\.jsonl$/;

@@ -11,7 +11,7 @@ const nodeFlags = '--no-opt --no-maglev --inspect=127.0.0.1:0';
 const requests = 6_000;
 const batch = 500;
 /** What of a request may outlive two collections of the young generation, and is garbage in the old one then. */
-const bytesMax = 100;
+const bytesMax = 20;
 
 let application: Application;
 let pair: SidecarPair;

@@ -12,7 +12,7 @@ import { setTimeout } from 'node:timers/promises';
 const { returnMemory } = await import(process.argv[1]);
 const megabytes = () => process.memoryUsage.rss() / 2 ** 20;
 const scheduled = [];
-const comeTo = async () => { await scheduled.shift().task(); return megabytes(); };
+const comeTo = () => { scheduled.shift().task(); return megabytes(); };
 let pieces = [];
 const take = () => { pieces = Array.from({ length: 4_096 }, () => Buffer.allocUnsafeSlow(16_384).fill(1)); };
 const letGo = async () => {
@@ -22,11 +22,11 @@ const letGo = async () => {
   while (process.memoryUsage().arrayBuffers > 2 ** 20) { await setTimeout(5); globalThis.gc(); }
   return megabytes();
 };
-returnMemory({ schedule: (delayMs, task) => { scheduled.push({ delayMs, task }); return { cancel() {} }; } });
+await returnMemory({ schedule: (delayMs, task) => { scheduled.push({ delayMs, task }); return { cancel() {} }; } });
 take();
-const first = { before: await letGo(), waitsMs: scheduled[0].delayMs, after: await comeTo() };
+const first = { before: await letGo(), waitsMs: scheduled[0].delayMs, after: comeTo() };
 take();
-const second = { before: await letGo(), waitsMs: scheduled[0].delayMs, after: await comeTo() };
+const second = { before: await letGo(), waitsMs: scheduled[0].delayMs, after: comeTo() };
 process.stdout.write(JSON.stringify([first, second]));
 `;
 

@@ -6,38 +6,21 @@ import type { SidecarProcess } from './sidecar-process.ts';
 
 /** Pools and the collector may take their time. */
 const withinMs = 60_000;
-const firstWithinMs = 5_000;
 
 /**
  * Runs `round` twice to warm up, then `repeats` times, and waits until both sidecars hold as many sockets as before, and of no class
- * more objects than half as many as there were rounds: whatever stays behind once a round shows with its name. What a sidecar loads once in its life
- * (`runtime/return-memory.ts`) may come between, and does not come again.
+ * more objects than half as many as there were rounds: whatever stays behind once a round shows with its name.
  */
 export async function assertNothingLeaks(
   { caller, callee }: SidecarPair,
   round: () => Promise<void>,
   repeats: number,
 ): Promise<void> {
-  const sidecars: readonly NamedSidecar[] = [
+  for (let i = 0; i < 2; i++) await round();
+  const sidecars: readonly (readonly [string, SidecarProcess])[] = [
     ['caller', caller],
     ['callee', callee],
   ];
-  for (let i = 0; i < 2; i++) await round();
-  try {
-    await assertSameAfter(sidecars, round, repeats, firstWithinMs);
-  } catch {
-    await assertSameAfter(sidecars, round, repeats, withinMs);
-  }
-}
-
-type NamedSidecar = readonly [string, SidecarProcess];
-
-async function assertSameAfter(
-  sidecars: readonly NamedSidecar[],
-  round: () => Promise<void>,
-  repeats: number,
-  timeoutMs: number,
-): Promise<void> {
   const before = await Promise.all(
     sidecars.map(async ([name, sidecar]) => ({
       name,
@@ -50,11 +33,11 @@ async function assertSameAfter(
   for (const { name, sidecar, sockets, heap } of before) {
     await eventually(
       () => assert.ok(sidecar.sockets() <= sockets, `${name}: ${sidecar.sockets()} sockets, ${sockets} before`),
-      timeoutMs,
+      withinMs,
     );
     await eventually(
       async () => assert.deepEqual(grown(heap, await sidecar.heap(), repeats / 2), [], name),
-      timeoutMs,
+      withinMs,
       1_000,
     );
   }
