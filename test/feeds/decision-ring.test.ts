@@ -116,9 +116,10 @@ describe('the decision ring', () => {
     await using ring = await DecisionRing.open({ directory: directory.path, clock, logger: silentLogger });
     const written = async () => numbers(await readDecisionRing(directory.path)).length;
     for (let n = 0; n < 10; n++) ring.append(JSON.stringify({ n }));
+    await clock.advance(99);
     await setTimeout(20);
     assert.equal(await written(), 0);
-    await clock.advance(100);
+    await clock.advance(1);
     await eventually(async () => assert.equal(await written(), 10));
     for (let n = 0; n < 200; n++) ring.append(JSON.stringify({ n, text: 'x'.repeat(1_000) }));
     await eventually(async () => assert.ok((await written()) > 100));

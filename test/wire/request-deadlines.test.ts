@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { requestDeadlines } from '#wire/request-deadlines.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
 
 describe('the deadlines of requests', () => {
   test('come in the order of their times, each once, by one timer', async () => {
@@ -41,5 +46,24 @@ describe('the deadlines of requests', () => {
     add('f', 5);
     await clock.advance(1_000);
     assert.deepEqual(over, ['d', 'f', 'e']);
+  });
+
+  test('one that was cancelled keeps none alive that came after or before it', async () => {
+    const deadlines = requestDeadlines(new FakeClock());
+    const owner = { timeIsUp() {} };
+    const set = () => deadlines.set(1_000, owner);
+    const others = (() => {
+      const [before, held, after] = [set(), set(), set()];
+      for (const one of [held, before, after]) one.cancel();
+      return { held, gone: [new WeakRef(before), new WeakRef(after)] };
+    })();
+    // What a WeakRef was made of lives until the turn is over.
+    await new Promise(setImmediate);
+    collect();
+    assert.deepEqual(
+      others.gone.map((one) => one.deref()),
+      [undefined, undefined],
+    );
+    others.held.cancel();
   });
 });
