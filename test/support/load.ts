@@ -3,6 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 export interface LoadOptions {
   /** Requests begun a second, whatever becomes of those before: a server that hesitates is not spared. */
   readonly perSecond: number;
+  /** For so long the rate grows from none to `perSecond`: processes that have just started run code that nothing has compiled yet. */
+  readonly rampMs?: number;
   readonly send: () => Promise<{
     readonly status: number;
     readonly body: string;
@@ -42,7 +44,7 @@ export interface Load extends AsyncDisposable {
 const tickMs = 10;
 
 /** An open loop: requests begin at their time, and each one's end is written down. A success is a 200. */
-export function startLoad({ perSecond, send }: LoadOptions): Load {
+export function startLoad({ perSecond, rampMs = 0, send }: LoadOptions): Load {
   const began = performance.now();
   const failures: LoadFailure[] = [];
   const latencies: number[] = [];
@@ -68,7 +70,9 @@ export function startLoad({ perSecond, send }: LoadOptions): Load {
     }
   };
   const timer = setInterval(() => {
-    for (const due = ((performance.now() - began) / 1000) * perSecond; sent < due; sent++) {
+    const nowMs = performance.now() - began;
+    const atFullRateMs = nowMs < rampMs ? nowMs ** 2 / (2 * rampMs) : nowMs - rampMs / 2;
+    for (const due = (atFullRateMs / 1000) * perSecond; sent < due; sent++) {
       const request = one().finally(() => underWay.delete(request));
       underWay.add(request);
     }
