@@ -1,5 +1,11 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ApiClient } from '#api/api-client.ts';
-import { DecisionLog } from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
+import {
+  type BatchStored,
+  type DecisionBatchSchema,
+  DecisionLog,
+} from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
+import type { MessageStream } from '#api/message-stream.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -26,6 +32,8 @@ export const batchRecordsMax = 500;
 const batchEveryMs = 1_000;
 /** A batch that nobody acknowledges: the stream is dead, whatever TCP says. */
 const acknowledgeMsMax = 10_000;
+
+type ReportStream = MessageStream<BatchStored, MessageInitShape<typeof DecisionBatchSchema>>;
 
 interface Batch {
   readonly sequence: bigint;
@@ -137,25 +145,32 @@ export class DecisionReporter implements AsyncDisposable {
       over.abort();
       this.#wake();
     });
-    for (;;) {
-      const batch = await this.#nextBatch(over.signal);
-      if (batch === undefined) break;
-      const { sequence, records, dropped } = batch;
-      stream.send({ sequence, records: [...records], dropped: BigInt(dropped - this.#droppedTold) });
+    while (await this.#hasBatch(over.signal)) {
+      const sequence = this.#send(stream);
       const tooLate = () => stream.end(new Error('a batch was not acknowledged in time'));
       const timer = clock.schedule(acknowledgeMsMax, tooLate);
       await this.#until(() => over.signal.aborted || stored === sequence);
       timer.cancel();
-      if (stored === sequence) this.#acknowledged(batch);
+      if (stored === sequence) this.#acknowledged();
     }
     this.#abort.signal.removeEventListener('abort', onAbort);
     return reason;
   }
 
-  /** Undefined when the stream is over. */
-  async #nextBatch(over: AbortSignal): Promise<Batch | undefined> {
+  /**
+   * Not by whoever waits for the acknowledgement: an async function that waits keeps alive what any variable of it last had, here a batch until the
+   * next one comes, which is so long that its records would become old objects.
+   */
+  #send(stream: Pick<ReportStream, 'send'>): bigint {
+    const { sequence, records, dropped } = this.#inFlight!;
+    stream.send({ sequence, records: [...records], dropped: BigInt(dropped - this.#droppedTold) });
+    return sequence;
+  }
+
+  /** Resolves when there is one in flight; with false when the stream is over. */
+  async #hasBatch(over: AbortSignal): Promise<boolean> {
     while (!over.aborted) {
-      if (this.#inFlight !== undefined) return this.#inFlight;
+      if (this.#inFlight !== undefined) return true;
       await this.#until(() => over.aborted || this.#hasMore());
       // A batch grows for a moment: a record alone would cost a message each.
       if (this.#queue.length < batchRecordsMax && !this.#catchUp.isBehind)
@@ -168,10 +183,11 @@ export class DecisionReporter implements AsyncDisposable {
       const upTo = isOld || this.#queue.length > 0 ? undefined : this.#catchUp.position;
       this.#inFlight = { sequence: ++this.#sequence, records, dropped: this.dropped, upTo };
     }
-    return undefined;
+    return false;
   }
 
-  #acknowledged({ dropped, upTo }: Batch): void {
+  #acknowledged(): void {
+    const { dropped, upTo } = this.#inFlight!;
     this.#inFlight = undefined;
     this.#droppedTold = dropped;
     if (upTo !== undefined) this.#catchUp.advance(upTo);

@@ -1,17 +1,14 @@
+import { EncodedText } from './encoded-text.ts';
+
 const newline = 0x0a;
-/** A character of UTF-16 has no more bytes of UTF-8. */
-const bytesPerCharacterMax = 3;
 /** Encoding has a price for each call, and strings that wait one for each collection of garbage: some dozens of lines are between. */
 const encodedAt = 32 * 1024;
-const bytesAtFirst = 64 * 1024;
-/** What one burst needed is not kept for ever. */
-const bytesKeptMax = 1024 * 1024;
 
 /** Lines as UTF-8 in memory that is used again. */
 export class LineBuffer {
+  /** Not encoded yet. */
   #text = '';
-  #bytes = Buffer.alloc(0);
-  #encoded = 0;
+  readonly #encoded = new EncodedText();
   #lines = 0;
   #characters = 0;
 
@@ -35,25 +32,18 @@ export class LineBuffer {
   /** Of all lines; good until the next change. */
   get bytes(): Buffer {
     this.#encode();
-    return this.#bytes.subarray(0, this.#encoded);
+    return this.#encoded.bytes;
   }
 
   clear(): void {
-    if (this.#bytes.length > bytesKeptMax) this.#bytes = Buffer.alloc(0);
     this.#text = '';
-    this.#encoded = this.#lines = this.#characters = 0;
+    this.#encoded.truncate(0);
+    this.#lines = this.#characters = 0;
   }
 
   #encode(): void {
-    const text = this.#text;
+    this.#encoded.append(this.#text);
     this.#text = '';
-    const needed = this.#encoded + text.length * bytesPerCharacterMax;
-    if (needed > this.#bytes.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(bytesAtFirst, 2 * needed));
-      this.#bytes.copy(grown, 0, 0, this.#encoded);
-      this.#bytes = grown;
-    }
-    this.#encoded += this.#bytes.write(text, this.#encoded);
   }
 }
 

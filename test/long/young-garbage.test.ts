@@ -21,8 +21,6 @@ before(async () => {
   pair = await startSidecarPair({
     applicationPort: application.port,
     protocol: 'http',
-    // Records that wait to be reported are there to live for a while.
-    flags: { 'reported-permits': '0' },
     nodeFlags,
   });
 });
