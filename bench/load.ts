@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { Arrivals, type ArrivalsOrder } from './arrivals.ts';
 import { GrpcConnection } from './grpc-load.ts';
 import { Latencies } from './latencies.ts';
 
@@ -115,10 +116,10 @@ function requestBytes(order: LoadOrder, own: Readonly<Record<string, string>>): 
   return Buffer.concat([Buffer.from(head, 'latin1'), Buffer.alloc(order.bodyBytes, 'y')]);
 }
 
+const arrivals = new Arrivals();
 const pools = new Map<string, { readonly isBroken: boolean }[]>();
 
 async function carryOut(order: LoadOrder): Promise<LoadResult> {
-  seed = order.perSecond ?? 1;
   const latencies = new Latencies();
   const isOver = () => latencies.elapsedMs >= order.durationMs;
   if (order.grpc !== undefined) {
@@ -128,9 +129,10 @@ async function carryOut(order: LoadOrder): Promise<LoadResult> {
   }
   const requests = (order.fieldSets ?? [order.fields]).map((fields) => requestBytes(order, fields));
   const connections = connectionsFor(order, (index) => new Connection(order, requests, index));
-  if (order.perSecond === undefined) {
+  const { perSecond, durationMs } = order;
+  if (perSecond === undefined) {
     await Promise.all(connections.map((connection) => connection.run(isOver, latencies.record)));
-  } else await openLoop(connections, order.perSecond, isOver, latencies.record);
+  } else await openLoop(connections, { perSecond, durationMs }, latencies.record);
   return latencies.result();
 }
 
@@ -146,14 +148,13 @@ function connectionsFor<T extends { readonly isBroken: boolean }>(order: LoadOrd
 /** Requests wait for a free connection in the order in which they were due. */
 function openLoop(
   connections: readonly Connection[],
-  perSecond: number,
-  isOver: () => boolean,
+  order: ArrivalsOrder,
   record: (latencyMs: number, failure: string | undefined) => void,
 ): Promise<void> {
   return new Promise((resolve) => {
     const free = [...connections];
     const waiting: number[] = [];
-    let nextAt = performance.now();
+    let isOver = false;
     const serve = () => {
       while (free.length > 0 && waiting.length > 0) {
         const connection = free.pop()!;
@@ -163,31 +164,14 @@ function openLoop(
           serve();
         });
       }
+      if (isOver && free.length === connections.length) resolve();
     };
-    // Timers of a millisecond would send in bursts: the turns of the loop are its clock.
-    const turn = () => {
-      if (isOver()) return end();
-      for (const now = performance.now(); nextAt <= now; nextAt += (-Math.log(1 - random()) / perSecond) * 1000) {
-        waiting.push(nextAt);
-      }
+    arrivals.begin(order, (dueAt) => {
+      if (dueAt === undefined) isOver = true;
+      else waiting.push(dueAt);
       serve();
-      setImmediate(turn);
-    };
-    const end = () => {
-      if (free.length === connections.length && waiting.length === 0) resolve();
-      else setTimeout(end, 5);
-    };
-    turn();
+    });
   });
-}
-
-/** The same arrivals for every candidate of a run (mulberry32). */
-let seed = 1;
-function random(): number {
-  seed = (seed + 0x6d2b_79f5) | 0;
-  let x = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-  x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-  return ((x ^ (x >>> 14)) >>> 0) / 4_294_967_296;
 }
 
 process.on('message', (order: LoadOrder) => void carryOut(order).then((result) => process.send?.(result)));

@@ -17,19 +17,29 @@ export interface Round {
 /** A round with more of the processor's time stolen than this says nothing (see README.md). */
 const stealShareMax = 0.04;
 const warmUpMs = 4000;
+/** As many as the compilers want to see, and no more than the slowest candidate can serve. */
+const warmUpPerSecond = 3000;
 
-/** Whoever compiles while it runs is measured after it has: a sidecar lives for days. */
+/**
+ * Whoever compiles while it runs is measured after it has: a sidecar lives for days. Compilers go by what they have seen, so that requests that come
+ * one by one are a thing of its own, and so is the next customer's token.
+ */
 export async function warmUp(
   load: ChildProcess,
   candidates: readonly Candidate[],
   scenarios: readonly Scenario[],
 ): Promise<void> {
   for (const candidate of candidates) {
-    await candidate.refresh?.();
     const taken = scenarios.filter(({ name }) => candidate.isFor?.(name) !== false);
     const isGrpc = ({ request }: Scenario) => request.grpc !== undefined;
-    if (!taken.every(isGrpc)) await tryRound(load, candidate, orderOf(candidate, get(90), 32, warmUpMs));
-    if (taken.some(isGrpc)) await tryRound(load, candidate, orderOf(candidate, call(1), 1, warmUpMs));
+    const isOpen = ({ request }: Scenario) => request.perSecond !== undefined;
+    const serve = async (request: Scenario['request'], connections: number) => {
+      await candidate.refresh?.();
+      await tryRound(load, candidate, orderOf(candidate, request, connections, warmUpMs));
+    };
+    if (!taken.every(isGrpc)) await serve(get(90), 32);
+    if (taken.some(isOpen)) await serve({ ...get(90), perSecond: warmUpPerSecond }, 32);
+    if (taken.some(isGrpc)) await serve(call(1), 1);
   }
 }
 

@@ -12,7 +12,7 @@ import { startHaproxy, startHaproxyForHttp2 } from './candidates/haproxy.ts';
 import { startNginx, startNginxForHttp2 } from './candidates/nginx.ts';
 import { measureHandshakes } from './handshake.ts';
 import { measureIdle } from './idle.ts';
-import { pin } from './pin.ts';
+import { giveWay, pin } from './pin.ts';
 import { describe, type Results, writeResults } from './report.ts';
 import { measure, warmUp } from './rounds.ts';
 import { scenarios } from './scenarios.ts';
@@ -75,6 +75,7 @@ async function main(): Promise<void> {
   const [load, foreign] = [startChild('load.ts'), startChild('foreign-client.ts')];
   pin([process.pid, load.pid!, foreign.pid!], 1);
   for (const { inboundPids, outboundPids } of candidates) pin([...inboundPids, ...outboundPids], 0);
+  giveWay();
   // Before anybody has worked.
   if (isChosen('idle')) {
     results.idle.push(...(await measureIdle(foreign, takingPart('idle'), Number(values.connections))));

@@ -91,7 +91,6 @@ function addRole<S extends Settings & { logLevel: Settings[string] }>(program: C
       });
       process.on('uncaughtExceptionMonitor', (error) => lastWords(error, logger));
       tuneCollector();
-      void returnMemory(systemClock);
       const stop = stopRequested({ untilStdinEnds });
       const surroundings = { clock: systemClock, random: systemRandom, logger, accessLog: process.stdout };
       const running = await Promise.race([role.start(config, surroundings), stop]);
@@ -99,6 +98,8 @@ function addRole<S extends Settings & { logLevel: Settings[string] }>(program: C
         logger.info('stopping before it has started');
         process.exit();
       }
+      // Loads a library, for which nobody shall wait.
+      await returnMemory(systemClock);
       // Node would do it at the end, which a killed process does not have. Where the launcher has set up no cache this does nothing.
       flushCompileCache();
       await stop;

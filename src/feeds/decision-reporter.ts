@@ -1,11 +1,5 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ApiClient } from '#api/api-client.ts';
-import {
-  type BatchStored,
-  type DecisionBatchSchema,
-  DecisionLog,
-} from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
-import type { MessageStream } from '#api/message-stream.ts';
+import { DecisionLog } from '#api/generated/cellmesh/policy/v1/decision_log_pb.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { messageOf } from '#runtime/errors.ts';
 import type { Logger } from '#runtime/logger.ts';
@@ -33,7 +27,9 @@ const batchEveryMs = 1_000;
 /** A batch that nobody acknowledges: the stream is dead, whatever TCP says. */
 const acknowledgeMsMax = 10_000;
 
-type ReportStream = MessageStream<BatchStored, MessageInitShape<typeof DecisionBatchSchema>>;
+interface BatchStream {
+  send(batch: { sequence: bigint; records: string[]; dropped: bigint }): boolean;
+}
 
 interface Batch {
   readonly sequence: bigint;
@@ -161,7 +157,7 @@ export class DecisionReporter implements AsyncDisposable {
    * Not by whoever waits for the acknowledgement: an async function that waits keeps alive what any variable of it last had, here a batch until the
    * next one comes, which is so long that its records would become old objects.
    */
-  #send(stream: Pick<ReportStream, 'send'>): bigint {
+  #send(stream: BatchStream): bigint {
     const { sequence, records, dropped } = this.#inFlight!;
     stream.send({ sequence, records: [...records], dropped: BigInt(dropped - this.#droppedTold) });
     return sequence;

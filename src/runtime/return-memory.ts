@@ -12,7 +12,6 @@ const firstMs = 10_000;
  */
 export async function returnMemory(clock: Clock): Promise<void> {
   if (process.platform !== 'linux') return;
-  // At once, not under load ten seconds later.
   const trim = await libcFunction('int malloc_trim(size_t)').catch(() => undefined);
   if (trim === undefined) return;
   const run = () => {
