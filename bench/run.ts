@@ -75,7 +75,6 @@ async function main(): Promise<void> {
   const [load, foreign] = [startChild('load.ts'), startChild('foreign-client.ts')];
   pin([process.pid, load.pid!, foreign.pid!], 1);
   for (const { inboundPids, outboundPids } of candidates) pin([...inboundPids, ...outboundPids], 0);
-  giveWay();
   // Before anybody has worked.
   if (isChosen('idle')) {
     results.idle.push(...(await measureIdle(foreign, takingPart('idle'), Number(values.connections))));
@@ -83,6 +82,11 @@ async function main(): Promise<void> {
   if (isChosen('handshake')) {
     results.handshake.push(...(await measureHandshakes(foreign, takingPart('handshake'), rounds)));
   }
+  if (isChosen('workers') && candidates.some(({ name }) => name === 'cellmesh')) {
+    results.workers.push(...(await measureWorkers(load, backend, Number(values.workers), rounds)));
+  }
+  // Not before the last child has started: it would inherit it.
+  giveWay();
   const chosen = scenarios.filter(({ name }) => isChosen(name));
   await warmUp(load, candidates, chosen);
   for (const scenario of chosen) {
@@ -90,9 +94,6 @@ async function main(): Promise<void> {
       process.stderr.write(`${scenario.name}, ${scenario.request.method}, ${connections} connections\n`);
       results.rows.push(...(await measure(load, takingPart(scenario.name), scenario, connections, rounds)));
     }
-  }
-  if (isChosen('workers') && candidates.some(({ name }) => name === 'cellmesh')) {
-    results.workers.push(...(await measureWorkers(load, backend, Number(values.workers), rounds)));
   }
   const facts = {
     node: process.version,
