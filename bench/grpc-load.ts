@@ -2,6 +2,9 @@ import { connect, type Socket } from 'node:net';
 import type { LoadOrder } from './load.ts';
 import { flags, frame, frameTypes, grpcMessage, headBlocks, messageBytes, RawConnection } from './raw-http2.ts';
 
+/** The last part of a call that has one: the frame's head, the message's head, the message. */
+const dataFrameBytes = 9 + 5 + messageBytes;
+
 interface Call {
   startedAt: number;
   bytesLeft: number;
@@ -14,7 +17,6 @@ export class GrpcConnection {
   readonly #socket: Socket;
   readonly #connection: RawConnection;
   readonly #request: Buffer;
-  readonly #requestDataAt: number;
   readonly #open = new Map<number, Call>();
   #firstRequest: Buffer | undefined;
   #nextStream = 1;
@@ -27,14 +29,10 @@ export class GrpcConnection {
     this.#socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true });
     this.#socket.on('error', () => {});
     this.#socket.on('close', () => this.#broken());
-    const asked = Buffer.alloc(messageBytes, 'y');
-    asked[0] = this.#messages;
-    const head = headBlocks(fieldsOf(order));
-    const data = frame(frameTypes.data, flags.endStream, 0, grpcMessage(asked));
-    const headers = frame(frameTypes.headers, flags.endHeaders, 0, head.again);
-    this.#firstRequest = Buffer.concat([frame(frameTypes.headers, flags.endHeaders, 0, head.first), data]);
-    this.#request = Buffer.concat([headers, data]);
-    this.#requestDataAt = data.length;
+    const { plain, first, again } = headBlocks(fieldsOf(order));
+    const { isLiteral = false } = order.grpc!;
+    this.#firstRequest = this.#callOf(isLiteral ? plain : first);
+    this.#request = this.#callOf(isLiteral ? plain : again);
     this.#connection = new RawConnection(this.#socket, 'client', this);
   }
 
@@ -68,16 +66,24 @@ export class GrpcConnection {
     this.#onDone(performance.now() - call.startedAt, failure);
   }
 
+  #callOf(head: Buffer): Buffer {
+    if (this.#messages === 0) return frame(frameTypes.headers, flags.endHeaders | flags.endStream, 0, head);
+    const asked = Buffer.alloc(messageBytes, 'y');
+    asked[0] = this.#messages;
+    const data = frame(frameTypes.data, flags.endStream, 0, grpcMessage(asked));
+    return Buffer.concat([frame(frameTypes.headers, flags.endHeaders, 0, head), data]);
+  }
+
   #call(): void {
     const request = this.#firstRequest ?? this.#request;
     this.#firstRequest = undefined;
     const stream = this.#nextStream;
     this.#nextStream += 2;
     request.writeUInt32BE(stream, 5);
-    request.writeUInt32BE(stream, request.length - this.#requestDataAt + 5);
+    if (this.#messages > 0) request.writeUInt32BE(stream, request.length - dataFrameBytes + 5);
     const bytesLeft = this.#messages * (5 + messageBytes);
     this.#open.set(stream, { startedAt: performance.now(), bytesLeft });
-    this.#connection.send(request, 5 + messageBytes);
+    this.#connection.send(request, this.#messages > 0 ? 5 + messageBytes : 0);
   }
 
   #broken(): void {

@@ -16,14 +16,23 @@ export interface LoadOrder {
   readonly fields: Readonly<Record<string, string>>;
   /** Instead of `fields`: each request takes the next ones. */
   readonly fieldSets?: readonly Readonly<Record<string, string>>[] | undefined;
-  /** gRPC over HTTP/2: calls in flight on each connection, and how many messages are asked for. */
-  readonly grpc?: { readonly streams: number; readonly messages: number } | undefined;
+  readonly grpc?: CallsOrder | undefined;
   readonly connections: number;
   readonly durationMs: number;
   /** What the answer must be. Default: a 2xx. */
   readonly status?: number | undefined;
   /** Requests come at random (Poisson) at this rate; each is timed from when it should have been sent, whether or not a connection was free. */
   readonly perSecond?: number | undefined;
+}
+
+/** gRPC over HTTP/2. */
+export interface CallsOrder {
+  /** Calls in flight on each connection. */
+  readonly streams: number;
+  /** How many are asked for. 0: the call is its head, and answered by one. */
+  readonly messages: number;
+  /** Heads are no part of any table, and read anew each time. */
+  readonly isLiteral?: boolean;
 }
 
 export interface LoadResult {

@@ -93,20 +93,23 @@ async function fieldSetsOf(candidate: Candidate, { tokens }: Scenario): Promise<
 
 /**
  * Has a child carry out an order and accounts for what the hops needed for it. Undefined when a request failed, and said so: the others' rows are
- * none the worse for it.
+ * none the worse for it. `meanwhile` is called once the child has its order.
  */
 export async function tryRound(
   load: ChildProcess,
   candidate: Candidate,
   order: LoadOrder | ForeignOrder,
+  meanwhile?: () => void,
 ): Promise<Round | undefined> {
   const before = {
     in: cpuMicros(candidate.inboundPids),
     out: cpuMicros(candidate.outboundPids),
     machine: machineTimes(),
   };
-  load.send(order);
-  const [result] = (await once(load, 'message')) as [LoadResult];
+  const answered = once(load, 'message') as Promise<[LoadResult]>;
+  await new Promise((resolve) => load.send(order, resolve));
+  meanwhile?.();
+  const [result] = await answered;
   if (result.failures > 0) {
     process.stderr.write(
       `${candidate.name}: ${result.failures} requests failed; the first answer was:\n${result.firstFailure}\n`,
