@@ -1,3 +1,4 @@
+import { randomBytes, randomUUID } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { Arrivals, type ArrivalsOrder } from './arrivals.ts';
 import { GrpcConnection } from './grpc-load.ts';
@@ -16,6 +17,8 @@ export interface LoadOrder {
   readonly fields: Readonly<Record<string, string>>;
   /** Instead of `fields`: each request takes the next ones. */
   readonly fieldSets?: readonly Readonly<Record<string, string>>[] | undefined;
+  /** So many heads in turn, each with ids of a request of its own. Without it there are none but those of `fields`. */
+  readonly variants?: number | undefined;
   readonly grpc?: CallsOrder | undefined;
   readonly connections: number;
   readonly durationMs: number;
@@ -57,10 +60,11 @@ class Connection {
   #onDone: (latencyMs: number, failure: string | undefined) => void = () => {};
   isBroken = false;
 
+  /** `index`: among the connections of its order, each of which begins somewhere else. */
   constructor(order: LoadOrder, requests: readonly Buffer[], index: number) {
     this.#requests = requests;
     this.#expected = `HTTP/1.1 ${order.status ?? 2}`;
-    this.#next = index % requests.length;
+    this.#next = Math.floor((index / order.connections) * requests.length);
     this.#socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true });
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     this.#socket.on('error', () => {});
@@ -125,19 +129,37 @@ function requestBytes(order: LoadOrder, own: Readonly<Record<string, string>>): 
   return Buffer.concat([Buffer.from(head, 'latin1'), Buffer.alloc(order.bodyBytes, 'y')]);
 }
 
+function requestsOf(order: LoadOrder): readonly Buffer[] {
+  const { fields, fieldSets = [fields], variants } = order;
+  const sets =
+    variants === undefined ? fieldSets : Array.from({ length: variants }, () => ({ ...fields, ...newIds() }));
+  return sets.map((set) => requestBytes(order, set));
+}
+
+/** What differs from one request to the next in fields that gateways and tracing add. */
+function newIds(): Readonly<Record<string, string>> {
+  const [trace, span] = [randomBytes(16), randomBytes(8)].map((bytes) => bytes.toString('hex'));
+  return { 'x-request-id': randomUUID(), traceparent: `00-${trace}-${span}-01` };
+}
+
 const arrivals = new Arrivals();
 const pools = new Map<string, { readonly isBroken: boolean }[]>();
 
 async function carryOut(order: LoadOrder): Promise<LoadResult> {
-  const latencies = new Latencies();
-  const isOver = () => latencies.elapsedMs >= order.durationMs;
   if (order.grpc !== undefined) {
     const connections = connectionsFor(order, () => new GrpcConnection(order));
+    const latencies = new Latencies();
+    const isOver = () => latencies.elapsedMs >= order.durationMs;
     await Promise.all(connections.map((connection) => connection.run(isOver, latencies.record)));
     return latencies.result();
   }
-  const requests = (order.fieldSets ?? [order.fields]).map((fields) => requestBytes(order, fields));
-  const connections = connectionsFor(order, (index) => new Connection(order, requests, index));
+  let requests: readonly Buffer[] | undefined;
+  const connections = connectionsFor(order, (index) => {
+    requests ??= requestsOf(order);
+    return new Connection(order, requests, index);
+  });
+  const latencies = new Latencies();
+  const isOver = () => latencies.elapsedMs >= order.durationMs;
   const { perSecond, durationMs } = order;
   if (perSecond === undefined) {
     await Promise.all(connections.map((connection) => connection.run(isOver, latencies.record)));
@@ -147,7 +169,7 @@ async function carryOut(order: LoadOrder): Promise<LoadResult> {
 
 /** Those of the last order of its kind, and new ones for any that broke. */
 function connectionsFor<T extends { readonly isBroken: boolean }>(order: LoadOrder, open: (index: number) => T): T[] {
-  const key = JSON.stringify(order);
+  const key = JSON.stringify({ ...order, durationMs: 0 });
   const kept = ((pools.get(key) ?? []) as T[]).filter(({ isBroken }) => !isBroken);
   const connections = Array.from({ length: order.connections }, (_, index) => kept[index] ?? open(index));
   pools.set(key, connections);

@@ -60,11 +60,12 @@ export interface HandshakeRow {
 export interface WorkersRow {
   readonly scenario: 'workers';
   readonly candidate: string;
-  /** Threads of each hop. */
-  readonly workers: number;
+  /** Of each sidecar. */
+  readonly threads: number;
+  readonly sidecars: number;
   readonly cpuMicrosOut: number | null;
   readonly requestsPerSecond: number;
-  /** Requests a second, by those of one thread. */
+  /** Requests a second of all together, by those of one thread. */
   readonly timesOne: number;
   readonly rounds: number;
   readonly roundsDropped: number;

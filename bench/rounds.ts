@@ -66,7 +66,9 @@ export async function measure(
   const kept = new Map(candidates.map((candidate) => [candidate, [] as Round[]]));
   for (let round = -1; round < rounds.count; round++) {
     for (const [candidate, rows] of kept) {
-      const taken = await tryRound(load, candidate, orders.get(candidate)!);
+      const order = orders.get(candidate)!;
+      const durationMs = round < 0 ? rounds.millis / 2 : rounds.millis;
+      const taken = await tryRound(load, candidate, { ...order, durationMs });
       if (taken === undefined) kept.delete(candidate);
       else if (round >= 0) rows.push(taken);
     }

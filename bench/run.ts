@@ -83,7 +83,13 @@ async function main(): Promise<void> {
     results.handshake.push(...(await measureHandshakes(foreign, takingPart('handshake'), rounds)));
   }
   if (isChosen('workers') && candidates.some(({ name }) => name === 'cellmesh')) {
-    results.workers.push(...(await measureWorkers(load, backend, Number(values.workers), rounds)));
+    const workers = Number(values.workers);
+    const loads = [load, ...Array.from({ length: workers - 1 }, () => startChild('load.ts'))];
+    pin(
+      loads.map(({ pid }) => pid!),
+      1,
+    );
+    results.workers.push(...(await measureWorkers(loads, backend, workers, rounds)));
   }
   // Not before the last child has started: it would inherit it.
   giveWay();

@@ -7,17 +7,20 @@ export interface Scenario {
   readonly connections: readonly number[];
   /** Those of `--quick`, where they are fewer. */
   readonly quickConnections?: readonly number[];
-  readonly request: Pick<LoadOrder, 'method' | 'path' | 'bodyBytes' | 'perSecond' | 'grpc'>;
+  readonly request: Pick<LoadOrder, 'method' | 'path' | 'bodyBytes' | 'perSecond' | 'grpc' | 'variants'>;
   /** Requests take turns with as many different tokens; without it there is one. */
   readonly tokens?: number;
 }
 
 const streams = 32;
+/** More than any table holds. */
+const variants = 10_000;
 
 export const scenarios: readonly Scenario[] = [
   { name: 'proxy', connections: [1, 8, 32, 128], quickConnections: [1, 32], request: get(90) },
   { name: equalWork, connections: [1, 8, 32, 128], quickConnections: [1, 32, 128], request: get(90) },
   { name: `${equalWork}-100-tokens`, connections: [32], request: get(90), tokens: 100 },
+  { name: `${equalWork}-new-ids`, connections: [32], request: { ...get(90), variants } },
   ...[1000, 2000, 4000].map((perSecond) => ({
     name: `rate-${perSecond}`,
     connections: [32],

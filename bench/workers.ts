@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { setTimeout } from 'node:timers/promises';
-import type { Backend } from './candidate.ts';
+import type { Backend, Candidate } from './candidate.ts';
 import { startCellmesh } from './candidates/cellmesh.ts';
 import type { LoadOrder } from './load.ts';
 import { pin } from './pin.ts';
@@ -15,55 +15,97 @@ const warmUpMs = 4000;
 /** In which the control plane takes the denials of a round. */
 const breakMs = 1500;
 
+interface Contender {
+  readonly name: string;
+  /** Of each of its sidecars. */
+  readonly threads: number;
+  /** Each has a share of the connections and a load generator of its own; the first hop is what works. */
+  readonly pairs: readonly Candidate[];
+  readonly taken: Round[];
+}
+
 /**
- * Pairs with one thread and with `workers`, tied to no processor. What keeps the first hop busy costs the load generator next to nothing, so that two
- * processors have room for two threads: heads of 114 fields, none of which is in a table of HPACK, which it reads, decides about and answers by itself. The
- * control planes, in this process, stand still meanwhile.
+ * Sidecars with one thread and with `workers`, and as many sidecars with one thread each, which share nothing: so much there is to be had on this machine.
+ * All are tied to no processor. What keeps the first hop busy costs the load generator next to nothing, so that two processors have room for two threads: heads of
+ * 114 fields, none of which is in a table of HPACK, which it reads, decides about and answers by itself. The control planes, in this process, stand still meanwhile.
  */
 export async function measureWorkers(
-  load: ChildProcess,
+  loads: readonly ChildProcess[],
   backend: Backend,
   workers: number,
   rounds: Rounds,
 ): Promise<WorkersRow[]> {
   process.stderr.write(`workers, 1 and ${workers}\n`);
   await using stack = new AsyncDisposableStack();
-  const taken = new Map<number, Round[]>();
-  const pairs = new Map<number, Awaited<ReturnType<typeof startCellmesh>>>();
-  for (const count of [1, workers]) {
-    const settings = { workers: String(count) };
-    pairs.set(count, stack.use(await startCellmesh(backend, { name: `cellmesh-${count}-workers`, settings })));
-    taken.set(count, []);
+  const start = async (threads: number) => {
+    const settings = { workers: String(threads) };
+    const pair = stack.use(await startCellmesh(backend, { name: `cellmesh-${threads}-workers`, settings }));
     // They begin where this process is tied to.
-    pin([...pairs.get(count)!.inboundPids, ...pairs.get(count)!.outboundPids], 'any');
-  }
+    pin([...pair.inboundPids, ...pair.outboundPids], 'any');
+    return pair;
+  };
+  const singles: Candidate[] = [];
+  while (singles.length < workers) singles.push(await start(1));
+  const one: Contender = { name: 'one thread', threads: 1, pairs: singles.slice(0, 1), taken: [] };
+  const many: Contender = { name: 'threads', threads: workers, pairs: [await start(workers)], taken: [] };
+  const apart: Contender = { name: 'processes', threads: 1, pairs: singles, taken: [] };
+  const contenders = [one, many, apart];
   for (let round = -1; round < rounds.count; round++) {
     const millis = round < 0 ? warmUpMs : rounds.millis;
-    for (const [count, pair] of pairs) {
-      const one = await tryRound(load, pair, orderFor(pair.target.port, millis), () => standStill(millis));
-      if (round >= 0 && one !== undefined) taken.get(count)!.push(one);
+    for (const { pairs, taken } of contenders) {
+      const all = await tryTogether(loads, pairs, millis);
+      if (round >= 0 && all !== undefined) taken.push(all);
       await setTimeout(breakMs);
     }
   }
-  const rate = (count: number) =>
-    median(calmOf(taken.get(count)!).map(({ result }) => (result.requests * 1000) / result.elapsedMs))!;
-  return [1, workers].map((count) => {
-    const used = calmOf(taken.get(count)!);
+  const rates = contenders.map(({ taken }) => median(calmOf(taken).map(requestsPerSecond))!);
+  return contenders.map(({ name, threads, pairs, taken }, index) => {
+    const used = calmOf(taken);
     return {
       scenario: 'workers',
-      candidate: pairs.get(count)!.name,
-      workers: count,
+      candidate: name,
+      threads,
+      sidecars: pairs.length,
       cpuMicrosOut: median(used.map(({ cpuMicrosOut }) => cpuMicrosOut)),
-      requestsPerSecond: rate(count),
-      timesOne: rate(count) / rate(1),
+      requestsPerSecond: rates[index]!,
+      timesOne: rates[index]! / rates[0]!,
       rounds: used.length,
-      roundsDropped: taken.get(count)!.length - used.length,
+      roundsDropped: taken.length - used.length,
     };
   });
 }
 
+/** One round of several pairs at once, as if they were one; undefined when one of them failed. */
+async function tryTogether(loads: readonly ChildProcess[], pairs: readonly Candidate[], millis: number) {
+  const share = connections / pairs.length;
+  const rounds = await Promise.all(
+    pairs.map((pair, index) => {
+      const isLast = index === pairs.length - 1;
+      const order = orderFor(pair.target.port, Math.ceil(share), millis);
+      return tryRound(loads[index]!, pair, order, isLast ? () => standStill(millis) : undefined);
+    }),
+  );
+  return rounds.every((round) => round !== undefined) ? together(rounds) : undefined;
+}
+
+function together(rounds: readonly Round[]): Round {
+  const requests = rounds.reduce((sum, { result }) => sum + result.requests, 0);
+  const cpu = rounds.reduce((sum, { result, cpuMicrosOut }) => sum + (cpuMicrosOut ?? 0) * result.requests, 0);
+  const elapsedMs = Math.max(...rounds.map(({ result }) => result.elapsedMs));
+  return {
+    result: { ...rounds[0]!.result, requests, elapsedMs },
+    cpuMicrosIn: undefined,
+    cpuMicrosOut: rounds[0]!.cpuMicrosOut === undefined ? undefined : cpu / requests,
+    isDisturbed: rounds.some(({ isDisturbed }) => isDisturbed),
+  };
+}
+
+function requestsPerSecond({ result }: Round): number {
+  return (result.requests * 1000) / result.elapsedMs;
+}
+
 /** To a host that no manifest declares. */
-function orderFor(port: number, durationMs: number): LoadOrder {
+function orderFor(port: number, connections: number, durationMs: number): LoadOrder {
   const fields = Object.fromEntries(Array.from({ length: fieldCount }, (_, n) => [`x-field-${n}`, `${n}`]));
   return {
     ...{ port, host: 'nobody.example', path: '/bench.Bench/Call', method: 'POST', bodyBytes: 0, fields },
