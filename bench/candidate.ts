@@ -11,6 +11,8 @@ export interface Candidate extends AsyncDisposable {
   readonly fields?: Readonly<Record<string, string>>;
   /** As `fields`, one set for each of `tokens` different customers' tokens; for candidates that look at tokens. */
   fieldSets?(tokens: number): Promise<readonly Readonly<Record<string, string>>[]>;
+  /** What serves its requests becomes faster with the first ten thousand of them. */
+  readonly compilesAtRunTime?: boolean;
   /** Before each row: what `fields` hold may end after minutes. */
   refresh?(): Promise<void>;
   /** Process ids whose CPU time is the work of the hop that accepts mTLS and dials the backend; empty for none. */

@@ -17,6 +17,8 @@ export interface Round {
 /** A round with more of the processor's time stolen than this says nothing (see README.md). */
 const stealShareMax = 0.04;
 const warmUpMs = 4000;
+/** Of those that were compiled before: caches, connections, tokens that were seen. */
+const warmUpMsOthers = 1000;
 /** As many as the compilers want to see, and no more than the slowest candidate can serve. */
 const warmUpPerSecond = 3000;
 
@@ -35,7 +37,8 @@ export async function warmUp(
     const isOpen = ({ request }: Scenario) => request.perSecond !== undefined;
     const serve = async (request: Scenario['request'], connections: number) => {
       await candidate.refresh?.();
-      await tryRound(load, candidate, orderOf(candidate, request, connections, warmUpMs));
+      const durationMs = candidate.compilesAtRunTime ? warmUpMs : warmUpMsOthers;
+      await tryRound(load, candidate, orderOf(candidate, request, connections, durationMs));
     };
     if (!taken.every(isGrpc)) await serve(get(90), 32);
     if (taken.some(isOpen)) await serve({ ...get(90), perSecond: warmUpPerSecond }, 32);
@@ -67,7 +70,8 @@ export async function measure(
   for (let round = -1; round < rounds.count; round++) {
     for (const [candidate, rows] of kept) {
       const order = orders.get(candidate)!;
-      const durationMs = round < 0 ? rounds.millis / 2 : rounds.millis;
+      const isShort = round < 0 && candidate.compilesAtRunTime !== true;
+      const durationMs = isShort ? rounds.millis / 2 : rounds.millis;
       const taken = await tryRound(load, candidate, { ...order, durationMs });
       if (taken === undefined) kept.delete(candidate);
       else if (round >= 0) rows.push(taken);

@@ -11,9 +11,9 @@ const connections = 16;
 const streams = 8;
 const fieldCount = 110;
 /** Before rounds are counted: each thread compiles for itself. */
-const warmUpMs = 4000;
+const warmUpMs = 3000;
 /** In which the control plane takes the denials of a round. */
-const breakMs = 1500;
+const breakMs = 1000;
 
 interface Contender {
   readonly name: string;

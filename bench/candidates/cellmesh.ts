@@ -52,6 +52,7 @@ export async function startCellmesh(
   const owned = starting.move();
   return {
     name,
+    compilesAtRunTime: true,
     target: { port: caller.outbound, host: 'backend' },
     grpcTarget: { port: caller.outbound, host: `backend:${backend.grpcPort}` },
     get fields() {

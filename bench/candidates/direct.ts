@@ -4,6 +4,7 @@ import type { Backend, Candidate } from '../candidate.ts';
 export async function startDirect(backend: Backend): Promise<Candidate> {
   return {
     name: 'direct',
+    compilesAtRunTime: true,
     target: { port: backend.port, host: 'backend' },
     grpcTarget: { port: backend.grpcPort, host: 'backend' },
     inboundPids: [],
