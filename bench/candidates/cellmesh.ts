@@ -15,7 +15,9 @@ import { manifests } from './cellmesh-manifests.ts';
 const scope = 'bytes:read';
 /** For profiles: `--cpu-prof`, `--trace-gc`. */
 const nodeFlags = process.env.BENCH_NODE_FLAGS ?? '';
-const limits = { 'connections-max': '20000', 'idle-timeout': '600s' };
+/** The load generator's connections stay open to the end, and nothing is in flight then. */
+const atTheEnd = { settle: '0s', drain: '0s' };
+const limits = { 'connections-max': '20000', 'idle-timeout': '600s', ...atTheEnd };
 
 interface CellmeshOptions {
   readonly name?: string;
