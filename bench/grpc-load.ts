@@ -60,7 +60,7 @@ export class GrpcConnection {
     this.#open.delete(stream);
     // A refusal has no message; its head can be read where it is not compressed.
     const failure =
-      call.bytesLeft === 0
+      call.bytesLeft === 0 && type !== frameTypes.resetStream
         ? undefined
         : `a call without its answer: frame of type ${type}, ${JSON.stringify(payload.toString('latin1'))}`;
     this.#onDone(performance.now() - call.startedAt, failure);

@@ -79,9 +79,9 @@ export class PolicyHistory {
   }
 
   #keepNewest(count: number): void {
-    const newest = 'SELECT sequence FROM policy_in_force ORDER BY sequence DESC LIMIT ?';
-    this.#database.prepare(`DELETE FROM policy_in_force WHERE sequence NOT IN (${newest})`).run(count);
-    this.#removeUnused();
+    const newestOfOthers = 'SELECT sequence FROM policy_in_force ORDER BY sequence DESC LIMIT 1 OFFSET ?';
+    const gone = this.#database.prepare(`DELETE FROM policy_in_force WHERE sequence <= (${newestOfOthers})`).run(count);
+    if (gone.changes > 0) this.#removeUnused();
   }
 
   #removeUnused(): void {
