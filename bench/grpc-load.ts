@@ -1,9 +1,18 @@
 import { connect, type Socket } from 'node:net';
 import type { LoadOrder } from './load.ts';
-import { flags, frame, frameTypes, grpcMessage, headBlocks, messageBytes, RawConnection } from './raw-http2.ts';
+import {
+  flags,
+  frame,
+  frameHeadBytes,
+  frameTypes,
+  grpcMessage,
+  headBlocks,
+  messageBytes,
+  RawConnection,
+} from './raw-http2.ts';
 
 /** The last part of a call that has one: the frame's head, the message's head, the message. */
-const dataFrameBytes = 9 + 5 + messageBytes;
+const dataFrameBytes = frameHeadBytes + 5 + messageBytes;
 
 interface Call {
   startedAt: number;

@@ -22,8 +22,6 @@ export interface LoadOrder {
   readonly grpc?: CallsOrder | undefined;
   readonly connections: number;
   readonly durationMs: number;
-  /** What the answer must be. Default: a 2xx. */
-  readonly status?: number | undefined;
   /** Requests come at random (Poisson) at this rate; each is timed from when it should have been sent, whether or not a connection was free. */
   readonly perSecond?: number | undefined;
 }
@@ -52,7 +50,6 @@ export interface LoadResult {
 class Connection {
   readonly #socket: Socket;
   readonly #requests: readonly Buffer[];
-  readonly #expected: string;
   #next: number;
   #head = '';
   #bytesLeft = -1;
@@ -63,7 +60,6 @@ class Connection {
   /** `index`: among the connections of its order, each of which begins somewhere else. */
   constructor(order: LoadOrder, requests: readonly Buffer[], index: number) {
     this.#requests = requests;
-    this.#expected = `HTTP/1.1 ${order.status ?? 2}`;
     this.#next = Math.floor((index / order.connections) * requests.length);
     this.#socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true });
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
@@ -108,7 +104,7 @@ class Connection {
       this.#bytesLeft -= chunk.length;
     }
     if (this.#bytesLeft > 0) return;
-    const isSuccess = this.#head.startsWith(this.#expected);
+    const isSuccess = this.#head.startsWith('HTTP/1.1 2');
     this.#onDone(performance.now() - this.#startedAt, isSuccess ? undefined : this.#head.slice(0, 400));
   }
 
@@ -147,23 +143,25 @@ const pools = new Map<string, { readonly isBroken: boolean }[]>();
 
 async function carryOut(order: LoadOrder): Promise<LoadResult> {
   if (order.grpc !== undefined) {
-    const connections = connectionsFor(order, () => new GrpcConnection(order));
-    const latencies = new Latencies();
-    const isOver = () => latencies.elapsedMs >= order.durationMs;
-    await Promise.all(connections.map((connection) => connection.run(isOver, latencies.record)));
-    return latencies.result();
+    const calling = connectionsFor(order, () => new GrpcConnection(order));
+    return closedLoop(calling, order);
   }
-  let requests: readonly Buffer[] | undefined;
-  const connections = connectionsFor(order, (index) => {
-    requests ??= requestsOf(order);
-    return new Connection(order, requests, index);
-  });
-  const latencies = new Latencies();
-  const isOver = () => latencies.elapsedMs >= order.durationMs;
+  const requests = requestsOf(order);
+  const connections = connectionsFor(order, (index) => new Connection(order, requests, index));
   const { perSecond, durationMs } = order;
-  if (perSecond === undefined) {
-    await Promise.all(connections.map((connection) => connection.run(isOver, latencies.record)));
-  } else await openLoop(connections, { perSecond, durationMs }, latencies.record);
+  if (perSecond === undefined) return closedLoop(connections, order);
+  const latencies = new Latencies();
+  await openLoop(connections, { perSecond, durationMs }, latencies.record);
+  return latencies.result();
+}
+
+async function closedLoop(
+  connections: readonly (Connection | GrpcConnection)[],
+  { durationMs }: LoadOrder,
+): Promise<LoadResult> {
+  const latencies = new Latencies();
+  const isOver = () => latencies.elapsedMs >= durationMs;
+  await Promise.all(connections.map((connection) => connection.run(isOver, latencies.record)));
   return latencies.result();
 }
 

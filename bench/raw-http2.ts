@@ -10,7 +10,7 @@ export const frameTypes = { data: 0, headers: 1, resetStream: 3, settings: 4, pi
 export const flags = { endStream: 1, ack: 1, endHeaders: 4 };
 /** Of a message of gRPC, either way, without its own five. */
 export const messageBytes = 64;
-const frameHeadBytes = 9;
+export const frameHeadBytes = 9;
 const sendWindowBytes = 65_535;
 /** Of streams and connection: nothing here ever waits for us. */
 const receiveWindowBytes = 2 ** 30;

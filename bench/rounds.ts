@@ -70,8 +70,8 @@ export async function measure(
   for (let round = -1; round < rounds.count; round++) {
     for (const [candidate, rows] of kept) {
       const order = orders.get(candidate)!;
-      const isShort = round < 0 && candidate.compilesAtRunTime !== true;
-      const durationMs = isShort ? rounds.millis / 2 : rounds.millis;
+      const isWhole = round >= 0 || candidate.compilesAtRunTime;
+      const durationMs = isWhole ? rounds.millis : rounds.millis / 2;
       const taken = await tryRound(load, candidate, { ...order, durationMs });
       if (taken === undefined) kept.delete(candidate);
       else if (round >= 0) rows.push(taken);

@@ -84,11 +84,9 @@ async function main(): Promise<void> {
   }
   if (isChosen('workers') && candidates.some(({ name }) => name === 'cellmesh')) {
     const workers = Number(values.workers);
-    const loads = [load, ...Array.from({ length: workers - 1 }, () => startChild('load.ts'))];
-    pin(
-      loads.map(({ pid }) => pid!),
-      1,
-    );
+    const loads = [load];
+    while (loads.length < workers) loads.push(startChild('load.ts'));
+    for (const { pid } of loads) pin([pid!], 1);
     results.workers.push(...(await measureWorkers(loads, backend, workers, rounds)));
   }
   // Not before the last child has started: it would inherit it.

@@ -25,7 +25,7 @@ interface Contender {
 }
 
 /**
- * Sidecars with one thread and with `workers`, and as many sidecars with one thread each, which share nothing: so much there is to be had on this machine.
+ * Sidecars with one thread and with `workers`, and as many sidecars with one thread each, which share nothing but the machine: what it gives to so many.
  * All are tied to no processor. What keeps the first hop busy costs the load generator next to nothing, so that two processors have room for two threads: heads of
  * some 110 fields, none of which is in a table of HPACK, which it reads, decides about and answers by itself. The control planes, in this process, stand still meanwhile.
  */
